@@ -1,0 +1,1 @@
+"""The contract of Whet, generated from `proto/whet/v1`."""

@@ -1,0 +1,1 @@
+"""Start a Whet server: `python -m whet_server`."""

@@ -1,0 +1,1 @@
+"""A person's yes, bound to the exact arguments."""

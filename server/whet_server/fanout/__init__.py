@@ -1,0 +1,1 @@
+"""One prompt to many models, and one answer made of theirs."""

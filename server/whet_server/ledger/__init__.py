@@ -1,0 +1,1 @@
+"""Money and tokens: reserve, settle, caps, prices."""

@@ -1,0 +1,200 @@
+"""Values that every room of the server speaks. Nothing here knows the wire or the database.
+
+Money is an integer number of nanos (billionths of a US dollar). Times are Unix nanoseconds, latencies and waits are
+nanoseconds too, so that every figure in a record is an integer.
+"""
+
+import secrets
+import time
+from enum import StrEnum
+from typing import Final, NewType
+
+import msgspec
+
+RunId = NewType("RunId", str)
+"""A run's id, such as `fan_06b2k...`: unique on the server, sorts by time of creation."""
+BranchId = NewType("BranchId", str)
+"""A branch's id within its run: `b1`, `b2`, ..."""
+CallId = NewType("CallId", str)
+"""One logical call to a model, with all its attempts: `<run>/<branch>` or `<run>/draft-<revision>`."""
+Workspace = NewType("Workspace", str)
+ModelName = NewType("ModelName", str)
+"""A model as `endpoint/model`; the part after the first slash is the endpoint's own name for it."""
+Nanos = NewType("Nanos", int)
+"""Billionths of a US dollar."""
+
+NANOS_PER_USD: Final = 1_000_000_000
+_CROCKFORD: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+class Value(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Base of every value: frozen, and fields that equal their defaults are left out of records. Construct with
+    keywords.
+    """
+
+
+class Role(StrEnum):
+    """Whose token made a call."""
+
+    PERSON = "person"
+    AGENT = "agent"
+
+
+class Principal(Value):
+    """Who calls: the workspace and the role that the bearer token names."""
+
+    workspace: Workspace
+    role: Role
+
+
+class Speaker(StrEnum):
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+class Message(Value):
+    """One message of a conversation with a model."""
+
+    role: Speaker
+    content: str
+
+
+class Parameters(Value):
+    """Sampling parameters; None means the model's default."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    json_schema: str = ""
+
+    def over(self, below: "Parameters") -> "Parameters":
+        """Return these parameters where set, else those of `below`."""
+        chosen = {name: getattr(below, name) for name in self.__struct_fields__}
+        chosen |= {name: mine for name in self.__struct_fields__ if (mine := getattr(self, name)) not in (None, (), "")}
+        return Parameters(**chosen)
+
+
+class CallLimits(Value):
+    """Limits of time of one call, in seconds; None means the endpoint's default."""
+
+    connect: float | None = None
+    first_token: float | None = None
+    idle: float | None = None
+    total: float | None = None
+
+
+class Usage(Value):
+    """Tokens. `estimated` is true when the provider did not report them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    estimated: bool = False
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            estimated=self.estimated or other.estimated,
+        )
+
+
+class Billing(StrEnum):
+    """What the money of an attempt came to; the wire's `Billing` says what each means."""
+
+    NONE = "none"
+    SETTLED = "settled"
+    UNKNOWN = "unknown"
+    CACHED = "cached"
+    RESERVED = "reserved"
+
+
+class Failure(Value):
+    """Why a part of a run failed: data, not an exception. `reason` is a `Reason` of `errors.py`."""
+
+    reason: str
+    message: str
+    metadata: dict[str, str] = {}
+    transient: bool = False
+    retry_after_ns: int | None = None
+
+
+class Attempt(Value):
+    """One request to one endpoint, as it stands on the record."""
+
+    number: int
+    model: ModelName
+    start_ns: int
+    latency_ns: int
+    failure: Failure | None = None
+    first_token_ns: int | None = None
+    usage: Usage = Usage()
+    billing: Billing = Billing.NONE
+    cost: Nanos = Nanos(0)
+    provider_request_id: str = ""
+    wait_ns: int | None = None
+
+
+class Totals(Value):
+    """Sums over calls. `unknown` counts the worst case of every attempt whose outcome is unknown."""
+
+    settled: Nanos = Nanos(0)
+    unknown: Nanos = Nanos(0)
+    reserved: Nanos = Nanos(0)
+    usage: Usage = Usage()
+    attempts: int = 0
+    cache_hits: int = 0
+
+    def __add__(self, other: "Totals") -> "Totals":
+        return Totals(
+            settled=Nanos(self.settled + other.settled),
+            unknown=Nanos(self.unknown + other.unknown),
+            reserved=Nanos(self.reserved + other.reserved),
+            usage=self.usage + other.usage,
+            attempts=self.attempts + other.attempts,
+            cache_hits=self.cache_hits + other.cache_hits,
+        )
+
+
+class RunKind(StrEnum):
+    FANOUT = "fanout"
+
+
+class RunState(StrEnum):
+    """Where a run stands; the law of its changes is in `log/lifecycle.py`."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Run(Value):
+    """A run's row: what lists show without reading the log."""
+
+    run_id: RunId
+    workspace: Workspace
+    kind: RunKind
+    title: str
+    state: RunState
+    role: Role
+    create_ns: int
+    end_ns: int | None = None
+    event_count: int = 0
+    head_hash: bytes = b""
+    totals: Totals = Totals()
+    request_id: str = ""
+
+
+def new_id(prefix: str) -> str:
+    """Return `prefix_` and 26 characters: 48 bits of milliseconds, then 80 random bits, in Crockford's base 32."""
+    number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    return prefix + "_" + "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def cost(tokens: int, nanos_per_million: int) -> Nanos:
+    """Return the price of `tokens` at `nanos_per_million`, rounded up to a whole nano."""
+    return Nanos(-(-tokens * nanos_per_million // 1_000_000))
