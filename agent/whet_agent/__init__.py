@@ -1,1 +1,1 @@
-"""Whet."""
+"""The agent: turns a chat into typed gRPC calls. A library with no screen."""

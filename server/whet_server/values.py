@@ -7,7 +7,7 @@ nanoseconds too, so that every figure in a record is an integer.
 import secrets
 import time
 from enum import StrEnum
-from typing import Final, NewType
+from typing import Any, Final, NewType, dataclass_transform
 
 import msgspec
 
@@ -27,10 +27,18 @@ NANOS_PER_USD: Final = 1_000_000_000
 _CROCKFORD: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
-class Value(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Base of every value: frozen, and fields that equal their defaults are left out of records. Construct with
-    keywords.
-    """
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+class _ValueMeta(msgspec.StructMeta):
+    """Makes every `Value` frozen and keyword-only, and says so to type checkers."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **config: Any) -> "_ValueMeta":
+        fixed = {"frozen": True, "kw_only": True, "omit_defaults": True}
+        made: _ValueMeta = super().__new__(cls, name, bases, namespace, **(fixed | config))
+        return made
+
+
+class Value(msgspec.Struct, metaclass=_ValueMeta):
+    """Base of every value: frozen, keyword-only, and fields that equal their defaults are left out of records."""
 
 
 class Role(StrEnum):

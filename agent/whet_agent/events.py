@@ -1,0 +1,168 @@
+"""What a session tells whoever listens: one frozen value per thing that happened.
+
+Every listener (the Textual screen, plain output, JSON lines) hears the same events and folds them with the same reducer. An `Envelope` numbers them
+densely within the session; live events (`LIVE`) are not journalled, and what they told is repeated whole by the event that follows.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from whet.v1 import event_pb2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOpened:
+    """The session is ready. `mind` is the model that thinks, or the offline planner's name."""
+
+    session_id: str
+    mind: str
+    server: str
+    panel: tuple[str, ...]
+    restored: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserSaid:
+    turn: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MindSaid:
+    """Live: the mind's text grew. A higher `attempt` of the same turn and step withdraws what a lower one said."""
+
+    turn: int
+    step: int
+    attempt: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssistantSaid:
+    """The answer of one step, whole, as Markdown. `author` is the mind's model or the offline planner's name."""
+
+    turn: int
+    step: int
+    text: str
+    author: str
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolAsked:
+    """A tool is about to be called. `key` is `session/turn/call` and the RPC's request id."""
+
+    turn: int
+    key: str
+    tool: str
+    arguments_json: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHeard:
+    """An event of the run that a tool call started or watches. Live when the run's own event is (sequence 0)."""
+
+    turn: int
+    key: str
+    run_id: str
+    event: event_pb2.Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalAsked:
+    """A person must decide before the call is made. Everything is exactly what the server will hold the grant to."""
+
+    turn: int
+    key: str
+    approval_id: str
+    tool: str
+    summary: str
+    effect: str
+    arguments_json: str
+    digest: str
+    worst_cost_nanos: int
+    expires_at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalDecided:
+    turn: int
+    key: str
+    approval_id: str
+    granted: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolAnswered:
+    """A tool call ended. `text` is what the mind is told; `run_id` names the run it made, if any."""
+
+    turn: int
+    key: str
+    tool: str
+    ok: bool
+    text: str
+    run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """The money of this session so far, in nanos of a US dollar, the mind's included."""
+
+    settled: int
+    unknown: int
+    reserved: int
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something worth knowing that is no answer: a retry, a lost connection, a healed turn."""
+
+    level: Literal["info", "warning", "error"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnEnded:
+    """The session takes the next message. `failure` says in one or two sentences what went wrong."""
+
+    turn: int
+    state: Literal["done", "cancelled", "failed"]
+    failure: str = ""
+
+
+Happening: TypeAlias = (
+    SessionOpened
+    | UserSaid
+    | MindSaid
+    | AssistantSaid
+    | ToolAsked
+    | RunHeard
+    | ApprovalAsked
+    | ApprovalDecided
+    | ToolAnswered
+    | Spent
+    | Notice
+    | TurnEnded
+)
+"""Everything a listener can hear."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """One happening in its place. `sequence` is dense from 1 within the session for journalled events and 0 for live ones."""
+
+    sequence: int
+    time_ns: int
+    happening: Happening
+
+
+def is_live(happening: Happening) -> bool:
+    """Whether the happening is not journalled."""
+    return isinstance(happening, MindSaid) or (isinstance(happening, RunHeard) and happening.event.sequence == 0)
+
+
+OFFLINE_PLANNER: Final = "offline planner"
+"""The name under which the planner answers when no tool-calling model is configured."""

@@ -1,0 +1,1 @@
+"""The edge: unpack, call, pack. The only room that speaks proto."""

@@ -1,0 +1,1 @@
+"""Lists and proves runs: a thin room over the log."""
