@@ -31,9 +31,7 @@ class Fanouts:
     async def start(
         self, principal: Principal, spec: FanoutSpec, *, request_id: str, also: Sequence[Write] = ()
     ) -> Run:
-        """Start it; the run is durable when this returns, in one transaction with `also` (which may name the run: see
-        `new_run_id`).
-        """
+        """Start it; the run is durable when this returns, in one transaction with `also` (such as the request id)."""
         raise NotImplementedError
 
     def watch(self, workspace: Workspace, run_id: RunId, cursor: str = "") -> AsyncIterator[Batch]:

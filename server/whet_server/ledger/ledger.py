@@ -9,7 +9,7 @@ Days and months are UTC's; an entry counts in the period in which it was reserve
 
 from collections.abc import Callable, Sequence
 
-from whet_server.store.base import ReservationRecord, Store
+from whet_server.store.base import ReservationRecord, Store, Write
 from whet_server.values import ModelName, Nanos, Totals, Usage, Value, Workspace
 
 
@@ -52,6 +52,8 @@ class Ledger:
         max_output_tokens: int,
         run_cap: Nanos | None = None,
         ttl_seconds: float | None = None,
+        reservation_id: str = "",
+        also: Sequence[Write] = (),
     ) -> ReservationRecord:
         """Reserve the worst case against the run's cap and the workspace's caps; durable when it returns.
 
@@ -84,9 +86,12 @@ class Ledger:
         """Whether any money cap of the workspace applies."""
         raise NotImplementedError
 
-    async def put_cap(self, workspace: Workspace, period: str, limit: Nanos) -> CapStatus: ...
+    async def put_cap(
+        self, workspace: Workspace, period: str, limit: Nanos, *, also: Sequence[Write] = ()
+    ) -> CapStatus:
+        raise NotImplementedError
 
-    async def delete_cap(self, workspace: Workspace, period: str) -> None:
+    async def delete_cap(self, workspace: Workspace, period: str, *, also: Sequence[Write] = ()) -> None:
         """Raises `CapNotFound`."""
         raise NotImplementedError
 
