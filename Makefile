@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TOOLS := $(VENV)/.tools
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help chat demo serve test test-slow check fix bench bench-peers proto docs lock clean
@@ -14,9 +17,14 @@ help: ## Say what can be made
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Whet needs Python 3.11 or later; say which: make PYTHON=python3.12 ..."; exit 1; }
 	@test -x $(BIN)/python || { echo "Making .venv ..."; $(PYTHON) -m venv $(VENV); }
-	@echo "Installing what Whet needs (a minute or two, once) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "Installing what Whet needs (a minute or so, once) ..."
+	@$(INSTALL) --require-hashes -r requirements.lock
+	@$(INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+$(TOOLS): $(READY) requirements-dev.lock
+	@echo "Installing the tools that check Whet (once) ..."
+	@$(INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
 
 chat: $(READY) ## Chat in the terminal, on an embedded server
@@ -28,13 +36,13 @@ demo: $(READY) ## Run a scripted conversation without a screen
 serve: $(READY) ## Run a server on its own
 	@$(BIN)/whet serve
 
-test: $(READY) ## Run the tests
+test: $(TOOLS) ## Run the tests
 	@$(BIN)/python -m pytest -m "not slow" -q
 
-test-slow: $(READY) ## Run the long kills, fuzz and soak tests
+test-slow: $(TOOLS) ## Run the long kills, fuzz and soak tests
 	@$(BIN)/python -m pytest -m slow -q
 
-check: $(READY) ## Lint, types, floors and the contract
+check: $(TOOLS) ## Lint, types, floors and the contract
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -43,26 +51,27 @@ check: $(READY) ## Lint, types, floors and the contract
 	$(BIN)/buf format --diff --exit-code
 	@rm -rf $(VENV)/proto-check && $(BIN)/python proto/generate.py $(VENV)/proto-check && diff -r -x __pycache__ proto/gen $(VENV)/proto-check && echo "generated code is fresh"
 
-fix: $(READY) ## Format and mend what can be mended
+fix: $(TOOLS) ## Format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/buf format -w
 
-bench: $(READY) ## Measure, as ratios in one run
+bench: $(TOOLS) ## Measure, as ratios in one run
 	@$(BIN)/python -m whet_eval.bench
 
-bench-peers: $(READY) ## Install other libraries beside us and measure them in the same run
+bench-peers: $(TOOLS) ## Install other libraries beside us and measure them in the same run
 	@$(BIN)/python -m whet_eval.bench.peers
 
-proto: $(READY) ## Generate the Python of the contract
+proto: $(TOOLS) ## Generate the Python of the contract
 	@$(BIN)/python proto/generate.py proto/gen
 
-docs: $(READY) ## Write the tables in the documents anew from the contract
+docs: $(TOOLS) ## Write the tables in the documents anew from the contract
 	@$(BIN)/python -m whet_tui.docs
 
-lock: $(READY) ## Resolve the dependencies anew
+lock: $(TOOLS) ## Resolve the dependencies anew
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile pyproject.toml --group dev --group weights --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --group build --group weights $(LOCK) --output-file requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --group build --group weights --group dev $(LOCK) --constraint requirements.lock --output-file requirements-dev.lock
 
 clean: ## Remove what was installed
 	rm -rf $(VENV)
