@@ -29,11 +29,14 @@ class UserSaid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MindSaid:
-    """Live: the mind's text grew. A higher `attempt` of the same turn and step withdraws what a lower one said."""
+    """Live: the mind's text grew. A higher `attempt` of the same turn and step withdraws what a lower one said. `offset` is where `text` begins in the
+    attempt's whole text, in code points, so that hearing it twice changes nothing.
+    """
 
     turn: int
     step: int
     attempt: int
+    offset: int
     text: str
 
 
