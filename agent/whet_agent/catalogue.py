@@ -1,15 +1,40 @@
-"""The tool catalogue, read from the contract's descriptors: one list for the agent's tools, the CLI's verbs and the documents."""
+"""The tool catalogue, read from the contract's descriptors.
 
+One list for the agent's tools, the CLI's verbs and the documents.
+"""
+
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from types import MappingProxyType
+from typing import Any, Final
 
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from whet.v1 import approval_pb2, fanout_pb2, ledger_pb2, model_pb2, options_pb2, trace_pb2
+from whet_agent.arguments import BadArguments, fill
+from whet_agent.plain import descriptor_of, short_enum_name, to_plain
+from whet_agent.schema import schema_of
+
+__all__ = ["BadArguments", "Method", "Tool", "methods", "request_from", "to_plain", "tools"]
+
+_FILES: Final = (fanout_pb2, model_pb2, ledger_pb2, approval_pb2, trace_pb2)
+"""Every file of the contract that holds a service; a test compares them with the folder."""
+
+_FOR_THE_CALLER: Final = frozenset({"request_id", "plan_hash"})
+"""Fields that whoever makes the call fills in: a model must not invent them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """One RPC. `command` is its CLI verb, such as `("fanout", "run")`: the service's and the method's name without the noun they share."""
+    """One RPC.
+
+    `command` is its CLI verb, such as `("fanout", "run")`: the service's and the method's name without the noun they
+    share.
+    """
 
     service: str
     """Full name, such as `whet.v1.FanoutService`."""
@@ -19,6 +44,7 @@ class Method:
     server_streaming: bool
     command: tuple[str, str]
     comment: str = ""
+    """The tool's summary, or why the method is no tool: the only texts that descriptors still carry at run time."""
 
     @property
     def path(self) -> str:
@@ -28,7 +54,10 @@ class Method:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """A method that the agent may call. `schema` is the JSON Schema of its arguments, without `request_id` and `plan_hash`."""
+    """A method that the agent may call.
+
+    `schema` is the JSON Schema of its arguments, without `request_id` and `plan_hash`.
+    """
 
     name: str
     summary: str
@@ -39,27 +68,68 @@ class Tool:
     schema: Mapping[str, Any]
 
 
-class BadArguments(ValueError):
-    """Arguments that do not fit the request message. `str()` names the field and says what to do."""
-
-
+@cache
 def methods() -> Sequence[Method]:
     """Return every RPC of the contract, in the order of services and methods."""
-    raise NotImplementedError
+    return tuple(_method(method) for service in _services() for method in service.methods)
 
 
+@cache
 def tools() -> Mapping[str, Tool]:
     """Return every tool by name."""
-    raise NotImplementedError
+    found = {}
+    for method in methods():
+        option = _descriptor(method).GetOptions().Extensions[options_pb2.tool]
+        if option.name:
+            found[option.name] = Tool(
+                name=option.name,
+                summary=option.summary,
+                effect=short_enum_name(options_pb2.Effect.DESCRIPTOR, option.effect),
+                examples=tuple(option.examples),
+                method=method,
+                schema=schema_of(descriptor_of(method.request), without=_FOR_THE_CALLER),
+            )
+    return MappingProxyType(found)
 
 
 def request_from(method: Method, arguments: Mapping[str, Any], *, request_id: str = "") -> Message:
-    """Build the request. Enums accept their short names in any case (`draft`), durations seconds (1.5) or `1.5s`, money dollars as text (`$0.50`) or
-    `{"nanos": n}`. Raises `BadArguments`.
+    """Build the request.
+
+    Enums accept their short names in any case (`draft`), durations seconds (1.5) or `1.5s`, money dollars as text
+    (`$0.50`) or `{"nanos": n}`, times RFC 3339 or a day, bytes hexadecimal. Raises `BadArguments`.
     """
-    raise NotImplementedError
+    request = method.request()
+    fill(request, arguments)
+    if request_id and "request_id" in method.request.DESCRIPTOR.fields_by_name:
+        fill(request, {"request_id": request_id})
+    return request
 
 
-def to_plain(message: Message) -> dict[str, Any]:
-    """Return a message as JSON-ready data with snake_case names, short enum names in lower case, and bytes in hexadecimal."""
-    raise NotImplementedError
+def _services() -> Sequence[ServiceDescriptor]:
+    return [service for file in _FILES for service in file.DESCRIPTOR.services_by_name.values()]
+
+
+def _descriptor(method: Method) -> MethodDescriptor:
+    services = {service.full_name: service for service in _services()}
+    return services[method.service].methods_by_name[method.name]
+
+
+def _method(descriptor: MethodDescriptor) -> Method:
+    options = descriptor.GetOptions().Extensions
+    return Method(
+        service=descriptor.containing_service.full_name,
+        name=descriptor.name,
+        request=GetMessageClass(descriptor.input_type),
+        response=GetMessageClass(descriptor.output_type),
+        server_streaming=descriptor.server_streaming,
+        command=_command(descriptor.containing_service.name, descriptor.name),
+        comment=options[options_pb2.tool].summary or options[options_pb2.not_a_tool],
+    )
+
+
+def _command(service: str, method: str) -> tuple[str, str]:
+    noun = service.removesuffix("Service").lower()
+    words = [word.lower() for word in re.findall("[A-Z][a-z0-9]*", method)]
+    if len(words) > 1 and words[-1] in {noun, noun + "s"}:
+        words.pop()
+    return noun, "-".join(words)
