@@ -1,11 +1,12 @@
 """The fan-out's door: plan, start, watch, get, list, cancel, recover."""
 
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from whet_server.fanout.spec import BranchSpec, FanoutPlan, FanoutSpec, FanoutView
 from whet_server.llm.base import Caller
 from whet_server.log.log import Batch, EventLog
-from whet_server.store.base import Write
+from whet_server.store.base import Store, Write
 from whet_server.values import BranchId, ModelName, Principal, Run, RunId, RunState, Value, Workspace
 
 
@@ -19,7 +20,16 @@ class FanoutDefaults(Value):
 class Fanouts:
     """Runs fan-outs as tasks of this server; a caller that leaves does not stop them."""
 
-    def __init__(self, log: EventLog, caller: Caller, defaults: FanoutDefaults) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        caller: Caller,
+        store: Store,
+        defaults: FanoutDefaults,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """`clock` returns Unix nanoseconds."""
         raise NotImplementedError
 
     async def plan(self, principal: Principal, spec: FanoutSpec) -> FanoutPlan:

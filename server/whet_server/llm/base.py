@@ -38,6 +38,8 @@ class CallSpec(Value):
     messages: tuple[Message, ...]
     parameters: Parameters = Parameters()
     limits: CallLimits = CallLimits()
+    sample: int = 1
+    """Which of several like calls this is: part of the cache's key, so that samples stay independent answers."""
     cache_bypass: bool = False
     cache_ttl: float | None = None
     """Seconds an answer stays fresh; None means the server's default."""
