@@ -1,0 +1,305 @@
+"""What a conversation looks like, as data: the entries of the transcript, the fan-outs in them, the status.
+
+Nothing here knows a screen, the agent or the wire, so that the first frame can be drawn before any of them is loaded.
+Text is kept as it came; whoever draws it takes it through `whet_tui.safe`.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Literal, TypeAlias
+
+
+class LaneState(StrEnum):
+    """Where a branch or a draft stands, in the word that is shown."""
+
+    PLANNED = "planned"
+    WAITING = "waiting"
+    LOADING = "loading"
+    ASKED = "asked"
+    STREAMING = "streaming"
+    DONE = "done"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        return self in _ENDED
+
+
+_ENDED: Final = frozenset({LaneState.DONE, LaneState.PARTIAL, LaneState.FAILED, LaneState.CANCELLED})
+
+
+class FanoutState(StrEnum):
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(slots=True, kw_only=True)
+class Money:
+    """Nanos of a US dollar. Unknown money may have been spent: it is named wherever it is not nothing."""
+
+    settled: int = 0
+    unknown: int = 0
+    reserved: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Lane:
+    """One branch of a fan-out."""
+
+    branch_id: str
+    number: int
+    """From 1; the source mark in the text."""
+    model: str
+    persona: str = ""
+    sample: int = 1
+    state: LaneState = LaneState.PLANNED
+    detail: str = ""
+    fraction: float = 0.0
+    text: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    """Reported by the provider; 0 while it streams."""
+    estimated: bool = False
+    first_token_ns: int = 0
+    latency_ns: int = 0
+    """0 while it is under way: then it is the time since the fan-out opened."""
+    money: Money = field(default_factory=Money)
+    retries: int = 0
+    cached: bool = False
+    simulated: bool = False
+    failure: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Draft:
+    """The latest revision of the synthesis."""
+
+    revision: int
+    model: str = ""
+    branch_ids: tuple[str, ...] = ()
+    final: bool = False
+    state: LaneState = LaneState.ASKED
+    text: str = ""
+    earlier: str = ""
+    """What the revision before it said, to look at until this one has words."""
+    failure: str = ""
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A stretch of a branch's text, in code points."""
+
+    branch_id: str
+    start: int
+    end: int
+    score: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sentence:
+    """A sentence of the final text. No sources: no branch says it."""
+
+    start: int
+    end: int
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoleClaim:
+    branch_id: str
+    text: str
+    in_final: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispute:
+    """Two branches that contradict each other."""
+
+    left_id: str
+    left_text: str
+    right_id: str
+    right_text: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vote:
+    answer: str
+    votes: int
+    branch_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Synthesis:
+    """The final text and what was found about it."""
+
+    state: LaneState
+    text: str
+    revision: int
+    sentences: tuple[Sentence, ...] = ()
+    sole_claims: tuple[SoleClaim, ...] = ()
+    disputes: tuple[Dispute, ...] = ()
+    votes: tuple[Vote, ...] = ()
+    failure: str = ""
+    simulated: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Fanout:
+    """One fan-out as it stands."""
+
+    run_id: str = ""
+    prompt: str = ""
+    mode: str = ""
+    opened_ns: int = 0
+    lanes: dict[str, Lane] = field(default_factory=dict)
+    draft: Draft | None = None
+    synthesis: Synthesis | None = None
+    state: FanoutState = FanoutState.RUNNING
+    failure: str = ""
+    money: Money = field(default_factory=Money)
+    input_tokens: int = 0
+    output_tokens: int = 0
+    attempts: int = 0
+    cache_hits: int = 0
+    latency_ns: int = 0
+    heard: int = 0
+    """The sequence of the last durable event."""
+
+    @property
+    def ended(self) -> bool:
+        return self.state is not FanoutState.RUNNING
+
+    @property
+    def finished(self) -> int:
+        """How many branches have come to an end."""
+        return sum(lane.state.ended for lane in self.lanes.values())
+
+    @property
+    def simulated(self) -> bool:
+        """Whether anything here is simulated or stands on it."""
+        drafted = (self.draft is not None and self.draft.simulated) or (
+            self.synthesis is not None and self.synthesis.simulated
+        )
+        return drafted or any(lane.simulated for lane in self.lanes.values())
+
+    def number(self, branch_id: str) -> int:
+        """Return the lane's number, 0 for a branch that nobody announced."""
+        lane = self.lanes.get(branch_id)
+        return lane.number if lane is not None else 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Said:
+    """What the person wrote."""
+
+    key: str
+    turn: int
+    text: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Answer:
+    """What the mind wrote in one step. `done` is False while it grows."""
+
+    key: str
+    turn: int
+    text: str = ""
+    author: str = ""
+    attempt: int = 0
+    simulated: bool = False
+    done: bool = False
+
+
+class CallState(StrEnum):
+    RUNNING = "running"
+    DECIDING = "waits for you"
+    DONE = "done"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """One tool call, with the fan-out that it started if it did."""
+
+    key: str
+    turn: int
+    tool: str = ""
+    arguments_json: str = ""
+    state: CallState = CallState.RUNNING
+    result: str = ""
+    run_id: str = ""
+    fanout: Fanout | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Note:
+    """Something worth knowing that is no answer."""
+
+    key: str
+    level: Literal["info", "warning", "error"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """An approval that waits for the person."""
+
+    approval_id: str
+    turn: int
+    key: str
+    tool: str
+    summary: str
+    effect: str
+    arguments_json: str
+    digest: str
+    worst_cost_nanos: int
+    expires_at: str
+
+
+Entry: TypeAlias = Said | Answer | Call | Note
+"""One thing in the transcript."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Status:
+    """What the status line tells."""
+
+    session_id: str = ""
+    mind: str = ""
+    server: str = ""
+    panel: tuple[str, ...] = ()
+    restored: bool = False
+    money: Money = field(default_factory=Money)
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+def dollars(nanos: int) -> str:
+    """Show money: cents need two digits, what is smaller keeps three that matter, so that a cheap call does not look
+    free.
+    """
+    if nanos == 0:
+        return "$0"
+    value = nanos / 1_000_000_000
+    if abs(value) >= 0.01:
+        return f"${value:,.2f}"
+    return f"${value:.3g}" if abs(value) >= 0.0001 else f"${value:.9f}".rstrip("0")
+
+
+def money_line(money: Money) -> str:
+    """Settled money, and in words what is unknown or still reserved."""
+    parts = [dollars(money.settled)]
+    if money.unknown:
+        parts.append(f"{dollars(money.unknown)} unknown")
+    if money.reserved:
+        parts.append(f"{dollars(money.reserved)} reserved")
+    return " + ".join(parts)

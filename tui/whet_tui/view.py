@@ -1,0 +1,228 @@
+"""The one reducer: what a session tells becomes what a conversation looks like.
+
+`View.apply` is fed every envelope; the chat, plain output and JSON lines draw the same view. However the growing texts
+are cut into pieces, and whatever is heard again after a reconnect, the view ends the same.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from whet_agent.events import (
+    ApprovalAsked,
+    ApprovalDecided,
+    AssistantSaid,
+    Envelope,
+    MindSaid,
+    Notice,
+    RunHeard,
+    SessionOpened,
+    Spent,
+    ToolAnswered,
+    ToolAsked,
+    TurnEnded,
+    UserSaid,
+)
+from whet_tui.entries import Answer, Call, CallState, Card, Entry, Fanout, Money, Note, Said, Status
+from whet_tui.lanes import grown, hear
+
+
+@dataclass(slots=True, kw_only=True)
+class View:
+    """A conversation as it stands. `entries` only grows, and an entry keeps its place and its key."""
+
+    entries: list[Entry] = field(default_factory=list)
+    cards: dict[str, Card] = field(default_factory=dict)
+    """Open approvals by id, oldest first."""
+    status: Status = field(default_factory=Status)
+    turns: list[int] = field(default_factory=list)
+    """Turns that were asked for and have not ended; the first is under way."""
+    waiting: list[Said] = field(default_factory=list)
+    """Messages whose turn has not come: they enter the transcript when the one before has ended."""
+    heard: int = 0
+    """The sequence of the last journalled event."""
+    places: dict[str, int] = field(default_factory=dict)
+    """Where the entry with a key stands."""
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.turns)
+
+    def apply(self, envelope: Envelope) -> list[Entry]:
+        """Fold one envelope in and return the entries that it changed or added, in order. What was journalled and heard
+        before changes nothing.
+        """
+        if envelope.sequence:
+            if envelope.sequence <= self.heard:
+                return []
+            self.heard = envelope.sequence
+        return _APPLIED[type(envelope.happening)](self, envelope.happening)
+
+    def find(self, key: str) -> Entry | None:
+        place = self.places.get(key)
+        return None if place is None else self.entries[place]
+
+    def put(self, entry: Entry) -> list[Entry]:
+        """Add an entry at the end."""
+        self.places[entry.key] = len(self.entries)
+        self.entries.append(entry)
+        return [entry]
+
+    def last_answer(self) -> str:
+        """The Markdown of the latest whole answer, empty when there is none."""
+        for entry in reversed(self.entries):
+            if isinstance(entry, Answer) and entry.done:
+                return entry.text
+        return ""
+
+
+def _opened(view: View, opened: SessionOpened) -> list[Entry]:
+    status = view.status
+    status.session_id, status.mind, status.server = opened.session_id, opened.mind, opened.server
+    status.panel, status.restored = opened.panel, opened.restored
+    return []
+
+
+def _said(view: View, said: UserSaid) -> list[Entry]:
+    entry = Said(key=f"said/{said.turn}", turn=said.turn, text=said.text)
+    view.turns.append(said.turn)
+    if len(view.turns) > 1:
+        view.waiting.append(entry)
+        return []
+    return view.put(entry)
+
+
+def _answer(view: View, turn: int, step: int) -> Answer:
+    key = f"answer/{turn}/{step}"
+    entry = view.find(key)
+    if not isinstance(entry, Answer):
+        entry = Answer(key=key, turn=turn)
+        view.put(entry)
+    return entry
+
+
+def _mind_said(view: View, said: MindSaid) -> list[Entry]:
+    answer = _answer(view, said.turn, said.step)
+    if answer.done or said.attempt < answer.attempt:
+        return []
+    if said.attempt > answer.attempt:
+        answer.attempt, answer.text = said.attempt, ""
+    answer.text = grown(answer.text, said.offset, said.text)
+    return [answer]
+
+
+def _assistant_said(view: View, said: AssistantSaid) -> list[Entry]:
+    answer = _answer(view, said.turn, said.step)
+    answer.text, answer.author, answer.simulated, answer.done = said.text, said.author, said.simulated, True
+    return [answer]
+
+
+def _call(view: View, key: str, turn: int) -> Call:
+    entry = view.find(f"call/{key}")
+    if not isinstance(entry, Call):
+        entry = Call(key=f"call/{key}", turn=turn)
+        view.put(entry)
+    return entry
+
+
+def _tool_asked(view: View, asked: ToolAsked) -> list[Entry]:
+    call = _call(view, asked.key, asked.turn)
+    call.tool, call.arguments_json = asked.tool, asked.arguments_json
+    return [call]
+
+
+def _run_heard(view: View, heard: RunHeard) -> list[Entry]:
+    call = _call(view, heard.key, heard.turn)
+    if call.fanout is None:
+        call.fanout = Fanout(run_id=heard.run_id)
+    call.run_id = heard.run_id or call.run_id
+    hear(call.fanout, heard.event)
+    return [call]
+
+
+def _approval_asked(view: View, asked: ApprovalAsked) -> list[Entry]:
+    call = _call(view, asked.key, asked.turn)
+    call.state = CallState.DECIDING
+    view.cards[asked.approval_id] = Card(
+        approval_id=asked.approval_id,
+        turn=asked.turn,
+        key=asked.key,
+        tool=asked.tool,
+        summary=asked.summary,
+        effect=asked.effect,
+        arguments_json=asked.arguments_json,
+        digest=asked.digest,
+        worst_cost_nanos=asked.worst_cost_nanos,
+        expires_at=asked.expires_at,
+    )
+    return [call]
+
+
+def _approval_decided(view: View, decided: ApprovalDecided) -> list[Entry]:
+    view.cards.pop(decided.approval_id, None)
+    call = _call(view, decided.key, decided.turn)
+    if call.state is CallState.DECIDING:
+        call.state = CallState.RUNNING if decided.granted else CallState.REJECTED
+    return [call]
+
+
+def _tool_answered(view: View, answered: ToolAnswered) -> list[Entry]:
+    call = _call(view, answered.key, answered.turn)
+    call.tool, call.result, call.run_id = answered.tool or call.tool, answered.text, answered.run_id or call.run_id
+    if answered.ok:
+        call.state = CallState.DONE
+    elif call.state is not CallState.REJECTED:
+        call.state = CallState.FAILED
+    return [call]
+
+
+def _spent(view: View, spent: Spent) -> list[Entry]:
+    status = view.status
+    status.money = Money(settled=spent.settled, unknown=spent.unknown, reserved=spent.reserved)
+    status.input_tokens, status.output_tokens = spent.input_tokens, spent.output_tokens
+    return []
+
+
+def _noticed(view: View, notice: Notice) -> list[Entry]:
+    return view.put(Note(key=f"note/{len(view.entries)}", level=notice.level, text=notice.text))
+
+
+def _turn_ended(view: View, ended: TurnEnded) -> list[Entry]:
+    changed = [entry for entry in view.entries if _close(entry, ended)]
+    view.cards = {key: card for key, card in view.cards.items() if card.turn != ended.turn}
+    if ended.state == "cancelled":
+        changed += view.put(Note(key=f"ended/{ended.turn}", level="info", text=ended.failure or "Cancelled."))
+    elif ended.state == "failed":
+        changed += view.put(Note(key=f"ended/{ended.turn}", level="error", text=ended.failure or "The turn failed."))
+    if ended.turn in view.turns:
+        view.turns.remove(ended.turn)
+    if view.turns and view.waiting:
+        changed += view.put(view.waiting.pop(0))
+    return changed
+
+
+def _close(entry: Entry, ended: TurnEnded) -> bool:
+    """Close what the turn left open; return whether there was anything."""
+    if isinstance(entry, Answer) and entry.turn == ended.turn and not entry.done:
+        entry.done = True
+        return True
+    if isinstance(entry, Call) and entry.turn == ended.turn and entry.state in {CallState.RUNNING, CallState.DECIDING}:
+        entry.state = CallState.CANCELLED if ended.state == "cancelled" else CallState.FAILED
+        return True
+    return False
+
+
+_APPLIED: Final[Mapping[type, Callable[[View, Any], list[Entry]]]] = {
+    SessionOpened: _opened,
+    UserSaid: _said,
+    MindSaid: _mind_said,
+    AssistantSaid: _assistant_said,
+    ToolAsked: _tool_asked,
+    RunHeard: _run_heard,
+    ApprovalAsked: _approval_asked,
+    ApprovalDecided: _approval_decided,
+    ToolAnswered: _tool_answered,
+    Spent: _spent,
+    Notice: _noticed,
+    TurnEnded: _turn_ended,
+}
