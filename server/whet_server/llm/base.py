@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from whet_server.ledger.ledger import Price
+from whet_server.llm.keys import BoundKey
 from whet_server.log.lifecycle import BranchState
 from whet_server.values import (
     Attempt,
@@ -171,6 +172,7 @@ class Request(Value):
     first_token: float
     idle: float
     total: float
+    key: BoundKey | None = None
 
 
 class Answer(Value):
@@ -213,11 +215,14 @@ class Transport(Protocol):
 
 class ProviderFault(Exception):
     """One attempt failed. `failure` is what goes on the record; `billed` says whether the provider may have billed
-    it.
+    it, and `usage` what it reported to have used before it failed.
     """
 
-    def __init__(self, failure: Failure, *, billed: bool, status: int | None = None) -> None:
+    def __init__(
+        self, failure: Failure, *, billed: bool, status: int | None = None, usage: Usage | None = None
+    ) -> None:
         super().__init__(failure.message)
         self.failure = failure
         self.billed = billed
         self.status = status
+        self.usage = usage
