@@ -1,1 +1,1 @@
-"""Whet."""
+"""Benchmarks, and the provider stub that tests and benchmarks call."""
