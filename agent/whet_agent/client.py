@@ -1,14 +1,52 @@
 """The only gRPC client: a method of the catalogue and a request in, a message or a stream of messages out."""
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final, TypeAlias
 
-from google.protobuf.message import Message
+import grpc
+from google.protobuf.message import DecodeError, Message
+from google.rpc import error_details_pb2, status_pb2
+from grpc import aio
+from opentelemetry import trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from whet_agent.catalogue import Method
 
+_MEBIBYTE: Final = 1024 * 1024
+_RECEIVE_BYTES: Final = 32 * _MEBIBYTE
+"""A fan-out with hundreds of long branches comes back in one answer; gRPC's own limit of 4 MiB would cut it off."""
+_SEND_BYTES: Final = 32 * _MEBIBYTE
+"""The server says better than the channel what is too large."""
+_KEEPALIVE_MS: Final = 30_000
+"""A connection that died without a word is found after this and the time-out below, not after hours."""
+_KEEPALIVE_TIMEOUT_MS: Final = 10_000
+_STATUS_KEY: Final = "grpc-status-details-bin"
+_DOMAIN: Final = "whet"
+_TRACER: Final = trace.get_tracer("whet_agent")
+_PROPAGATOR: Final = TraceContextTextMapPropagator()
+
+_UnaryCall: TypeAlias = "aio.UnaryUnaryCall[Message, Message]"
+_StreamCall: TypeAlias = "aio.UnaryStreamCall[Message, Message]"
+
+CHANNEL_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", _RECEIVE_BYTES),
+    ("grpc.max_send_message_length", _SEND_BYTES),
+    ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
+    ("grpc.http2.max_pings_without_data", 0),
+    # Else channels share a back-off: the first probe of a server that starts would slow down all others.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # A proxy in the environment is for the network, not for a server on this machine or a private one.
+    ("grpc.enable_http_proxy", 0),
+)
+
 
 class CallError(Exception):
-    """A call that the server refused or that did not reach it. `str()` is what to show: what was wrong and what to do."""
+    """A call that the server refused or that did not reach it. `str()` says what was wrong and what to do."""
 
     def __init__(
         self,
@@ -27,7 +65,9 @@ class CallError(Exception):
         """The published reason, such as `CAP_EXCEEDED`; empty when the answer was not the server's."""
         self.metadata = dict(metadata or {})
         self.violations = violations
+        """(field path, description) pairs of an INVALID_ARGUMENT."""
         self.retry_after = retry_after
+        """Seconds after which the same call may work; None where the server does not promise that."""
 
 
 class Client:
@@ -35,15 +75,118 @@ class Client:
 
     def __init__(self, address: str, token: str) -> None:
         """`address` is `host:port` or `unix:PATH`."""
-        raise NotImplementedError
+        self.address = address
+        self._token = token
+        self._channels: dict[asyncio.AbstractEventLoop, aio.Channel] = {}
 
     async def call(self, method: Method, request: Message, *, timeout: float | None = 60.0) -> Message:
         """Make a unary call. Raises `CallError`."""
-        raise NotImplementedError
+        with self._span(method) as metadata:
+            invoke = self._channel().unary_unary(
+                method.path, request_serializer=_encode, response_deserializer=method.response.FromString
+            )
+            call: _UnaryCall = invoke(request, timeout=timeout, metadata=metadata)
+            try:
+                return await call
+            except aio.AioRpcError as error:
+                raise _call_error(error, self.address) from error
 
-    def stream(self, method: Method, request: Message, *, timeout: float | None = None) -> AsyncIterator[Message]:
-        """Make a streaming call. Leaving the iteration early cancels the call (not the run). Raises `CallError`."""
-        raise NotImplementedError
+    async def stream(
+        self, method: Method, request: Message, *, timeout: float | None = None
+    ) -> AsyncGenerator[Message, None]:
+        """Make a streaming call. Leaving the iteration early cancels the call (not the run). Raises `CallError`.
+
+        Whoever leaves early and goes on in the same task should hold the stream in `contextlib.aclosing`.
+        """
+        span, metadata = self._start_span(method)
+        invoke = self._channel().unary_stream(
+            method.path, request_serializer=_encode, response_deserializer=method.response.FromString
+        )
+        call: _StreamCall = invoke(request, timeout=timeout, metadata=metadata)
+        try:
+            async for message in call:
+                yield message
+        except aio.AioRpcError as error:
+            raise _call_error(error, self.address) from error
+        finally:
+            # gRPC lets an abandoned stream run on; a finished one does not mind.
+            call.cancel()
+            span.end()
 
     async def close(self) -> None:
-        raise NotImplementedError
+        """Close the channel of the running loop; a later call opens another."""
+        channel = self._channels.pop(asyncio.get_running_loop(), None)
+        if channel is not None:
+            await channel.close()
+
+    def _channel(self) -> aio.Channel:
+        loop = asyncio.get_running_loop()
+        if loop not in self._channels:
+            self._channels = {known: channel for known, channel in self._channels.items() if not known.is_closed()}
+            self._channels[loop] = aio.insecure_channel(self.address, options=CHANNEL_OPTIONS)
+        return self._channels[loop]
+
+    @contextmanager
+    def _span(self, method: Method) -> Iterator[aio.Metadata]:
+        span, metadata = self._start_span(method)
+        with trace.use_span(span, end_on_exit=True):
+            yield metadata
+
+    def _start_span(self, method: Method) -> tuple[trace.Span, aio.Metadata]:
+        """A stream's span is never made current: its generator may be resumed under another context."""
+        span = _TRACER.start_span(method.path.removeprefix("/"), kind=trace.SpanKind.CLIENT)
+        carrier: dict[str, str] = {"authorization": f"Bearer {self._token}"} if self._token else {}
+        _PROPAGATOR.inject(carrier, trace.set_span_in_context(span))
+        return span, aio.Metadata(*carrier.items())
+
+
+def _encode(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+def _call_error(error: aio.AioRpcError, address: str) -> CallError:
+    code = error.code().name
+    status = _rich_status(error)
+    if status is None:
+        return CallError(_plain_text(error, address), code=code)
+    info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+    wait = None
+    for detail in status.details:
+        if detail.Unpack(retry):
+            wait = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
+        elif not detail.Unpack(info):
+            detail.Unpack(bad)
+    return CallError(
+        status.message or _plain_text(error, address),
+        code=code,
+        reason=info.reason if info.domain == _DOMAIN else "",
+        metadata=info.metadata,
+        violations=tuple((violation.field, violation.description) for violation in bad.field_violations),
+        retry_after=wait,
+    )
+
+
+def _rich_status(error: aio.AioRpcError) -> status_pb2.Status | None:
+    for key, value in error.trailing_metadata() or ():
+        if key == _STATUS_KEY and isinstance(value, bytes):
+            try:
+                return status_pb2.Status.FromString(value)
+            except DecodeError:
+                return None
+    return None
+
+
+def _plain_text(error: aio.AioRpcError, address: str) -> str:
+    """Name what happened where the answer is not our server's: gRPC's own texts speak of sockets and frames."""
+    details = error.details() or "no reason was given"
+    match error.code():
+        case grpc.StatusCode.UNAVAILABLE:
+            return f"The server at {address} cannot be reached ({details}). Check that it runs: whet status."
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return f"The server at {address} did not answer in time. Try again, or look into its log."
+        case grpc.StatusCode.UNIMPLEMENTED:
+            return f"The server at {address} does not know this call: it is older than this client. Restart it."
+        case grpc.StatusCode.CANCELLED:
+            return "The call was cancelled."
+        case code:
+            return f"{code.name}: {details}"

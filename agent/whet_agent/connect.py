@@ -1,11 +1,40 @@
 """Find a server, or start the embedded one.
 
-`server.json` in the data directory names the address of a server that is already there. Otherwise `python -m whet_server` is started as a child in a session of its
-own, on a unix socket in the data directory; it outlives the terminal and exits by itself when nobody needs it.
+`server.json` in the data directory names the address of a server that is already there. Otherwise
+`python -m whet_server` is started as a child in a session of its own, on a unix socket in the data directory; it
+outlives the terminal and exits by itself when nobody needs it.
 """
 
+import asyncio
+import fcntl
+import hashlib
+import json
+import os
+import stat
+import sys
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
+
+from whet_agent.health import is_serving
+
+_PROBE_SECONDS: Final = 2.0
+"""A server that is up answers its health check in milliseconds; one that hangs this long is treated as absent."""
+_POLL_SECONDS: Final = 0.02
+"""Between two looks at a server that starts: short beside the half second that a start takes."""
+_IDLE_EXIT_SECONDS: Final = 120
+"""How long an embedded server waits for the next call; long enough for the gap between two commands of a person."""
+_SOCKET_PATH_BYTES: Final = 100
+"""The kernel takes 107 bytes for the path of a unix socket; the rest is room for gRPC's prefix."""
+_LOG_BYTES: Final = 16_000_000
+"""A log that has grown beyond this is set aside when the next server starts, and the one before it is dropped."""
+_IN_USE: Final = 75
+"""With this code (EX_TEMPFAIL) a server ends that finds its data directory locked by another one."""
+_RIVAL_SECONDS: Final = 0.1
+"""How long to let a rival server come up or go down before the next attempt."""
+_LAST_LINES: Final = 8
+"""How much of a dead server's log an error shows: a Python traceback's end and the line before it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,9 +44,9 @@ class ConnectSettings:
     data: Path
     config: Path | None = None
     address: str = ""
-    token: str = ""
+    token: str = field(default="", repr=False)
     """For a server elsewhere: the token to use for both roles, unless `agent_token` is set."""
-    agent_token: str = ""
+    agent_token: str = field(default="", repr=False)
     start_seconds: float = 20.0
 
 
@@ -37,4 +66,166 @@ class ServerUnavailable(Exception):
 
 async def connect(settings: ConnectSettings) -> Connection:
     """Return a connection to a server that is ready (its health says SERVING). Raises `ServerUnavailable`."""
-    raise NotImplementedError
+    if settings.address:
+        return await _connect_elsewhere(settings)
+    address = await _running(settings.data)
+    if address is None:
+        try:
+            async with asyncio.timeout(settings.start_seconds):
+                address = await _start(settings)
+        except TimeoutError:
+            raise ServerUnavailable(
+                f"The server was not ready after {settings.start_seconds:g} seconds. Look into {_log(settings.data)}."
+            ) from None
+    person = _token(settings.data / "person.token")
+    return Connection(
+        address=address, person_token=person, agent_token=_token(settings.data / "agent.token"), embedded=True
+    )
+
+
+async def find_running(data: Path) -> str | None:
+    """Return the address of the data directory's server if one answers, without starting any."""
+    return await _running(data)
+
+
+async def _connect_elsewhere(settings: ConnectSettings) -> Connection:
+    if not settings.token:
+        raise ServerUnavailable(
+            f"The server at {settings.address} asks for a token. Give the file that holds it: --token-file PATH."
+        )
+    if not await is_serving(settings.address, timeout=_PROBE_SECONDS):
+        raise ServerUnavailable(
+            f"No server answers at {settings.address}. Check the address, or start one: whet serve."
+        )
+    return Connection(
+        address=settings.address,
+        person_token=settings.token,
+        agent_token=settings.agent_token or settings.token,
+        embedded=False,
+    )
+
+
+async def _running(data: Path) -> str | None:
+    """Return the address in `server.json` if a ready server answers there: a killed one leaves its file behind."""
+    try:
+        known = json.loads((data / "server.json").read_text(encoding="utf-8"))
+        address, pid = str(known["address"]), int(known["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not _alive(pid):
+        return None
+    return address if await is_serving(address, timeout=_PROBE_SECONDS) else None
+
+
+def _alive(pid: int) -> bool:
+    """Another process may have the number of a dead server by now; then the health check decides."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+async def _start(settings: ConnectSettings) -> str:
+    """Start a server. Of all who come at once, the one with the file lock starts it and the others wait."""
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (settings.data / "start.lock").open("a", encoding="utf-8") as lock:
+        while True:
+            if (address := await _running(settings.data)) is not None:
+                return address
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                await asyncio.sleep(_POLL_SECONDS)
+                continue
+            if (address := await _start_child(settings)) is not None:
+                return address
+
+
+async def _start_child(settings: ConnectSettings) -> str | None:
+    """Start the child and wait until it is ready. None: another server holds the directory, coming or going."""
+    log = _log(settings.data)
+    _set_aside(log)
+    begin = log.stat().st_size if log.exists() else 0
+    pid = _spawn(settings, log)
+    while True:
+        if (address := await _running(settings.data)) is not None:
+            return address
+        ended, status = os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222 -- WNOHANG does not wait
+        if ended:
+            code = os.waitstatus_to_exitcode(status)
+            if code == _IN_USE:
+                await asyncio.sleep(_RIVAL_SECONDS)
+                return None
+            raise ServerUnavailable(
+                f"The server ended while it started (exit code {code}). Its last words:\n"
+                f"{_last_words(log, begin)}\nThe whole log: {log}"
+            )
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _spawn(settings: ConnectSettings, log: Path) -> int:
+    """Start the server in a session of its own.
+
+    Of this terminal it has nothing but the environment, which may hold keys of providers.
+    """
+    data = settings.data.resolve()
+    # -P: a file in the current directory must not stand in for a module of the server.
+    command = [sys.executable, "-P", "-m", "whet_server", "--data", str(data), "--socket", str(_socket(data))]
+    command += ["--idle-exit", str(_IDLE_EXIT_SECONDS)]
+    if settings.config is not None:
+        command += ["--config", str(settings.config.resolve())]
+    # Not subprocess.Popen: nobody owns this child for longer than its start, and a forgotten Popen warns.
+    return os.posix_spawn(
+        sys.executable,
+        command,
+        os.environ,
+        setsid=True,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+    )
+
+
+def _socket(data: Path) -> Path:
+    """Where the socket lies: in the data directory or, where that path is too long, in a private temporary folder."""
+    near = data / "server.sock"
+    if len(os.fsencode(near)) <= _SOCKET_PATH_BYTES:
+        return near
+    folder = Path(tempfile.gettempdir()) / f"whet-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise ServerUnavailable(
+            f"{folder} is not a folder that only you can open. Remove it, or choose a shorter --data."
+        )
+    return folder / f"{hashlib.sha256(os.fsencode(data)).hexdigest()[:16]}.sock"
+
+
+def _token(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ServerUnavailable(
+            f"The token in {path} cannot be read ({error.strerror}). Use the account that started the server."
+        ) from error
+
+
+def _log(data: Path) -> Path:
+    return data / "server.log"
+
+
+def _set_aside(log: Path) -> None:
+    if log.exists() and log.stat().st_size > _LOG_BYTES:
+        log.replace(log.with_suffix(".log.1"))
+
+
+def _last_words(log: Path, begin: int) -> str:
+    with log.open("rb") as file:
+        file.seek(begin)
+        lines = file.read().decode(errors="replace").strip().splitlines()
+    return "\n".join(f"  {line}" for line in lines[-_LAST_LINES:]) or "  (none)"
