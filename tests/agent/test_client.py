@@ -63,7 +63,7 @@ class Server:
         raise AssertionError("unreachable")
 
     def handlers(self) -> grpc.GenericRpcHandler:
-        kinds = {
+        kinds: dict[Method, tuple[Any, Any]] = {
             GET: (grpc.unary_unary_rpc_method_handler, self.get),
             RUN: (grpc.unary_stream_rpc_method_handler, self.run),
             CANCEL: (grpc.unary_unary_rpc_method_handler, self.cancel),
