@@ -39,9 +39,17 @@ class Fanouts:
         raise NotImplementedError
 
     async def start(
-        self, principal: Principal, spec: FanoutSpec, *, request_id: str, also: Sequence[Write] = ()
+        self,
+        principal: Principal,
+        spec: FanoutSpec,
+        *,
+        request_id: str,
+        run_id: RunId | None = None,
+        also: Sequence[Write] = (),
     ) -> Run:
-        """Start it; the run is durable when this returns, in one transaction with `also` (such as the request id)."""
+        """Start it; the run is durable when this returns, in one transaction with `also` (such as the request id, which
+        names the `run_id` that the caller made; None makes one here).
+        """
         raise NotImplementedError
 
     def watch(self, workspace: Workspace, run_id: RunId, cursor: str = "") -> AsyncIterator[Batch]:
