@@ -212,6 +212,8 @@ class Answer:
     turn: int
     text: str = ""
     author: str = ""
+    run_id: str = ""
+    """The run whose final text this is: it stands there with its sources and need not be drawn twice."""
     attempt: int = 0
     simulated: bool = False
     done: bool = False

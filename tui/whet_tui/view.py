@@ -113,7 +113,8 @@ def _mind_said(view: View, said: MindSaid) -> list[Entry]:
 
 def _assistant_said(view: View, said: AssistantSaid) -> list[Entry]:
     answer = _answer(view, said.turn, said.step)
-    answer.text, answer.author, answer.simulated, answer.done = said.text, said.author, said.simulated, True
+    answer.text, answer.author, answer.run_id = said.text, said.author, said.run_id
+    answer.simulated, answer.done = said.simulated, True
     return [answer]
 
 
