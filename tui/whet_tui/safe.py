@@ -95,8 +95,8 @@ def safe_line(text: str, limit: int = 500) -> Safe:
 
 def _cleaned(text: str) -> str:
     text = text.replace("\r\n", "\n")
-    # What only hides goes first: it could stand inside a sequence and keep it from being seen. Taking one sequence out can
-    # make another; that one is shown in pictures, because to go on until there is none takes quadratic time.
+    # What only hides goes first: it could stand inside a sequence and keep it from being seen. Taking one sequence out
+    # can make another; that one is shown in pictures, because to go on until there is none takes quadratic time.
     text = _CSI.sub("", _HIDDEN_RE.sub("", text)).translate(_PICTURES)
     text = _JOINER_RUN.sub(r"\1", text)
     return _MARK_PILE.sub(r"\1", text)
