@@ -1,0 +1,255 @@
+"""The store in a SQLite file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from sqlalchemy import ColumnElement, Select, case, event, func, literal, select
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from whet_server.errors import StorageUnavailable
+from whet_server.store import rows
+from whet_server.store.base import (
+    ApprovalRecord,
+    CachedAnswer,
+    CacheSize,
+    CapRecord,
+    EndpointRecord,
+    EventRecord,
+    RemoveCached,
+    RequestRecord,
+    ReservationRecord,
+    UsageSum,
+    Write,
+)
+from whet_server.store.cached_keys import CachedKeys
+from whet_server.store.migrate import migrate
+from whet_server.store.tables import APPROVAL, CACHED, CAP, ENDPOINT, EVENT, REQUEST, RESERVATION, RUN
+from whet_server.store.writer import Writer
+from whet_server.values import Billing, Nanos, Run, RunId, RunKind, RunState, Workspace
+
+READERS: Final = 3
+"""Connections that read at once: reads take microseconds, and more threads only compete for the same processor."""
+LOCK_WAIT_SECONDS: Final = 5.0
+"""Nobody else writes to the file; a copy being taken by hand may hold it this long."""
+AnySelect: TypeAlias = Select[*tuple[Any, ...]]
+
+
+class SqlStore:
+    """A `Store` in one SQLite file, opened by one process. Writes go through `Writer`, reads through connections that
+    cannot write.
+    """
+
+    def __init__(self, writer: Writer, readers: AsyncEngine, cached_keys: CachedKeys) -> None:
+        self._writer = writer
+        self._readers = readers
+        self._cached_keys = cached_keys
+
+    @classmethod
+    async def open(cls, path: Path, *, lock_wait: float = LOCK_WAIT_SECONDS) -> "SqlStore":
+        """Open the file, make it if it is missing, and apply the migrations it lacks."""
+        writer = await Writer.open(path, prepare=migrate, lock_wait=lock_wait)
+        readers = create_async_engine(
+            f"sqlite+aiosqlite:///{path}",
+            pool_size=READERS,
+            max_overflow=0,
+            pool_reset_on_return=None,  # a reader has nothing to take back
+            isolation_level="AUTOCOMMIT",  # every SELECT sees the newest commit
+        )
+        event.listen(readers.sync_engine, "connect", _only_read)
+        store = cls(writer, readers, CachedKeys())
+        for workspace, key, expire_ns in await store._all(select(CACHED.c.workspace, CACHED.c.key, CACHED.c.expire_ns)):
+            store._cached_keys.add(workspace, key, expire_ns)
+        return store
+
+    async def commit(self, *writes: Write) -> None:
+        changes = rows.changes(writes)
+        for write in writes:
+            if type(write) is CachedAnswer or type(write) is RemoveCached:
+                self._cached_keys.follow(write)
+        await self._writer.submit(changes)
+
+    async def close(self) -> None:
+        await self._readers.dispose()
+        await self._writer.close()
+
+    async def run(self, run_id: RunId) -> Run | None:
+        found = await self._all(select(RUN.c.data).where(RUN.c.run_id == run_id))
+        return rows.read_run(found[0].data) if found else None
+
+    async def runs(
+        self,
+        workspace: Workspace | None,
+        *,
+        kind: RunKind | None = None,
+        state: RunState | None = None,
+        before: RunId | None = None,
+        limit: int = 50,
+    ) -> Sequence[Run]:
+        query = select(RUN.c.data).order_by(RUN.c.run_id.desc()).limit(limit)
+        query = _where(query, RUN.c.workspace, workspace)
+        query = _where(query, RUN.c.kind, kind)
+        query = _where(query, RUN.c.state, state)
+        if before is not None:
+            query = query.where(RUN.c.run_id < before)
+        return [rows.read_run(row.data) for row in await self._all(query)]
+
+    async def events(self, run_id: RunId, *, after: int = 0, limit: int = 500) -> Sequence[EventRecord]:
+        query = select(EVENT.c.run_id, EVENT.c.sequence, EVENT.c.record, EVENT.c.hash)
+        query = query.where(EVENT.c.run_id == run_id, EVENT.c.sequence > after)
+        return rows.read_events(await self._all(query.order_by(EVENT.c.sequence).limit(limit)))
+
+    async def request(self, workspace: Workspace, request_id: str) -> RequestRecord | None:
+        query = select(REQUEST.c.data).where(REQUEST.c.workspace == workspace, REQUEST.c.request_id == request_id)
+        found = await self._all(query)
+        return rows.read_request(found[0].data) if found else None
+
+    async def reservation(self, workspace: Workspace, reservation_id: str) -> ReservationRecord | None:
+        query = select(RESERVATION).where(
+            RESERVATION.c.workspace == workspace, RESERVATION.c.reservation_id == reservation_id
+        )
+        found = await self._all(query)
+        return rows.read_reservation(found[0]) if found else None
+
+    async def reservations(
+        self,
+        workspace: Workspace | None,
+        *,
+        billing: Billing | None = None,
+        run_id: str | None = None,
+        before: str | None = None,
+        limit: int = 50,
+    ) -> Sequence[ReservationRecord]:
+        query = select(RESERVATION).order_by(RESERVATION.c.reservation_id.desc()).limit(limit)
+        query = _where(query, RESERVATION.c.workspace, workspace)
+        query = _where(query, RESERVATION.c.billing, billing)
+        query = _where(query, RESERVATION.c.run_id, run_id)
+        if before is not None:
+            query = query.where(RESERVATION.c.reservation_id < before)
+        return [rows.read_reservation(row) for row in await self._all(query)]
+
+    async def usage(
+        self,
+        workspace: Workspace,
+        *,
+        group: str,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+        run_id: str | None = None,
+    ) -> Sequence[UsageSum]:
+        entry = RESERVATION.c
+        keys: dict[str, ColumnElement[str]] = {
+            "model": entry.model,
+            "run": entry.run_id,
+            "day": func.date(entry.create_ns // 1_000_000_000, "unixepoch"),
+            "all": literal(""),
+        }
+        query = _where(_usage_by(keys[group]).where(entry.workspace == workspace), entry.run_id, run_id)
+        if start_ns is not None:
+            query = query.where(entry.create_ns >= start_ns)
+        if end_ns is not None:
+            query = query.where(entry.create_ns < end_ns)
+        return [
+            UsageSum(
+                key=row.key,
+                billing=Billing(row.billing),
+                money=Nanos(row.money),
+                input_tokens=row.input_tokens,
+                output_tokens=row.output_tokens,
+                estimated=bool(row.estimated),
+                entries=row.entries,
+            )
+            for row in await self._all(query)
+        ]
+
+    async def caps(self, workspace: Workspace | None) -> Sequence[CapRecord]:
+        query = _where(select(CAP).order_by(CAP.c.workspace, CAP.c.period), CAP.c.workspace, workspace)
+        return [
+            CapRecord(workspace=row.workspace, period=row.period, limit=Nanos(row.limit_nanos))
+            for row in await self._all(query)
+        ]
+
+    async def endpoints(self, workspace: Workspace | None) -> Sequence[EndpointRecord]:
+        query = select(ENDPOINT).order_by(ENDPOINT.c.workspace, ENDPOINT.c.name)
+        return [
+            EndpointRecord(workspace=row.workspace, name=row.name, settings=row.settings, sealed_key=row.sealed_key)
+            for row in await self._all(_where(query, ENDPOINT.c.workspace, workspace))
+        ]
+
+    async def cached(self, workspace: Workspace, key: bytes) -> CachedAnswer | None:
+        if not self._cached_keys.has(workspace, key):
+            return None
+        query = select(CACHED.c.data).where(CACHED.c.workspace == workspace, CACHED.c.key == key)
+        found = await self._all(query)
+        return rows.read_cached(found[0].data) if found else None
+
+    async def cache_size(self, workspace: Workspace) -> CacheSize:
+        size = func.coalesce(func.sum(func.length(CACHED.c.data)), 0)
+        query = select(func.count().label("entries"), size.label("size")).where(CACHED.c.workspace == workspace)
+        [row] = await self._all(query)
+        return CacheSize(entries=row.entries, size_bytes=row.size)
+
+    async def approval(self, workspace: Workspace, approval_id: str) -> ApprovalRecord | None:
+        query = select(APPROVAL.c.data)
+        query = query.where(APPROVAL.c.workspace == workspace, APPROVAL.c.approval_id == approval_id)
+        found = await self._all(query)
+        return rows.read_approval(found[0].data) if found else None
+
+    async def approvals(
+        self,
+        workspace: Workspace,
+        *,
+        state: str | None = None,
+        digest: str | None = None,
+        before: str | None = None,
+        limit: int = 50,
+    ) -> Sequence[ApprovalRecord]:
+        query = select(APPROVAL.c.data).where(APPROVAL.c.workspace == workspace)
+        query = _where(query, APPROVAL.c.state, state)
+        query = _where(query, APPROVAL.c.digest, digest)
+        if before is not None:
+            query = query.where(APPROVAL.c.approval_id < before)
+        query = query.order_by(APPROVAL.c.approval_id.desc()).limit(limit)
+        return [rows.read_approval(row.data) for row in await self._all(query)]
+
+    async def _all(self, query: AnySelect) -> Sequence[rows.AnyRow]:
+        try:
+            async with self._readers.connect() as connection:
+                return (await connection.execute(query)).all()
+        except DatabaseError as error:
+            raise StorageUnavailable(f"the database cannot be read now ({error.orig})", retry_after=1.0) from error
+
+
+def _where(query: AnySelect, column: ColumnElement[Any], wanted: str | None) -> AnySelect:
+    return query if wanted is None else query.where(column == wanted)
+
+
+def _usage_by(key: ColumnElement[str]) -> AnySelect:
+    entry = RESERVATION.c
+    money = case(
+        (entry.billing == Billing.SETTLED, entry.settled),
+        (entry.billing.in_([Billing.RESERVED, Billing.UNKNOWN]), entry.reserved),
+        else_=0,
+    )
+    named = key.label("key")
+    return (
+        select(
+            named,
+            entry.billing,
+            func.sum(money).label("money"),
+            func.sum(entry.input_tokens).label("input_tokens"),
+            func.sum(entry.output_tokens).label("output_tokens"),
+            func.max(entry.estimated).label("estimated"),
+            func.count().label("entries"),
+        )
+        .group_by(named, entry.billing)
+        .order_by(named, entry.billing)
+    )
+
+
+def _only_read(connection: Any, record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA query_only = ON")
+    cursor.execute("PRAGMA trusted_schema = OFF")
+    cursor.close()
