@@ -210,23 +210,21 @@ read_cached: Final = msgspec.json.Decoder(CachedAnswer).decode
 read_approval: Final = msgspec.json.Decoder(ApprovalRecord).decode
 
 
-def read_events(rows: Sequence[AnyRow]) -> list[EventRecord]:
-    return [EventRecord(run_id=row[0], sequence=row[1], record=row[2], hash=row[3]) for row in rows]
-
-
-def read_reservation(row: AnyRow) -> ReservationRecord:
+def read_reservation(row: Sequence[Any]) -> ReservationRecord:
+    """Return the entry; the columns stand as in the table."""
+    usage = Usage(input_tokens=row[7], output_tokens=row[8], estimated=bool(row[9]))
     return ReservationRecord(
-        workspace=row.workspace,
-        reservation_id=row.reservation_id,
-        run_id=row.run_id,
-        model=row.model,
-        billing=Billing(row.billing),
-        reserved=row.reserved,
-        settled=row.settled,
-        usage=Usage(input_tokens=row.input_tokens, output_tokens=row.output_tokens, estimated=bool(row.estimated)),
-        input_price=row.input_price,
-        output_price=row.output_price,
-        create_ns=row.create_ns,
-        end_ns=row.end_ns,
-        expire_ns=row.expire_ns,
+        workspace=row[0],
+        reservation_id=row[1],
+        run_id=row[2],
+        model=row[3],
+        billing=Billing(row[4]),
+        reserved=row[5],
+        settled=row[6],
+        usage=usage,
+        input_price=row[10],
+        output_price=row[11],
+        create_ns=row[12],
+        end_ns=row[13],
+        expire_ns=row[14],
     )

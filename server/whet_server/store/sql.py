@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import ColumnElement, Select, case, event, func, literal, select
+from sqlalchemy import ColumnElement, Select, bindparam, case, event, func, literal, literal_column, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -24,6 +24,7 @@ from whet_server.store.base import (
     Write,
 )
 from whet_server.store.cached_keys import CachedKeys
+from whet_server.store.lookups import Lookups, lookup
 from whet_server.store.migrate import migrate
 from whet_server.store.tables import APPROVAL, CACHED, CAP, ENDPOINT, EVENT, REQUEST, RESERVATION, RUN
 from whet_server.store.writer import Writer
@@ -35,15 +36,29 @@ LOCK_WAIT_SECONDS: Final = 5.0
 """Nobody else writes to the file; a copy being taken by hand may hold it this long."""
 AnySelect: TypeAlias = Select[*tuple[Any, ...]]
 
+_RUN: Final = lookup(select(RUN.c.data), RUN.c.run_id)
+_EVENTS: Final = lookup(
+    select(EVENT.c.sequence, EVENT.c.record, EVENT.c.hash)
+    .where(EVENT.c.run_id == bindparam("run_id"), EVENT.c.sequence > bindparam("after"))
+    .order_by(EVENT.c.sequence)
+    .limit(bindparam("limit"))
+    .offset(literal_column("0"))
+)
+_REQUEST: Final = lookup(select(REQUEST.c.data), REQUEST.c.workspace, REQUEST.c.request_id)
+_RESERVATION: Final = lookup(select(RESERVATION), RESERVATION.c.workspace, RESERVATION.c.reservation_id)
+_CACHED: Final = lookup(select(CACHED.c.data), CACHED.c.workspace, CACHED.c.key)
+_APPROVAL: Final = lookup(select(APPROVAL.c.data), APPROVAL.c.workspace, APPROVAL.c.approval_id)
+
 
 class SqlStore:
     """A `Store` in one SQLite file, opened by one process. Writes go through `Writer`, reads through connections that
     cannot write.
     """
 
-    def __init__(self, writer: Writer, readers: AsyncEngine, cached_keys: CachedKeys) -> None:
+    def __init__(self, writer: Writer, readers: AsyncEngine, lookups: Lookups, cached_keys: CachedKeys) -> None:
         self._writer = writer
         self._readers = readers
+        self._lookups = lookups
         self._cached_keys = cached_keys
 
     @classmethod
@@ -58,9 +73,10 @@ class SqlStore:
             isolation_level="AUTOCOMMIT",  # every SELECT sees the newest commit
         )
         event.listen(readers.sync_engine, "connect", _only_read)
-        store = cls(writer, readers, CachedKeys())
+        cached_keys = CachedKeys()
+        store = cls(writer, readers, await Lookups.open(readers), cached_keys)
         for workspace, key, expire_ns in await store._all(select(CACHED.c.workspace, CACHED.c.key, CACHED.c.expire_ns)):
-            store._cached_keys.add(workspace, key, expire_ns)
+            cached_keys.add(workspace, key, expire_ns)
         return store
 
     async def commit(self, *writes: Write) -> None:
@@ -71,12 +87,13 @@ class SqlStore:
         await self._writer.submit(changes)
 
     async def close(self) -> None:
+        await self._lookups.close()
         await self._readers.dispose()
         await self._writer.close()
 
     async def run(self, run_id: RunId) -> Run | None:
-        found = await self._all(select(RUN.c.data).where(RUN.c.run_id == run_id))
-        return rows.read_run(found[0].data) if found else None
+        found = await self._lookups.find(_RUN, run_id)
+        return rows.read_run(found[0][0]) if found else None
 
     async def runs(
         self,
@@ -96,20 +113,15 @@ class SqlStore:
         return [rows.read_run(row.data) for row in await self._all(query)]
 
     async def events(self, run_id: RunId, *, after: int = 0, limit: int = 500) -> Sequence[EventRecord]:
-        query = select(EVENT.c.run_id, EVENT.c.sequence, EVENT.c.record, EVENT.c.hash)
-        query = query.where(EVENT.c.run_id == run_id, EVENT.c.sequence > after)
-        return rows.read_events(await self._all(query.order_by(EVENT.c.sequence).limit(limit)))
+        found = await self._lookups.find(_EVENTS, run_id, after, limit)
+        return [EventRecord(run_id=run_id, sequence=row[0], record=row[1], hash=row[2]) for row in found]
 
     async def request(self, workspace: Workspace, request_id: str) -> RequestRecord | None:
-        query = select(REQUEST.c.data).where(REQUEST.c.workspace == workspace, REQUEST.c.request_id == request_id)
-        found = await self._all(query)
-        return rows.read_request(found[0].data) if found else None
+        found = await self._lookups.find(_REQUEST, workspace, request_id)
+        return rows.read_request(found[0][0]) if found else None
 
     async def reservation(self, workspace: Workspace, reservation_id: str) -> ReservationRecord | None:
-        query = select(RESERVATION).where(
-            RESERVATION.c.workspace == workspace, RESERVATION.c.reservation_id == reservation_id
-        )
-        found = await self._all(query)
+        found = await self._lookups.find(_RESERVATION, workspace, reservation_id)
         return rows.read_reservation(found[0]) if found else None
 
     async def reservations(
@@ -180,9 +192,8 @@ class SqlStore:
     async def cached(self, workspace: Workspace, key: bytes) -> CachedAnswer | None:
         if not self._cached_keys.has(workspace, key):
             return None
-        query = select(CACHED.c.data).where(CACHED.c.workspace == workspace, CACHED.c.key == key)
-        found = await self._all(query)
-        return rows.read_cached(found[0].data) if found else None
+        found = await self._lookups.find(_CACHED, workspace, key)
+        return rows.read_cached(found[0][0]) if found else None
 
     async def cache_size(self, workspace: Workspace) -> CacheSize:
         size = func.coalesce(func.sum(func.length(CACHED.c.data)), 0)
@@ -191,10 +202,8 @@ class SqlStore:
         return CacheSize(entries=row.entries, size_bytes=row.size)
 
     async def approval(self, workspace: Workspace, approval_id: str) -> ApprovalRecord | None:
-        query = select(APPROVAL.c.data)
-        query = query.where(APPROVAL.c.workspace == workspace, APPROVAL.c.approval_id == approval_id)
-        found = await self._all(query)
-        return rows.read_approval(found[0].data) if found else None
+        found = await self._lookups.find(_APPROVAL, workspace, approval_id)
+        return rows.read_approval(found[0][0]) if found else None
 
     async def approvals(
         self,
