@@ -1,7 +1,8 @@
 """What a session tells whoever listens: one frozen value per thing that happened.
 
-Every listener (the Textual screen, plain output, JSON lines) hears the same events and folds them with the same reducer. An `Envelope` numbers them
-densely within the session; live events (`LIVE`) are not journalled, and what they told is repeated whole by the event that follows.
+Every listener (the Textual screen, plain output, JSON lines) hears the same events and folds them with the same
+reducer. An `Envelope` numbers them densely within the session; live events (`LIVE`) are not journalled, and what they
+told is repeated whole by the event that follows.
 """
 
 from dataclasses import dataclass
@@ -29,8 +30,9 @@ class UserSaid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MindSaid:
-    """Live: the mind's text grew. A higher `attempt` of the same turn and step withdraws what a lower one said. `offset` is where `text` begins in the
-    attempt's whole text, in code points, so that hearing it twice changes nothing.
+    """Live: the mind's text grew. A higher `attempt` of the same turn and step withdraws what a lower one said.
+    `offset` is where `text` begins in the attempt's whole text, in code points, so that hearing it twice changes
+    nothing.
     """
 
     turn: int
@@ -42,13 +44,17 @@ class MindSaid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssistantSaid:
-    """The answer of one step, whole, as Markdown. `author` is the mind's model or the offline planner's name."""
+    """The answer of one step, whole, as Markdown. `author` is the mind's model or the offline planner's name. With
+    `run_id` the text is that run's own answer, word for word: a listener that has shown it growing need not show it
+    again.
+    """
 
     turn: int
     step: int
     text: str
     author: str
     simulated: bool = False
+    run_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +161,9 @@ Happening: TypeAlias = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """One happening in its place. `sequence` is dense from 1 within the session for journalled events and 0 for live ones."""
+    """One happening in its place. `sequence` is dense from 1 within the session for journalled events and 0 for live
+    ones.
+    """
 
     sequence: int
     time_ns: int

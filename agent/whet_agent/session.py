@@ -1,23 +1,55 @@
 """One conversation, with no screen inside: send, decide, cancel, hear.
 
-The session owns the graph's checkpoints, the journal of what was heard and a lease, so that no two processes continue the same conversation. A session that
-was killed is opened again by its id: the journal replays the screen, open approvals are asked again, an unfinished turn is taken up.
+The session owns the graph's checkpoints, the journal of what was heard and a lease, so that no two processes continue
+the same conversation. A session that was killed is opened again by its id: the journal replays the screen, open
+approvals are asked again, an unfinished turn is taken up.
 """
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from whet_agent.connect import Connection
 from whet_agent.events import Envelope
+from whet_agent.journal import title_of
+from whet_agent.lease import Lease, LeaseTaken
+from whet_agent.record import Record
+
+if TYPE_CHECKING:
+    from whet_agent.model.base import Mind
+    from whet_agent.turns import Turns
+
+JOURNAL: Final = "journal.jsonl"
+LEASE: Final = "lease"
+
+_SESSION_ID: Final = re.compile(r"ses_[a-z0-9]{1,60}")
+
+
+class SessionError(Exception):
+    """The session cannot be opened. `str()` says why and what to do."""
+
+
+class SessionInUse(SessionError):
+    """Another process continues this conversation."""
+
+
+class SessionNotFound(SessionError):
+    """There is no session of that id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MindSettings:
-    """A tool-calling model behind an OpenAI-compatible API. `model` is the server's name for it (`endpoint/model`), by which its spending is priced."""
+    """A tool-calling model behind an OpenAI-compatible API. `model` is the server's name for it (`endpoint/model`),
+    by which its spending is priced.
+    """
 
     base_url: str
-    api_key: str
+    api_key: str = field(repr=False)
     model: str
 
 
@@ -32,32 +64,111 @@ class SessionSettings:
     """A turn that has thought this often is ended: a loop, not a plan."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSummary:
+    """A session as lists show it. `title` is the first thing the person said; `last_used` is in seconds since the
+    epoch.
+    """
+
+    session_id: str
+    title: str
+    last_used: float
+    turns: int
+
+
+def list_sessions(folder: Path) -> Sequence[SessionSummary]:
+    """Return the sessions of a folder, the one used last first."""
+    found = []
+    for path in folder.glob(f"ses_*/{JOURNAL}"):
+        title, turns = title_of(path)
+        if turns:
+            used = path.stat().st_mtime
+            found.append(SessionSummary(session_id=path.parent.name, title=title, last_used=used, turns=turns))
+    return sorted(found, key=lambda summary: summary.last_used, reverse=True)
+
+
 class AgentSession:
     """One conversation."""
 
-    session_id: str
+    def __init__(self, session_id: str, *, record: Record, turns: "Turns", lease: Lease) -> None:
+        """Use `open`."""
+        self.session_id = session_id
+        self._record = record
+        self._turns = turns
+        self._lease = lease
 
     @classmethod
-    async def open(cls, connection: Connection, settings: SessionSettings, *, session_id: str = "") -> "AgentSession":
-        """Open a new session, or the one named. Raises `SessionInUse` when another process holds its lease, `SessionNotFound` when there is none."""
-        raise NotImplementedError
+    async def open(
+        cls, connection: Connection, settings: SessionSettings, *, session_id: str = "", mind: "Mind | None" = None
+    ) -> "AgentSession":
+        """Open a new session, or the one named. `mind` thinks instead of the one that the settings name.
+
+        Raises `SessionInUse` when another process holds its lease, `SessionNotFound` when there is none.
+        """
+        lease, folder = _take(settings.folder, session_id)
+        try:
+            return await _assemble(connection, settings, folder, lease, mind)
+        except BaseException:
+            lease.release()
+            raise
 
     async def send(self, text: str) -> int:
         """Take a message and return its turn's number at once. While a turn runs, the message waits its turn."""
-        raise NotImplementedError
+        return self._turns.send(text)
 
     async def decide(self, approval_id: str, *, grant: bool, reason: str = "") -> None:
-        """Decide an approval as the person. The decision goes to the server with the person's token and the digest that was shown."""
-        raise NotImplementedError
+        """Decide an approval as the person. The decision goes to the server with the person's token and the digest
+        that was shown.
+
+        Raises `CallError` when the server refuses it, `LookupError` when this session has not asked for it.
+        """
+        await self._turns.decide(approval_id, grant=grant, reason=reason)
 
     async def cancel(self) -> bool:
-        """Cancel the running turn and what it started at the server; return whether there was one. The conversation accepts the next message after it."""
-        raise NotImplementedError
+        """Cancel the running turn and what it started at the server; return whether there was one. The conversation
+        accepts the next message after it.
+        """
+        return await self._turns.cancel()
 
     def events(self, since: int = 0) -> AsyncIterator[Envelope]:
         """Replay the journal after `since`, then follow. Ends when the session is closed."""
-        raise NotImplementedError
+        return self._record.events(since)
 
     async def close(self) -> None:
         """Give up the lease and the connections. Runs at the server go on."""
-        raise NotImplementedError
+        await self._turns.close()
+        self._record.close()
+        self._lease.release()
+
+
+def _take(folder: Path, session_id: str) -> tuple[Lease, Path]:
+    if session_id and not (_SESSION_ID.fullmatch(session_id) and (folder / session_id).is_dir()):
+        raise SessionNotFound(
+            f"There is no session {session_id!r} in {folder}. Start a new one, or pick one that is listed."
+        )
+    home = folder / (session_id or f"ses_{time.time_ns() // 1_000_000:x}{secrets.token_hex(4)}")
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        return Lease.take(home / LEASE), home
+    except LeaseTaken as taken:
+        raise SessionInUse(f"Session {home.name} is open in {taken}. Close it there, or start a new one.") from None
+
+
+async def _assemble(
+    connection: Connection, settings: SessionSettings, home: Path, lease: Lease, mind: "Mind | None"
+) -> AgentSession:
+    # LangGraph and openai take seconds to import: whoever waits for a first frame must not wait for them.
+    assemble = await asyncio.to_thread(_load)
+    record = await asyncio.to_thread(Record, home / JOURNAL)
+    try:
+        turns = await assemble(connection, settings, home, record, mind)
+    except BaseException:
+        record.close()
+        raise
+    return AgentSession(home.name, record=record, turns=turns, lease=lease)
+
+
+def _load() -> "Callable[..., Awaitable[Turns]]":
+    from whet_agent.assembly import assemble
+
+    return assemble

@@ -1,0 +1,250 @@
+"""Make the calls that a mind asks for: once each, whatever happens to the connection.
+
+Every request that changes something carries the call's key as its request id, so a repeated one attaches to what the
+first one began. A run is streamed; when the stream breaks it is attached again with the last cursor. A cancel waits
+for the run's id, because a run that nobody can name cannot be cancelled.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final, Protocol, cast
+
+from google.protobuf.message import Message
+
+from whet.v1 import event_pb2, fanout_pb2, trace_pb2
+from whet_agent.catalogue import Method, Tool, methods
+from whet_agent.client import CallError
+from whet_agent.results import BUDGET, render, shorten
+from whet_agent.runs import RunFold, fold_of, tell
+
+SILENCE_SECONDS: Final = 45.0
+"""The server sends an empty batch every 15 seconds: three missed ones mean that nobody is there."""
+
+TRIES: Final = 8
+"""How often a lost call is tried again without hearing anything new. With the waits between them this is about half a
+minute: a server restarts in two seconds.
+"""
+
+FIRST_WAIT_SECONDS: Final = 0.25
+LONGEST_WAIT_SECONDS: Final = 8.0
+
+NAME_SECONDS: Final = 5.0
+"""How long a cancel waits for the answer that names the run."""
+
+_LOST_REASONS: Final = {"DRAINING", "SLOW_CONSUMER", "STORAGE_UNAVAILABLE"}
+_BROKEN_CODES: Final = {"INTERNAL", "CANCELLED", "UNKNOWN", "DEADLINE_EXCEEDED"}
+"""Codes with which gRPC itself reports a broken connection when the server gave no reason."""
+
+
+class Backend(Protocol):
+    """The client as the agent uses it. Raises `CallError`."""
+
+    async def call(self, method: Method, request: Message, *, timeout: float | None = 60.0) -> Message: ...
+
+    def stream(self, method: Method, request: Message, *, timeout: float | None = None) -> AsyncIterator[Message]: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a call ended: what the mind is told, and the run that it made or showed."""
+
+    text: str
+    ok: bool = True
+    run_id: str = ""
+    answer: str = ""
+    simulated: bool = False
+
+
+class Listener(Protocol):
+    """Whoever wants to know while a call is under way."""
+
+    def run_named(self, run_id: str) -> None:
+        """The call began this run."""
+
+    def run_heard(self, run_id: str, event: event_pb2.Event) -> None:
+        """Something happened in it."""
+
+    def lost(self, text: str) -> None:
+        """The connection was lost and is tried again."""
+
+
+def method_named(service: str, name: str) -> Method:
+    """Return a method of the contract by its names, such as `FanoutService` and `WatchFanout`."""
+    return next(m for m in methods() if m.name == name and m.service.endswith(f".{service}"))
+
+
+def is_lost(error: CallError) -> bool:
+    """Whether the call may have reached nobody, so that the same one can be made again."""
+    if error.reason:
+        return error.reason in _LOST_REASONS
+    return error.code == "UNAVAILABLE" or error.code in _BROKEN_CODES
+
+
+async def make(backend: Backend, tool: Tool, request: Message, listener: Listener) -> Outcome:
+    """Make a call and return how it ended. Raises `CallError` for what the server refused or when it stays lost."""
+    if not tool.method.server_streaming:
+        return _told(await _unary(backend, tool.method, request, listener), listener)
+    if tool.method.name == "ExportTrace":
+        return await _export(backend, tool.method, request)
+    return await _watch(backend, tool.method, request, listener)
+
+
+class _Patience:
+    """Counts the tries without progress and waits between them."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._tries = 0
+
+    def progressed(self) -> None:
+        self._tries = 0
+
+    async def wait(self, error: CallError) -> None:
+        """Wait before the next try. Raises the error when there have been enough."""
+        self._tries += 1
+        if self._tries > TRIES:
+            raise error
+        wait = error.retry_after or min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (self._tries - 1))
+        self._listener.lost(f"Connection to the server lost, trying again ({self._tries} of {TRIES}): {error}")
+        await asyncio.sleep(min(wait, LONGEST_WAIT_SECONDS))
+
+
+async def _unary(backend: Backend, method: Method, request: Message, listener: Listener) -> Message:
+    patience = _Patience(listener)
+    while True:
+        try:
+            return await _named(
+                asyncio.ensure_future(backend.call(method, request)), lambda m: _name_started(m, listener)
+            )
+        except CallError as error:
+            if not is_lost(error):
+                raise
+            await patience.wait(error)
+
+
+async def _named(answer: "asyncio.Future[Message]", name: Callable[[Message], None]) -> Message:
+    """Await an answer; when cancelled, give it a moment to say which run was begun."""
+    try:
+        message = await asyncio.shield(answer)
+    except asyncio.CancelledError:
+        done, _ = await asyncio.wait({answer}, timeout=NAME_SECONDS)
+        if done and not answer.cancelled() and answer.exception() is None:
+            name(answer.result())
+        answer.cancel()
+        await asyncio.wait({answer})
+        raise
+    name(message)
+    return message
+
+
+def _name_started(message: Message, listener: Listener) -> None:
+    if isinstance(message, fanout_pb2.StartFanoutResponse):
+        listener.run_named(message.fanout.run_id)
+
+
+def _name_streamed(message: Message, listener: Listener) -> None:
+    if isinstance(message, fanout_pb2.RunFanoutResponse):
+        listener.run_named(message.run_id)
+
+
+def _told(message: Message, listener: Listener) -> Outcome:
+    match message:
+        case fanout_pb2.StartFanoutResponse():
+            run_id = message.fanout.run_id
+            return Outcome(text=f"Started {run_id} in the background. watch_fanout {run_id} follows it.", run_id=run_id)
+        case fanout_pb2.GetFanoutResponse():
+            fold = fold_of(message.fanout)
+            return _outcome(fold)
+        case trace_pb2.GetTraceResponse():
+            return Outcome(text=render(message), run_id=message.trace.run_id)
+        case _:
+            return Outcome(text=render(message))
+
+
+def _outcome(fold: RunFold) -> Outcome:
+    text = shorten(tell(fold), BUDGET, f"get_fanout {fold.run_id}")
+    running = fold.state == event_pb2.RUN_STATE_RUNNING
+    return Outcome(text=text, ok=fold.ok or running, run_id=fold.run_id, answer=fold.answer, simulated=fold.simulated)
+
+
+async def _watch(backend: Backend, method: Method, request: Message, listener: Listener) -> Outcome:
+    """Follow a run to its end, over as many connections as it takes."""
+    fold, patience, cursor = RunFold(run_id=getattr(request, "run_id", "")), _Patience(listener), ""
+    while True:
+        try:
+            async with aclosing(_responses(backend.stream(method, request), listener)) as responses:
+                async for response in responses:
+                    cursor = _hear(response, fold, listener) or cursor
+                    patience.progressed()
+                    if fold.finished is not None:
+                        return _outcome(fold)
+            lost = CallError("the stream ended before the run did", code="UNAVAILABLE")
+        except CallError as error:
+            if error.reason == "CURSOR_EXPIRED":
+                cursor = error.metadata.get("earliest_cursor", "")
+            elif not is_lost(error):
+                raise
+            lost = error
+        await patience.wait(lost)
+        if fold.run_id:
+            method, request = _again(method, fold.run_id, cursor)
+
+
+def _again(method: Method, run_id: str, cursor: str) -> tuple[Method, Message]:
+    if method.name == "WatchTrace":
+        return method, trace_pb2.WatchTraceRequest(run_id=run_id, cursor=cursor)
+    watch = method_named("FanoutService", "WatchFanout")
+    return watch, fanout_pb2.WatchFanoutRequest(run_id=run_id, cursor=cursor)
+
+
+def _hear(response: Message, fold: RunFold, listener: Listener) -> str:
+    """Fold one batch and pass on what is new; return its cursor."""
+    message = cast("fanout_pb2.RunFanoutResponse", response)
+    batch = message.batch
+    run_id = getattr(message, "run_id", "")
+    if run_id and not fold.run_id:
+        fold.run_id = run_id
+    for event in batch.events:
+        if fold.hear(event):
+            listener.run_heard(fold.run_id, event)
+    return batch.next_cursor
+
+
+async def _responses(stream: AsyncIterator[Message], listener: Listener) -> AsyncGenerator[Message, None]:
+    """Yield a stream's messages, none of them later than the server's silence allows."""
+    try:
+        async with asyncio.timeout(SILENCE_SECONDS):
+            first = await _named(
+                asyncio.ensure_future(_next(stream)), lambda message: _name_streamed(message, listener)
+            )
+        yield first
+        while True:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                following = await anext(stream)
+            yield following
+    except StopAsyncIteration:
+        return
+    except TimeoutError:
+        raise CallError("the server has fallen silent", code="UNAVAILABLE") from None
+    finally:
+        if isinstance(stream, AsyncGenerator):
+            await stream.aclose()
+
+
+async def _next(stream: AsyncIterator[Message]) -> Message:
+    return await anext(stream)
+
+
+async def _export(backend: Backend, method: Method, request: Message) -> Outcome:
+    """Read an export up to what can be told; the command line writes whole ones to files."""
+    text, run_id = "", getattr(request, "run_id", "")
+    async for response in backend.stream(method, request, timeout=60.0):
+        text += cast("trace_pb2.ExportTraceResponse", response).lines.decode(errors="replace")
+        if len(text) > BUDGET:
+            break
+    told = shorten(text, BUDGET, f"`whet trace export --run-id {run_id}` writes all of it")
+    return Outcome(text=f"```json\n{told.rstrip()}\n```", run_id=run_id)

@@ -1,0 +1,24 @@
+"""Make a conversation that was cut off fit to go on.
+
+A call that nobody answers makes every later request a 400 for good, and some servers refuse a user's message straight
+after another one or after a tool's. So whatever ended a turn early, every open call gets an answer and the mind gets
+a closing word.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from whet_agent.conversation import Entry, from_mind, from_tool, next_step, open_calls
+
+
+def heal(
+    entries: Sequence[Entry], turn: int, *, finished: Mapping[str, Entry], because: str, author: str
+) -> list[Entry]:
+    """Return what must be written so that the next message can follow. `finished` are answers that were in but not
+    yet kept, by key: they stay what they are.
+    """
+    calls = open_calls(entries)
+    answers = [finished.get(call.k) or from_tool(call, because, ok=False) for call in calls]
+    whole = [*entries, *answers]
+    if whole and (whole[-1]["m"]["role"] != "assistant"):
+        answers.append(from_mind(turn, next_step(whole, turn), f"({because})", author=author))
+    return answers

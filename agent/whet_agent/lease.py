@@ -1,0 +1,40 @@
+"""One process continues a conversation. The lock is the kernel's, so a killed process frees it at once."""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+
+class LeaseTaken(Exception):
+    """Another process holds the lease. `holder` is its pid, 0 when it did not say."""
+
+    def __init__(self, holder: int) -> None:
+        super().__init__(f"process {holder}" if holder else "another process")
+        self.holder = holder
+
+
+class Lease:
+    """A locked file that holds the pid of its owner, for the message to whoever comes second."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    @classmethod
+    def take(cls, path: Path) -> "Lease":
+        """Take the lease. Raises `LeaseTaken`."""
+        file = path.open("a+b", buffering=0)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read(20).strip()
+            file.close()
+            raise LeaseTaken(int(holder) if holder.isdigit() else 0) from None
+        file.truncate(0)
+        file.write(str(os.getpid()).encode())
+        return cls(file)
+
+    def release(self) -> None:
+        """Free it. The file stays: removing it would let two processes lock two files of one name."""
+        self._file.close()

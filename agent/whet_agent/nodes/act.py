@@ -1,0 +1,119 @@
+"""Make one call that the mind asked for, with a person's yes where the server wants one."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from google.protobuf.message import Message
+from opentelemetry import trace
+
+from whet.v1 import approval_pb2, event_pb2, options_pb2
+from whet_agent.calls import Outcome, make, method_named
+from whet_agent.catalogue import BadArguments, Tool, request_from
+from whet_agent.client import CallError
+from whet_agent.conversation import Entry, OpenCall, arguments_of, from_tool
+from whet_agent.events import ApprovalAsked, Notice, RunHeard, ToolAnswered, ToolAsked
+from whet_agent.nodes.context import Context
+
+ASKS: Final = 3
+"""How often one call may ask: an approval can expire while the person thinks, and the next one is asked for. More is
+a quarrel with the server.
+"""
+
+_tracer = trace.get_tracer("whet_agent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reporter:
+    """Passes on what happens during a call."""
+
+    context: Context
+    turn: int
+    key: str
+
+    def run_named(self, run_id: str) -> None:
+        self.context.running[self.key] = run_id
+
+    def run_heard(self, run_id: str, event: event_pb2.Event) -> None:
+        self.context.hear(RunHeard(turn=self.turn, key=self.key, run_id=run_id, event=event))
+
+    def lost(self, text: str) -> None:
+        self.context.hear(Notice(level="warning", text=text))
+
+
+async def act(call: OpenCall, turn: int, context: Context) -> list[Entry]:
+    """Return the answer to the call. Whatever goes wrong is an answer too: the mind is told and decides what to do."""
+    key = f"{context.session_id}/{call.k}"
+    context.hear(ToolAsked(turn=turn, key=key, tool=call.name, arguments_json=call.arguments))
+    with _tracer.start_as_current_span("whet.tool", attributes={"whet.tool": call.name, "whet.request_id": key}):
+        outcome = await _outcome(call, turn, key, context)
+    context.running.pop(key, None)
+    context.hear(heard_answer(turn, key, call.name, outcome))
+    return [
+        from_tool(
+            call, outcome.text, ok=outcome.ok, run=outcome.run_id, answer=outcome.answer, simulated=outcome.simulated
+        )
+    ]
+
+
+def heard_answer(turn: int, key: str, tool: str, outcome: Outcome) -> ToolAnswered:
+    return ToolAnswered(turn=turn, key=key, tool=tool, ok=outcome.ok, text=outcome.text, run_id=outcome.run_id)
+
+
+async def _outcome(call: OpenCall, turn: int, key: str, context: Context) -> Outcome:
+    tool = context.tools.get(call.name)
+    if tool is None:
+        return Outcome(ok=False, text=f"There is no tool {call.name!r}. Tools: {', '.join(context.tools)}.")
+    try:
+        request = request_from(tool.method, arguments_of(call.arguments), request_id=key)
+    except (BadArguments, ValueError) as error:
+        return Outcome(ok=False, text=f"Not called: {error}")
+    try:
+        return await _approved(tool, request, _Reporter(context=context, turn=turn, key=key))
+    except CallError as error:
+        return Outcome(ok=False, text=_refusal(error), run_id=context.running.get(key, ""))
+
+
+async def _approved(tool: Tool, request: Message, reporter: _Reporter) -> Outcome:
+    """Make the call; when the server wants a person's yes, ask for it and make the same call again.
+
+    A node that waits for a person runs again from its start, so the refused call is made twice: it has no effect
+    until it is granted, and its request id stays the same after that.
+    """
+    for _ in range(ASKS):
+        try:
+            return await make(reporter.context.agent, tool, request, reporter)
+        except CallError as error:
+            if error.reason not in {"APPROVAL_REQUIRED", "APPROVAL_NOT_OPEN"}:
+                raise
+            asked = await _question(error.metadata.get("approval_id", ""), tool, reporter)
+        reporter.context.hear(asked)
+        decision = reporter.context.ask(asdict(asked))
+        if not decision["granted"]:
+            reason = str(decision.get("reason") or "no reason given")
+            return Outcome(ok=False, text=f"Not done: rejected by the person: {reason}")
+    return Outcome(ok=False, text="Not done: the approval ran out again and again. Ask the person what to do.")
+
+
+async def _question(approval_id: str, tool: Tool, reporter: _Reporter) -> ApprovalAsked:
+    """Fetch exactly what the server would hold the grant to."""
+    method = method_named("ApprovalService", "GetApproval")
+    answer: Any = await reporter.context.agent.call(method, approval_pb2.GetApprovalRequest(approval_id=approval_id))
+    approval: approval_pb2.Approval = answer.approval
+    return ApprovalAsked(
+        turn=reporter.turn,
+        key=reporter.key,
+        approval_id=approval.approval_id,
+        tool=tool.name,
+        summary=approval.summary or tool.summary,
+        effect=options_pb2.Effect.Name(approval.effect).removeprefix("EFFECT_").lower(),
+        arguments_json=approval.arguments_json,
+        digest=approval.digest,
+        worst_cost_nanos=approval.worst_cost.nanos,
+        expires_at=approval.expire_time.ToJsonString(),
+    )
+
+
+def _refusal(error: CallError) -> str:
+    fields = "".join(f"\n- {path}: {what}" for path, what in error.violations)
+    reason = f" ({error.reason})" if error.reason else f" ({error.code})"
+    return f"Failed: {error}{reason}{fields}"

@@ -1,0 +1,35 @@
+"""The live things that a node works with. They never enter the state, which is kept on disk."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from whet_agent.calls import Backend
+from whet_agent.catalogue import Tool
+from whet_agent.events import Happening
+from whet_agent.model.base import Mind
+
+
+def _nobody(happening: Happening) -> None:
+    """Hear nothing."""
+
+
+def _no_person(question: dict[str, Any]) -> dict[str, Any]:
+    raise RuntimeError("a node asked for a decision outside the graph")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a node may use. The graph fills in `hear` and `ask` for the task at hand."""
+
+    session_id: str
+    mind: Mind
+    agent: Backend
+    """The client with the agent's token: an agent cannot approve its own calls."""
+    tools: Mapping[str, Tool]
+    max_steps: int
+    running: dict[str, str] = field(default_factory=dict)
+    """Runs that open calls began, by the call's key: what a cancel has to end at the server."""
+    hear: Callable[[Happening], None] = _nobody
+    ask: Callable[[dict[str, Any]], dict[str, Any]] = _no_person
+    """Ask the person and wait, however long, over restarts too. Takes and returns what can be kept on disk."""
