@@ -16,6 +16,9 @@ WhetError
   SlowConsumer            a subscriber read too slowly
   StorageUnavailable      the database does not take writes now
   Draining                the server is about to stop
+  MalformedMessage        the message could not be decoded
+  TooLarge                the request is larger than the method accepts
+  DeadlineExceeded        the deadline passed before the work was done
 
 Each knows its reason; `rpc/status.py` is the one place that maps reasons to status codes. A failing branch is not an
 exception but a `Failure`, made by `failure_of` or from a provider's answer in `llm/taxonomy.py`.
@@ -212,6 +215,24 @@ class Draining(WhetError):
     """The server is about to stop."""
 
     reason = Reason.DRAINING
+
+
+class MalformedMessage(WhetError):
+    """The message could not be decoded."""
+
+    reason = Reason.MALFORMED_MESSAGE
+
+
+class TooLarge(WhetError):
+    """The request is larger than the method accepts."""
+
+    reason = Reason.TOO_LARGE
+
+
+class DeadlineExceeded(WhetError):
+    """The deadline passed before the work was done."""
+
+    reason = Reason.DEADLINE_EXCEEDED
 
 
 def failure_of(error: WhetError, *, transient: bool = False) -> Failure:

@@ -1,0 +1,157 @@
+"""The gRPC server: services, interceptors, health and reflection on one address, from the first call to the last."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Final
+
+import grpc.aio
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from whet.v1 import approval_pb2_grpc, fanout_pb2_grpc, ledger_pb2_grpc, trace_pb2_grpc
+from whet_server.approval.approvals import Approvals
+from whet_server.fanout.fanouts import Fanouts
+from whet_server.ledger.ledger import Ledger
+from whet_server.llm.base import Caller
+from whet_server.rpc import health
+from whet_server.rpc.approval import ApprovalServicer
+from whet_server.rpc.draining import Drain
+from whet_server.rpc.fanout import FanoutServicer
+from whet_server.rpc.gate import Gate
+from whet_server.rpc.identity import SERVICES, Tokens, check_allowed
+from whet_server.rpc.interceptors import (
+    MAX_REQUEST_BYTES,
+    Activity,
+    DeadlineLayer,
+    DecodingInterceptor,
+    IdentityLayer,
+    RulesLayer,
+    StatusLayer,
+)
+from whet_server.rpc.layers import LayerInterceptor
+from whet_server.rpc.ledger import LedgerServicer
+from whet_server.rpc.requests import Requests
+from whet_server.rpc.rules import Rules
+from whet_server.rpc.spans import SpanLayer
+from whet_server.rpc.trace import TraceServicer
+from whet_server.store.base import Store
+from whet_server.trace.traces import Traces
+from whet_server.values import Nanos
+
+OPTIONS: Final = (
+    # Two servers on one port would share its calls without a word.
+    ("grpc.so_reuseport", 0),
+    # Four times what a request may have: those in between are refused with a reason of ours, larger ones by gRPC.
+    ("grpc.max_receive_message_length", 4 * MAX_REQUEST_BYTES),
+    # Connections that never say hello, or say nothing for long, would stay for ever.
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 600_000),
+    # A dead peer is noticed within eighty seconds; clients may ping every ten seconds, also while nothing is called.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+)
+MAX_CALLS: Final = 4_096
+"""A fuse: about two hundred megabytes of idle streams."""
+CLOSE_SECONDS: Final = 2.0
+"""How long calls have to end after everything they wait for has been told to."""
+
+
+class AddressRefused(Exception):
+    """The server cannot or must not listen there. `str()` says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    """What the servicers call."""
+
+    fanouts: Fanouts
+    ledger: Ledger
+    caller: Caller
+    approvals: Approvals
+    traces: Traces
+    store: Store
+    approval_threshold: Nanos
+
+
+class RpcServer:
+    """One server. `activity` tells how long nobody has called."""
+
+    def __init__(self, rooms: Rooms, tokens: Tokens, *, clock: Callable[[], int], spans: bool = False) -> None:
+        methods = [f"{service.full_name}/{method.name}" for service in SERVICES for method in service.methods]
+        check_allowed(methods)
+        rules = Rules(method.input_type for service in SERVICES for method in service.methods)
+        self.activity = Activity(clock=time.monotonic)
+        self._fanouts = rooms.fanouts
+        self._drain = Drain()
+        self._health = health.Health(service.full_name for service in SERVICES)
+        self._server = grpc.aio.server(
+            interceptors=[
+                LayerInterceptor(StatusLayer()),
+                LayerInterceptor(self.activity),
+                DecodingInterceptor(),
+                *([LayerInterceptor(SpanLayer())] if spans else []),
+                LayerInterceptor(IdentityLayer(tokens)),
+                LayerInterceptor(DeadlineLayer()),
+                LayerInterceptor(RulesLayer(rules)),
+            ],
+            options=OPTIONS,
+            maximum_concurrent_rpcs=MAX_CALLS,
+        )
+        self._register(rooms, clock)
+
+    def _register(self, rooms: Rooms, clock: Callable[[], int]) -> None:
+        requests = Requests(rooms.store, clock=clock)
+        gate = Gate(rooms.approvals, threshold=rooms.approval_threshold)
+        drain, server = self._drain, self._server
+        fanout = FanoutServicer(rooms.fanouts, requests, gate, drain)
+        ledger = LedgerServicer(rooms.ledger, rooms.caller, rooms.store, requests, gate, drain)
+        fanout_pb2_grpc.add_FanoutServiceServicer_to_server(fanout, server)
+        ledger_pb2_grpc.add_LedgerServiceServicer_to_server(ledger, server)
+        approval_pb2_grpc.add_ApprovalServiceServicer_to_server(ApprovalServicer(rooms.approvals), server)
+        trace_pb2_grpc.add_TraceServiceServicer_to_server(TraceServicer(rooms.traces, drain), server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = [service.full_name for service in SERVICES]
+        reflection.enable_server_reflection([*names, health.SERVICE, reflection.SERVICE_NAME], server)
+
+    async def start(self, address: str, *, insecure: bool = False) -> str:
+        """Listen on `host:port` or `unix:PATH` and return the address with the port that was taken. Raises
+        `AddressRefused`; an address that others can reach needs `insecure`, because nothing here is encrypted.
+        """
+        if not insecure and not is_local(address):
+            raise AddressRefused(
+                f"{address} can be reached from other machines, and calls are not encrypted. Listen on 127.0.0.1, "
+                "put a TLS proxy before it, or say --insecure-listen."
+            )
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise AddressRefused(f"The server cannot listen on {address}: is another one there?") from error
+        await self._server.start()
+        if address.startswith("unix:"):
+            return address
+        return f"{address.rpartition(':')[0]}:{port}"
+
+    async def stop(self, seconds: float) -> None:
+        """Refuse new work, tell watchers, give runs `seconds` to end, close what is open."""
+        self._health.stop_serving()
+        self._drain.begin(seconds)
+        await self._fanouts.drain(seconds)
+        self._drain.close()
+        await self._server.stop(CLOSE_SECONDS)
+
+
+def is_local(address: str) -> bool:
+    """Whether only this machine can reach the address."""
+    if address.startswith("unix:"):
+        return True
+    host = address.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
