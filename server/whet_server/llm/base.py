@@ -26,6 +26,7 @@ from whet_server.values import (
     Usage,
     Value,
     Workspace,
+    new_id,
 )
 
 
@@ -47,6 +48,18 @@ class CallSpec(Value):
     run_cap: Nanos | None = None
     deadline: float | None = None
     """Monotonic (event loop) time after which nothing is waited for."""
+
+
+def entry_id(call_id: CallId) -> str:
+    """Return a new id for a ledger entry of this call. It sorts by time and names the call, so that after a crash the
+    ledger tells which calls may have been sent.
+    """
+    return f"{new_id('res')}.{call_id}"
+
+
+def call_of(reservation_id: str) -> CallId | None:
+    """Return the call that a ledger entry's id names; None when the entry is no call's."""
+    return CallId(reservation_id.partition(".")[2]) or None
 
 
 class CallResult(Value):
