@@ -1,14 +1,16 @@
 """What a simulated model says: plain English about the question's own words, made from templates and a seed.
 
-The claims and their numbers come from the question alone, so that different models agree on most of them; the seed
-chooses among them and moves some numbers, and a model that contradicts denies the claim that all the others open with.
+Asked for a synthesis, it writes with the sentences of the answers (see `synthesis`). Else the claims and their numbers
+come from the question alone, so that different models agree on most of them; the seed chooses among them and moves some
+numbers, and a model that contradicts denies the claim that all the others open with.
 """
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from whet_server.llm.sim.model import SimModel, Stance
+from whet_server.llm.sim.synthesis import answers_in, sentences_of
 from whet_server.llm.sim.topic import topic
 from whet_server.values import Message, Parameters, Speaker
 
@@ -89,21 +91,27 @@ _PREDICATES: Final = (
 
 
 def answer(sim: SimModel, messages: Sequence[Message], parameters: Parameters) -> str:
-    """Return an answer to the last message of the user: at least one whole sentence, at most `sim.tokens` words if that
-    allows it.
+    """Return an answer to the last message of the user, or the synthesis it asks for: at least one whole sentence, at
+    most `sim.tokens` words if that allows it.
     """
+    if answers := answers_in(messages):
+        return _whole(sentences_of(answers), sim.tokens)
     question = _question(messages)
     shared = _dice(question.lower())
     own = _dice(f"{sim.seed}/{parameters.seed}/{parameters.temperature}/{[m.content for m in messages]}")
+    return _whole(_sentences(question, sim.stance, shared, own), sim.tokens)
+
+
+def _whole(sentences: Iterable[str], most: int) -> str:
+    """Join whole sentences up to `most` words, in paragraphs of five."""
     chosen: list[str] = []
-    left = sim.tokens
-    for sentence in _sentences(question, sim.stance, shared, own):
-        length = len(sentence.split())
-        if chosen and length > left:
+    left = most
+    for sentence in sentences:
+        left -= len(sentence.split())
+        if chosen and left < 0:
             break
         chosen.append(sentence)
-        left -= length
-    return _paragraphs(chosen)
+    return "\n\n".join(" ".join(chosen[at : at + 5]) for at in range(0, len(chosen), 5))
 
 
 def _dice(seed: str) -> random.Random:
@@ -126,8 +134,3 @@ def _sentences(question: str, stance: Stance, shared: random.Random, own: random
     while True:
         frame = f"{own.choice(_OPENERS)} {own.choice(_ASPECTS)} {own.choice(_PREDICATES)}."
         yield frame.format(s=about.noun, k=own.choice(about.words or ("the context",)), n=own.randrange(3, 60))
-
-
-def _paragraphs(sentences: Sequence[str]) -> str:
-    """Join sentences, a paragraph every five."""
-    return "\n\n".join(" ".join(sentences[at : at + 5]) for at in range(0, len(sentences), 5))

@@ -8,11 +8,14 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import msgspec
+
 from whet_server.errors import InvalidField, ModelNotFound, Reason, failure_of
 from whet_server.llm.base import Answer, ProviderFault, Request, Sink
 from whet_server.llm.sim.model import PREFIX, Fault, SimModel, parse, presets
 from whet_server.llm.sim.prose import answer
-from whet_server.values import Failure, Message, Usage
+from whet_server.llm.taxonomy import failure
+from whet_server.values import Message, Usage
 
 _TICK: Final = 0.02
 """Seconds between two pieces at least: events go out every 25 ms, and 200 models at once stay cheap."""
@@ -22,24 +25,24 @@ _MOST_NAMES: Final = 10_000
 """Names whose calls are counted; the ones not called for the longest time are forgotten, since names are free."""
 _TOKEN: Final = re.compile(r"\s*\S+")
 
-_REFUSALS: Final[Mapping[Fault, tuple[int, Reason, bool]]] = {
-    Fault.RATE_LIMITED: (429, Reason.RATE_LIMITED, True),
-    Fault.RATE_LIMITED_RETRY_AFTER: (429, Reason.RATE_LIMITED, True),
-    Fault.QUOTA_EXHAUSTED: (429, Reason.QUOTA_EXHAUSTED, False),
-    Fault.SERVER_ERROR: (500, Reason.PROVIDER_ERROR, True),
-    Fault.OVERLOADED: (503, Reason.PROVIDER_OVERLOADED, True),
-    Fault.KEY_REFUSED: (401, Reason.KEY_REFUSED, False),
-    Fault.REQUEST_REFUSED: (400, Reason.REQUEST_REFUSED, False),
+_REFUSALS: Final[Mapping[Fault, tuple[int, Reason]]] = {
+    Fault.RATE_LIMITED: (429, Reason.RATE_LIMITED),
+    Fault.RATE_LIMITED_RETRY_AFTER: (429, Reason.RATE_LIMITED),
+    Fault.QUOTA_EXHAUSTED: (429, Reason.QUOTA_EXHAUSTED),
+    Fault.SERVER_ERROR: (500, Reason.PROVIDER_ERROR),
+    Fault.OVERLOADED: (503, Reason.PROVIDER_OVERLOADED),
+    Fault.KEY_REFUSED: (401, Reason.KEY_REFUSED),
+    Fault.REQUEST_REFUSED: (400, Reason.REQUEST_REFUSED),
 }
-"""Faults that are an error status: the status, the reason, whether it is transient."""
+"""Faults that are an error status."""
 
-_BREAKS: Final[Mapping[Fault, tuple[Reason, str, bool]]] = {
-    Fault.CUT: (Reason.STREAM_CUT, "broke its answer off", True),
-    Fault.GARBAGE: (Reason.PROTOCOL_VIOLATION, "sent something that is not an event of its protocol", False),
-    Fault.EMPTY: (Reason.EMPTY_ANSWER, "ended its answer without a word", True),
-    Fault.CONTENT_FILTERED: (Reason.CONTENT_FILTERED, "withheld its answer by its content rules", False),
+_BREAKS: Final[Mapping[Fault, tuple[Reason, str]]] = {
+    Fault.CUT: (Reason.STREAM_CUT, "broke its answer off"),
+    Fault.GARBAGE: (Reason.PROTOCOL_VIOLATION, "sent something that is not an event of its protocol"),
+    Fault.EMPTY: (Reason.EMPTY_ANSWER, "ended its answer without a word"),
+    Fault.CONTENT_FILTERED: (Reason.CONTENT_FILTERED, "withheld its answer by its content rules"),
 }
-"""Faults that end an answer: the reason, what the model did, whether it is transient."""
+"""Faults that end an answer, and what the model did."""
 
 
 class SimTransport:
@@ -103,20 +106,20 @@ class _Attempt:
 
     async def _connect(self) -> None:
         if self._fault is Fault.UNREACHABLE:
-            raise self._failed(Reason.PROVIDER_UNREACHABLE, "cannot be reached", transient=True, billed=False)
+            raise self._failed(Reason.PROVIDER_UNREACHABLE, "cannot be reached", billed=False)
         if self._fault is Fault.CONNECT_HANG:
             await self._until(min(self._start + self._request.connect, self._total))
-            raise self._failed(
-                Reason.CONNECT_TIMEOUT, "did not accept the connection in time", transient=True, billed=False
-            )
+            raise self._failed(Reason.CONNECT_TIMEOUT, "did not accept the connection in time", billed=False)
 
     def _refuse(self) -> None:
+        """Answer with an error status. Nothing is billed for it: what it says of itself, a simulation knows."""
         if self._fault is None or self._fault not in _REFUSALS:
             return
-        status, reason, transient = _REFUSALS[self._fault]
-        wait = self._sim.retry_after_ms * 1_000_000 if self._fault is Fault.RATE_LIMITED_RETRY_AFTER else None
-        failure = self._failure(reason, f"answered {status}", transient=transient, retry_after_ns=wait)
-        raise ProviderFault(failure, billed=False, status=status)
+        status, reason = _REFUSALS[self._fault]
+        fault = self._failed(reason, f"answered {status}", billed=False, status=status)
+        if self._fault is Fault.RATE_LIMITED_RETRY_AFTER:
+            fault.failure = msgspec.structs.replace(fault.failure, retry_after_ns=self._sim.retry_after_ms * 1_000_000)
+        raise fault
 
     async def _stream(self, tokens: Sequence[str], first: float, gap: float) -> None:
         """Give token i at `first + i * gap`; what is due within one tick goes out as one piece."""
@@ -134,9 +137,9 @@ class _Attempt:
         """End the answer as the fault says. A hang only ends by a limit of the request."""
         if self._fault is Fault.HANG:
             await self._wait(float("inf"), streaming=streaming)
-        for fault, (reason, what, transient) in _BREAKS.items():
+        for fault, (reason, what) in _BREAKS.items():
             if fault is self._fault:
-                raise self._failed(reason, what, transient=transient and not streaming, billed=True)
+                raise self._failed(reason, what, billed=True)
 
     async def _wait(self, moment: float, *, streaming: bool) -> None:
         """Wait until `moment`, or until a limit of the request is over: then raise its fault."""
@@ -147,9 +150,9 @@ class _Attempt:
             return
         await self._until(min(silence, self._total))
         if self._total <= silence:
-            raise self._failed(Reason.TOTAL_TIMEOUT, "took too long", transient=False, billed=True)
+            raise self._failed(Reason.TOTAL_TIMEOUT, "took too long", billed=True)
         reason = Reason.IDLE_TIMEOUT if streaming else Reason.FIRST_TOKEN_TIMEOUT
-        raise self._failed(reason, "fell silent for too long", transient=not streaming, billed=True)
+        raise self._failed(reason, "fell silent for too long", billed=True)
 
     async def _until(self, moment: float) -> None:
         await asyncio.sleep(max(0.0, moment - self._now()))
@@ -159,12 +162,9 @@ class _Attempt:
             return None
         return Usage(input_tokens=_input_tokens(self._request.messages), output_tokens=output_tokens)
 
-    def _failed(self, reason: Reason, what: str, *, transient: bool, billed: bool) -> ProviderFault:
-        return ProviderFault(self._failure(reason, what, transient=transient), billed=billed)
-
-    def _failure(self, reason: Reason, what: str, *, transient: bool, retry_after_ns: int | None = None) -> Failure:
+    def _failed(self, reason: Reason, what: str, *, billed: bool, status: int | None = None) -> ProviderFault:
         message = f"The simulated model {PREFIX}{self._sim.name[:100]} {what}."
-        return Failure(reason=reason.value, message=message, transient=transient, retry_after_ns=retry_after_ns)
+        return ProviderFault(failure(reason, message), billed=billed, status=status)
 
 
 def _answer_tokens(sim: SimModel, request: Request) -> tuple[Sequence[str], str]:
