@@ -53,9 +53,9 @@ _MARKS_KEPT: Final = 4
 
 def _class(*groups: Iterable[int]) -> str:
     """A regular expression's character class over code points, with runs written as ranges, which match fastest."""
-    codes = sorted({code for group in groups for code in group})
-    starts = [code for code in codes if code - 1 not in set(codes)]
-    ends = [code for code in codes if code + 1 not in set(codes)]
+    codes = {code for group in groups for code in group}
+    starts = sorted(code for code in codes if code - 1 not in codes)
+    ends = sorted(code for code in codes if code + 1 not in codes)
     runs = (f"\\U{start:08x}-\\U{end:08x}" for start, end in zip(starts, ends, strict=True))
     return f"[{''.join(runs)}]"
 
