@@ -15,6 +15,10 @@ CANCELLED = "cancelled by the person"
 """What an open call is answered with after a cancel."""
 
 
+NOT_JSON = "not_json"
+"""The name under which arguments that could not be read are kept, so that the conversation itself stays readable."""
+
+
 class Entry(TypedDict, total=False):
     """One message in its place. `m` is the message; the rest is what the planner and the journal want to know of it
     beside its words.
@@ -139,4 +143,6 @@ def arguments_of(text: str) -> Mapping[str, Any]:
         ) from None
     if not isinstance(arguments, dict):
         raise ValueError("the arguments must be a JSON object; send the call again")  # noqa: TRY004 -- a wrong value
+    if NOT_JSON in arguments:
+        raise ValueError("the arguments are not a whole JSON object; send the call again with one")
     return arguments
