@@ -77,15 +77,27 @@ async def connect(settings: ConnectSettings) -> Connection:
             raise ServerUnavailable(
                 f"The server was not ready after {settings.start_seconds:g} seconds. Look into {_log(settings.data)}."
             ) from None
-    person = _token(settings.data / "person.token")
+    return _embedded(settings.data, address)
+
+
+async def find(settings: ConnectSettings) -> Connection | None:
+    """Return a connection to the server that is there; None when none answers. Nothing is started."""
+    if settings.address:
+        try:
+            return await _connect_elsewhere(settings)
+        except ServerUnavailable:
+            return None
+    address = await _running(settings.data)
+    return None if address is None else _embedded(settings.data, address)
+
+
+def _embedded(data: Path, address: str) -> Connection:
     return Connection(
-        address=address, person_token=person, agent_token=_token(settings.data / "agent.token"), embedded=True
+        address=address,
+        person_token=_token(data / "person.token"),
+        agent_token=_token(data / "agent.token"),
+        embedded=True,
     )
-
-
-async def find_running(data: Path) -> str | None:
-    """Return the address of the data directory's server if one answers, without starting any."""
-    return await _running(data)
 
 
 async def _connect_elsewhere(settings: ConnectSettings) -> Connection:

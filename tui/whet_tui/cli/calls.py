@@ -1,0 +1,156 @@
+"""Make one call of the contract and print what comes back."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager
+from typing import cast
+
+import click
+from google.protobuf.message import Message
+
+from whet.v1 import event_pb2, fanout_pb2, model_pb2, trace_pb2
+from whet_agent.catalogue import Method, to_plain
+from whet_agent.client import CallError, Client
+from whet_agent.connect import connect
+from whet_tui import settings as settings_of
+from whet_tui.cli.exits import FAILED, OK, TRY_AGAIN, Stopped
+from whet_tui.cli.root import Launch
+from whet_tui.cli.show import shown
+from whet_tui.entries import Fanout, FanoutState
+from whet_tui.lanes import hear
+from whet_tui.opening import connect_settings
+from whet_tui.plain import FanoutPrinter, answer_lines
+
+
+def load_settings(launch: Launch) -> settings_of.Settings:
+    """Return the settings and say once what in the configuration was not understood. Raises `SettingsError`."""
+    flags = settings_of.Flags(
+        server=launch.server, token_file=launch.token_file, data=launch.data, config=launch.config
+    )
+    settings = settings_of.load(flags, launch.environment)
+    for complaint in settings.complaints:
+        click.echo(f"warning: {complaint}", err=True)
+    return settings
+
+
+@asynccontextmanager
+async def person(settings: settings_of.Settings) -> AsyncIterator[Client]:
+    """A client with the person's token. Raises `ServerUnavailable`."""
+    connection = await connect(connect_settings(settings))
+    client = Client(connection.address, connection.person_token)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def make(launch: Launch, method: Method, request: Message, *, as_json: bool, rename: Callable[[str], str]) -> int:
+    """Make the call, print its answer and return the exit code. `rename` puts flags for field paths in errors."""
+    async with person(load_settings(launch)) as client:
+        try:
+            if method.server_streaming:
+                return await _stream(client, method, request, as_json=as_json)
+            answer = await client.call(method, request)
+        except CallError as error:
+            if error.violations:
+                error.args = ("; ".join(rename(f"{path}: {what}") for path, what in error.violations),)
+            raise
+    if as_json:
+        click.echo(json_line(to_plain(answer)))
+    else:
+        for line in shown(answer):
+            click.echo(line)
+    return _verdict(answer)
+
+
+def json_line(plain: object) -> str:
+    """JSON on one line. The control characters that JSON lets through raw are escaped: this may go to a terminal."""
+    text = json.dumps(plain, ensure_ascii=False)
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+
+
+def _verdict(answer: Message) -> int:
+    """An answer that says no is a failure for whoever scripts with it."""
+    match answer:
+        case trace_pb2.VerifyTraceResponse():
+            return OK if answer.valid else FAILED
+        case model_pb2.TestEndpointResponse():
+            return OK if answer.ok else FAILED
+        case _:
+            return OK
+
+
+async def _stream(client: Client, method: Method, request: Message, *, as_json: bool) -> int:
+    if method.response is trace_pb2.ExportTraceResponse:
+        async with aclosing(client.stream(method, request)) as pieces:
+            async for piece in pieces:
+                sys.stdout.buffer.write(cast("trace_pb2.ExportTraceResponse", piece).lines)
+        sys.stdout.buffer.flush()
+        return OK
+    follower = _Follower(as_json=as_json, run_id=getattr(request, "run_id", ""))
+    try:
+        async with aclosing(client.stream(method, request)) as batches:
+            async for batch in batches:
+                follower.take(batch)
+    except CallError as error:
+        if follower.run_id and not error.reason:
+            raise follower.cut(str(error)) from error
+        raise
+    except asyncio.CancelledError:
+        follower.leave()
+        raise
+    if not follower.fanout.ended:
+        raise follower.cut("The stream ended before the run did.")
+    follower.finish()
+    return OK if follower.fanout.state in {FanoutState.SUCCEEDED, FanoutState.PARTIAL} else FAILED
+
+
+class _Follower:
+    """Prints a run's events as they come."""
+
+    def __init__(self, *, as_json: bool, run_id: str) -> None:
+        self.run_id = run_id
+        self.fanout = Fanout(run_id=run_id)
+        self._as_json = as_json
+        self._printer = FanoutPrinter()
+        self._cursor = ""
+
+    def take(self, message: Message) -> None:
+        self.run_id = getattr(message, "run_id", "") or self.run_id
+        batch = cast("fanout_pb2.RunFanoutResponse", message).batch
+        for event in batch.events:
+            hear(self.fanout, event)
+        self._cursor = batch.next_cursor or self._cursor
+        self.run_id = self.fanout.run_id or self.run_id
+        for line in self._json(batch) if self._as_json else self._printer.lines(self.fanout):
+            click.echo(line)
+
+    def _json(self, batch: event_pb2.EventBatch) -> Iterator[str]:
+        last = len(batch.events) - 1
+        for index, event in enumerate(batch.events):
+            cursor = {"next_cursor": batch.next_cursor} if index == last else {}
+            yield json_line({"run_id": self.run_id} | to_plain(event) | cursor)
+
+    def finish(self) -> None:
+        if not self._as_json:
+            click.echo("")
+            for line in answer_lines(self.fanout):
+                click.echo(line)
+
+    def cut(self, what: str) -> Stopped:
+        return Stopped(
+            f"{what} The run goes on at the server.",
+            advice=f"Follow it with: whet fanout watch {self.run_id} --cursor {self._cursor}",
+            code=TRY_AGAIN,
+        )
+
+    def leave(self) -> None:
+        """Say how to come back when Ctrl-C leaves a run before its end."""
+        if self.run_id and not self.fanout.ended:
+            click.echo(
+                f"\n{self.run_id} goes on. Follow it with: whet fanout watch {self.run_id}"
+                f" -- or end it with: whet fanout cancel {self.run_id}",
+                err=True,
+            )

@@ -1,0 +1,165 @@
+"""Command line flags, made from the fields of a request message, and the arguments made from them again."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import click
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from whet_agent.schema import enum_names, rule_of
+
+_ATOMS: Final = frozenset({"google.protobuf.Duration", "google.protobuf.Timestamp", "whet.v1.Money"})
+"""Messages that are written as one word."""
+_FLAT: Final = "spec"
+"""The field that holds the work itself: its name says nothing on a command line."""
+_FOR_THE_CALLER: Final = "request_id"
+_METAVARS: Final = {
+    "google.protobuf.Duration": "SECONDS",
+    "google.protobuf.Timestamp": "TIME",
+    "whet.v1.Money": "$AMOUNT",
+}
+_NUMBERS: Final = frozenset({FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT})
+_STDIN: Final = "-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """One field of a request as it stands on the command line."""
+
+    path: tuple[str, ...]
+    """Where the field lies in the request: `("spec", "finish", "deadline")`."""
+    name: str
+    """Without the dashes: `finish-deadline`."""
+    field: FieldDescriptor
+
+    @property
+    def parameter(self) -> str:
+        """The name under which click hands the value over. Joined by something that no field name holds."""
+        return "__".join(self.path)
+
+    @property
+    def required(self) -> bool:
+        return rule_of(self.field).required and self.path != (_FOR_THE_CALLER,)
+
+    @property
+    def is_json(self) -> bool:
+        message = self.field.message_type
+        return message is not None and message.full_name not in _ATOMS
+
+
+def flags_of(message: Descriptor) -> list[Flag]:
+    """Return the flags of a request, in the order of its fields."""
+    return list(_walk(message, (), ""))
+
+
+def _walk(message: Descriptor, path: tuple[str, ...], prefix: str) -> Iterator[Flag]:
+    for field in message.fields:
+        here, word = (*path, field.name), (rule_of(field).flag or field.name).replace("_", "-")
+        inner = field.message_type
+        if inner is None or field.is_repeated or inner.full_name in _ATOMS:
+            yield Flag(path=here, name=prefix + word, field=field)
+        else:
+            yield from _walk(inner, here, prefix if not path and field.name == _FLAT else f"{prefix}{word}-")
+
+
+def parameters_of(flags: Sequence[Flag]) -> list[click.Parameter]:
+    """Return click's parameters: the one required field as an argument, all others as options."""
+    required = [flag for flag in flags if flag.required]
+    return [_argument(flag) if required == [flag] else _option(flag) for flag in flags]
+
+
+def _argument(flag: Flag) -> click.Argument:
+    return click.Argument([flag.parameter], type=_type(flag), metavar=flag.name.upper().replace("-", "_"))
+
+
+def _option(flag: Flag) -> click.Option:
+    boolean = flag.field.cpp_type == FieldDescriptor.CPPTYPE_BOOL
+    return click.Option(
+        [f"--{flag.name}", flag.parameter],
+        type=None if boolean else _type(flag),
+        is_flag=boolean,
+        default=None,
+        required=flag.required,
+        multiple=flag.field.is_repeated,
+        metavar=_metavar(flag),
+        help=_help(flag),
+    )
+
+
+def _help(flag: Flag) -> str:
+    rule = rule_of(flag.field)
+    many = " May be given several times." if flag.field.is_repeated else ""
+    return (rule.description or flag.name.replace("-", " ").capitalize() + ".") + many
+
+
+def _metavar(flag: Flag) -> str | None:
+    message = flag.field.message_type
+    return None if message is None else _METAVARS.get(message.full_name, "JSON")
+
+
+def _type(flag: Flag) -> "click.ParamType[Any]":
+    field, rule = flag.field, rule_of(flag.field)
+    if field.enum_type is not None:
+        return click.Choice(enum_names(field.enum_type), case_sensitive=False)
+    if field.message_type is not None or field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+        return click.STRING
+    low = rule.min if rule.HasField("min") else None
+    high = rule.max if rule.HasField("max") else None
+    if field.cpp_type in _NUMBERS:
+        return click.FloatRange(low, high)
+    return click.IntRange(None if low is None else int(low), None if high is None else int(high))
+
+
+def arguments_from(flags: Sequence[Flag], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the request's arguments. A text given as `-` is read from stdin, so that a key or a long prompt need not
+    stand on the command line. Raises `click.UsageError`.
+    """
+    arguments: dict[str, Any] = {}
+    for flag in flags:
+        value = values.get(flag.parameter)
+        if value is None or value == ():
+            continue
+        if flag.is_json:
+            value = [_json(flag, text) for text in value]
+        elif flag.field.is_repeated:
+            value = list(value)
+        elif value == _STDIN and flag.field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+            value = sys.stdin.read().rstrip("\n")
+        place = arguments
+        for step in flag.path[:-1]:
+            place = place.setdefault(step, {})
+        place[flag.path[-1]] = value
+    # The work itself must be there, even if nothing of it was said.
+    for flag in flags:
+        if flag.path[0] == _FLAT:
+            arguments.setdefault(_FLAT, {})
+    return arguments
+
+
+def _json(flag: Flag, text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise click.UsageError(f"--{flag.name} takes a JSON object, such as --{flag.name} '{_example(flag)}'.")
+    return value
+
+
+def _example(flag: Flag) -> str:
+    message = flag.field.message_type
+    fields = message.fields if message is not None else []
+    shown = [field for field in fields if rule_of(field).required] or fields[:1]
+    return json.dumps({field.name: "sim/fast" if field.name == "model" else "..." for field in shown})
+
+
+def in_flags(flags: Sequence[Flag], text: str) -> str:
+    """Return an error's text with the field it begins with named as the flag that was typed."""
+    for flag in sorted(flags, key=lambda flag: -len(flag.path)):
+        path = ".".join(flag.path)
+        if text == path or text.startswith((f"{path}:", f"{path}[", f"{path}.")):
+            return f"--{flag.name}{text[len(path) :]}"
+    return text

@@ -1,0 +1,327 @@
+"""Answers as people read them: lists as tables, single things as lines, runs as the chat tells them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from whet.v1 import approval_pb2, event_pb2, fanout_pb2, ledger_pb2, model_pb2, trace_pb2, value_pb2
+from whet_agent.plain import descriptor_of, short_enum_name
+from whet_tui.entries import Fanout, Money, dollars, money_line
+from whet_tui.lanes import hear
+from whet_tui.plain import FanoutPrinter, answer_lines
+from whet_tui.safe import safe, safe_line
+
+_CELL: Final = 60
+"""Characters of a cell: wider ones wrap in a terminal and the table is lost."""
+_PER_MILLION: Final = "per million tokens"
+
+Row = Sequence[str]
+
+
+def shown(answer: Message) -> Iterator[str]:
+    """Yield the lines of an answer."""
+    show = _SHOWN.get(type(answer))
+    if show is not None:
+        yield from show(answer)
+        return
+    lines = list(_details(answer, ""))
+    yield from lines or ["Done."]
+    if token := getattr(answer, "next_page_token", ""):
+        yield f"More: --page-token {token}"
+
+
+def event_line(event: event_pb2.Event) -> str:
+    """Return a recorded event in a line."""
+    kind = event.WhichOneof("payload") or "unknown"
+    details = "; ".join(line.strip() for line in _details(getattr(event, kind), "")) if kind != "unknown" else ""
+    return f"{event.sequence:>4}  {_time(event.event_time)}  {kind:<18}  {safe_line(details, 200)}"
+
+
+def _table(headers: Row, rows: Sequence[Row], empty: str) -> Iterator[str]:
+    if not rows:
+        yield empty
+        return
+    cells: list[list[str]] = [list(headers)]
+    cells += [[safe_line(cell, _CELL) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headers))]
+    for row in cells:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _details(message: Message, indent: str) -> Iterator[str]:
+    """A message as `name: value` lines; what is empty is left out, but for yes and no."""
+    for field in descriptor_of(message).fields:
+        value = getattr(message, field.name)
+        label = f"{indent}{field.name.replace('_', ' ')}"
+        if field.is_repeated:
+            for item in value if not hasattr(value, "items") else [f"{key}={value[key]}" for key in value]:
+                yield from _detail(label, item, field, indent)
+        elif field.has_presence:
+            if message.HasField(field.name):
+                yield from _detail(label, value, field, indent)
+        elif value or isinstance(value, bool):
+            yield from _detail(label, value, field, indent)
+
+
+def _detail(label: str, value: Any, field: Any, indent: str) -> Iterator[str]:
+    if isinstance(value, Message) and (word := _word(value)) is None:
+        yield f"{label}:"
+        yield from _details(value, indent + "  ")
+    elif isinstance(value, Message):
+        yield f"{label}: {word}"
+    elif field.enum_type is not None:
+        yield f"{label}: {short_enum_name(field.enum_type, value)}"
+    elif isinstance(value, bytes):
+        yield f"{label}: {value.hex()}"
+    elif isinstance(value, bool):
+        yield f"{label}: {'yes' if value else 'no'}"
+    else:
+        yield f"{label}: {safe(str(value))}"
+
+
+def _word(message: Message) -> str | None:
+    """A message that is read as one word; None for any other."""
+    word = _WORDS.get(type(message))
+    return None if word is None else word(message)
+
+
+def _duration(duration: Duration) -> str:
+    return f"{duration.ToNanoseconds() / 1e9:g} s"
+
+
+def _totals(totals: value_pb2.Totals) -> str:
+    money = Money(settled=totals.settled.nanos, unknown=totals.unknown.nanos, reserved=totals.reserved.nanos)
+    return money_line(money)
+
+
+def _tokens(usage: value_pb2.Usage) -> str:
+    about = "~" if usage.estimated else ""
+    return f"{about}{usage.input_tokens}+{usage.output_tokens} tokens"
+
+
+def _price(price: model_pb2.Price) -> str:
+    return f"{dollars(price.input_nanos_per_million)} in, {dollars(price.output_nanos_per_million)} out"
+
+
+def _time(stamp: Timestamp) -> str:
+    return stamp.ToJsonString()[:19].replace("T", " ") if stamp.seconds else ""
+
+
+def _enum(message: Message, name: str) -> str:
+    field = descriptor_of(message).fields_by_name[name]
+    return short_enum_name(field.enum_type, getattr(message, name)) if field.enum_type is not None else ""
+
+
+def _page(answer: Any) -> Iterator[str]:
+    if answer.next_page_token:
+        yield f"More: --page-token {answer.next_page_token}"
+
+
+def _fanouts(answer: fanout_pb2.ListFanoutsResponse) -> Iterator[str]:
+    rows = [
+        (each.run_id, _enum(each, "state"), _time(each.create_time), _totals(each.totals), each.title)
+        for each in answer.fanouts
+    ]
+    yield from _table(("RUN", "STATE", "STARTED (UTC)", "COST", "TITLE"), rows, "No fan-outs yet.")
+    yield from _page(answer)
+
+
+def _traces(answer: trace_pb2.ListTracesResponse) -> Iterator[str]:
+    rows = [
+        (
+            each.run_id,
+            _enum(each, "kind"),
+            _enum(each, "state"),
+            str(each.event_count),
+            _totals(each.totals),
+            each.role,
+            each.title,
+        )
+        for each in answer.traces
+    ]
+    yield from _table(("RUN", "KIND", "STATE", "EVENTS", "COST", "BY", "TITLE"), rows, "No runs yet.")
+    yield from _page(answer)
+
+
+def _models(answer: model_pb2.ListModelsResponse) -> Iterator[str]:
+    rows = [
+        (
+            each.name,
+            _price(each.price) if each.HasField("price") else "price unknown",
+            "simulated" if each.simulated else "",
+            "panel" if each.in_panel else "",
+            each.description,
+        )
+        for each in answer.models
+    ]
+    yield from _table(("MODEL", _PER_MILLION.upper(), "", "", "ABOUT"), rows, "No models. Add an endpoint.")
+
+
+def _endpoints(answer: model_pb2.ListEndpointsResponse) -> Iterator[str]:
+    rows = [
+        (
+            each.name,
+            _enum(each, "kind"),
+            _enum(each, "circuit"),
+            f"{each.in_flight} of {each.current_concurrency}",
+            "key" if each.has_key else "",
+            each.source,
+            each.base_url,
+            each.last_failure.message,
+        )
+        for each in answer.endpoints
+    ]
+    headers = ("ENDPOINT", "KIND", "CIRCUIT", "CALLS", "KEY", "FROM", "URL", "LAST FAILURE")
+    yield from _table(headers, rows, "No endpoints.")
+
+
+def _usage(answer: ledger_pb2.GetUsageResponse) -> Iterator[str]:
+    rows = [_usage_row(line.key, line.totals) for line in answer.lines]
+    if len(rows) != 1 or rows[0][0]:
+        rows.append(_usage_row("in all", answer.totals))
+    yield from _table(("", "SETTLED", "UNKNOWN", "RESERVED", "TOKENS"), rows, "Nothing spent.")
+
+
+def _usage_row(key: str, totals: value_pb2.Totals) -> Row:
+    amounts = (dollars(money.nanos) for money in (totals.settled, totals.unknown, totals.reserved))
+    return (key, *amounts, _tokens(totals.usage))
+
+
+def _caps(answer: ledger_pb2.ListCapsResponse) -> Iterator[str]:
+    rows = []
+    for each in answer.caps:
+        held = (each.settled.nanos, each.unknown.nanos, each.reserved.nanos)
+        left = max(0, each.limit.nanos - sum(held))
+        rows.append((each.cap_id, dollars(each.limit.nanos), *(dollars(nanos) for nanos in held), dollars(left)))
+    yield from _table(("CAP", "LIMIT", "SETTLED", "UNKNOWN", "RESERVED", "LEFT"), rows, "No caps.")
+    yield f"An agent's call that may cost more than {dollars(answer.approval_threshold.nanos)} needs your approval."
+
+
+def _reservations(answer: ledger_pb2.ListReservationsResponse) -> Iterator[str]:
+    rows = [
+        (
+            each.reservation_id,
+            each.run_id,
+            each.model,
+            _enum(each, "billing"),
+            dollars(each.settled.nanos) if each.HasField("settled") else f"up to {dollars(each.reserved.nanos)}",
+            _tokens(each.usage) if each.HasField("usage") else "",
+        )
+        for each in answer.reservations
+    ]
+    yield from _table(("ENTRY", "RUN", "MODEL", "STATE", "COST", "TOKENS"), rows, "No entries.")
+    yield from _page(answer)
+
+
+def _approvals(answer: approval_pb2.ListApprovalsResponse) -> Iterator[str]:
+    rows = [
+        (
+            each.approval_id,
+            _enum(each, "state"),
+            dollars(each.worst_cost.nanos) if each.HasField("worst_cost") else "",
+            _time(each.expire_time),
+            each.summary,
+        )
+        for each in answer.approvals
+    ]
+    yield from _table(("APPROVAL", "STATE", "UP TO", "EXPIRES (UTC)", "ABOUT"), rows, "Nothing waits for you.")
+    yield from _page(answer)
+
+
+def _trace(answer: trace_pb2.GetTraceResponse) -> Iterator[str]:
+    yield from _details(answer.trace, "")
+    for event in answer.events:
+        yield event_line(event)
+    if answer.more:
+        yield f"More: --after-sequence {answer.events[-1].sequence}"
+
+
+def _verified(answer: trace_pb2.VerifyTraceResponse) -> Iterator[str]:
+    if answer.valid:
+        yield f"Valid: {answer.events_checked} events, in order and unaltered."
+    else:
+        yield f"NOT VALID at event {answer.first_bad_sequence}: {safe(answer.problem)}"
+    yield f"Head hash: {answer.head_hash.hex()}"
+
+
+def _plan(answer: fanout_pb2.PlanFanoutResponse) -> Iterator[str]:
+    yield from _table(
+        ("BRANCH", "MODEL", "SAMPLE", ""),
+        [
+            (each.branch_id, each.model, str(each.sample), "simulated" if each.simulated else "")
+            for each in answer.branches
+        ],
+        "No branches.",
+    )
+    yield f"Calls: {answer.calls}, of which the cache would answer {answer.cache_hits}."
+    yield f"Cost: {dollars(answer.expected_cost.nanos)} expected, {dollars(answer.worst_cost.nanos)} at worst."
+    if answer.unpriced_models:
+        yield f"Cost unknown, because these have no price: {', '.join(map(safe_line, answer.unpriced_models))}"
+    if answer.needs_approval:
+        yield "An agent would need your approval for it."
+    yield f"Hold a run to this plan: --plan-hash {answer.plan_hash}"
+
+
+def _fanout(answer: Any) -> Iterator[str]:
+    """A fan-out that was fetched, told as if it had been watched."""
+    fanout = Fanout(run_id=answer.fanout.run_id)
+    for event in _events_of(answer.fanout):
+        hear(fanout, event)
+    yield safe_line(answer.fanout.title or answer.fanout.run_id)
+    yield from FanoutPrinter().lines(fanout)
+    if not fanout.ended:
+        yield f"running: whet fanout watch {fanout.run_id}"
+    lines = list(answer_lines(fanout))
+    yield from ["", *lines] if lines else []
+
+
+def _events_of(fetched: fanout_pb2.Fanout) -> Iterator[event_pb2.Event]:
+    opened = event_pb2.RunOpened(run_id=fetched.run_id, branches=fetched.plan, prompt=fetched.prompt)
+    yield event_pb2.Event(run_opened=opened, event_time=fetched.create_time)
+    for branch in fetched.branches:
+        yield event_pb2.Event(branch_finished=branch)
+    if fetched.HasField("synthesis"):
+        yield event_pb2.Event(synthesis_finished=fetched.synthesis)
+    if fetched.HasField("end_time"):
+        finished = event_pb2.RunFinished(state=fetched.state, totals=fetched.totals)
+        finished.latency.FromNanoseconds(fetched.end_time.ToNanoseconds() - fetched.create_time.ToNanoseconds())
+        if fetched.HasField("failure"):
+            finished.failure.CopyFrom(fetched.failure)
+        yield event_pb2.Event(run_finished=finished)
+
+
+def _started(answer: fanout_pb2.StartFanoutResponse) -> Iterator[str]:
+    run_id = answer.fanout.run_id
+    yield f"{'Started' if answer.started else 'Already there:'} {run_id}. Follow it with: whet fanout watch {run_id}"
+
+
+_WORDS: Final[Mapping[type[Message], Callable[[Any], str]]] = {
+    value_pb2.Money: lambda money: dollars(money.nanos),
+    value_pb2.Totals: _totals,
+    value_pb2.Usage: _tokens,
+    model_pb2.Price: _price,
+    Timestamp: _time,
+    Duration: _duration,
+}
+"""Messages that are read as one word."""
+
+_SHOWN: Final[Mapping[type[Message], Callable[[Any], Iterator[str]]]] = {
+    fanout_pb2.PlanFanoutResponse: _plan,
+    fanout_pb2.StartFanoutResponse: _started,
+    fanout_pb2.GetFanoutResponse: _fanout,
+    fanout_pb2.CancelFanoutResponse: _fanout,
+    fanout_pb2.ListFanoutsResponse: _fanouts,
+    model_pb2.ListEndpointsResponse: _endpoints,
+    model_pb2.ListModelsResponse: _models,
+    ledger_pb2.GetUsageResponse: _usage,
+    ledger_pb2.ListCapsResponse: _caps,
+    ledger_pb2.ListReservationsResponse: _reservations,
+    approval_pb2.ListApprovalsResponse: _approvals,
+    trace_pb2.ListTracesResponse: _traces,
+    trace_pb2.GetTraceResponse: _trace,
+    trace_pb2.VerifyTraceResponse: _verified,
+}
+"""Answers with a form of their own; all others are shown as lines."""
