@@ -5,7 +5,6 @@ from typing import Final
 
 from whet_server.log.events import Event
 from whet_server.log.log import Batch, EventLog, Verification
-from whet_server.store.base import Store
 from whet_server.values import Run, RunId, RunKind, RunState, Value, Workspace
 
 DEFAULT_EVENTS: Final = 500
@@ -25,9 +24,8 @@ class TracePage(Value):
 class Traces:
     """Lists, reads and proves runs of every kind."""
 
-    def __init__(self, log: EventLog, store: Store) -> None:
+    def __init__(self, log: EventLog) -> None:
         self._log = log
-        self._store = store
 
     async def list(
         self,
@@ -39,7 +37,7 @@ class Traces:
         limit: int = 50,
     ) -> Sequence[Run]:
         """Return runs newest first, those before `before` only."""
-        return await self._store.runs(workspace, kind=kind, state=state, before=before, limit=limit)
+        return await self._log.runs(workspace, kind=kind, state=state, before=before, limit=limit)
 
     async def get(self, workspace: Workspace, run_id: RunId, *, after: int = 0, limit: int = 0) -> TracePage:
         """Return the run and its events after the sequence `after`; `limit` 0 means the default. Raises

@@ -1,0 +1,94 @@
+"""What the synthesiser is told: the question and the branches' answers, wrapped as data.
+
+Answers are marked off by a fence whose name is a digest of all of them, so that no answer can close it and speak as
+somebody else. Equal answers are given once. When the answers are longer than the budget, the longest are shortened
+first, until what is left fits: a short answer is never cut to make room for a long one.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from string import Template
+from typing import Final
+
+import whet_prompts
+from whet_server.log.events import BranchFinished
+from whet_server.values import BranchId, Message, Speaker
+
+DRAFT_CHARACTERS: Final = 12_000
+"""All answers together, about 3,500 tokens: a model with a window of 8,192 keeps room for the question, the draft so
+far and its own answer."""
+LEAST_SHARE: Final = 120
+"""Characters that every answer keeps however many there are: below a sentence an answer says nothing."""
+QUESTION_CHARACTERS: Final = 8_000
+"""The branches had the whole question; the synthesiser needs its beginning and its end."""
+PREVIOUS_CHARACTERS: Final = 6_000
+"""The draft so far; a revision that loses its tail still has every answer before it."""
+_CUT: Final = " [...] "
+
+
+def question_text(messages: Sequence[Message]) -> str:
+    """Return a conversation as one text: a lone user message as it is, else every message under its speaker."""
+    if len(messages) == 1 and messages[0].role is Speaker.USER:
+        return messages[0].content
+    return "\n\n".join(f"{message.role.value}: {message.content}" for message in messages)
+
+
+def draft_messages(
+    messages: Sequence[Message],
+    answers: Sequence[BranchFinished],
+    *,
+    previous: str = "",
+    budget: int = DRAFT_CHARACTERS,
+) -> tuple[Message, ...]:
+    """Return the messages that ask for a draft, or for a revision of `previous` when there is one."""
+    fence = hashlib.sha256("\0".join([*(answer.text for answer in answers), previous]).encode()).hexdigest()[:12]
+    system, _, user = whet_prompts.load("revise" if previous else "draft").text.partition("\n---\n")
+    filled = {
+        "fence": fence,
+        "question": _ends(question_text(messages), QUESTION_CHARACTERS),
+        "previous": _ends(previous, PREVIOUS_CHARACTERS),
+        "answers": _wrapped(answers, fence, budget),
+    }
+    return (
+        Message(role=Speaker.SYSTEM, content=Template(system).substitute(filled)),
+        Message(role=Speaker.USER, content=Template(user).substitute(filled)),
+    )
+
+
+def digests() -> Mapping[str, str]:
+    """Return the digest of every prompt a synthesis may use: a plan holds for these words only."""
+    return {name: whet_prompts.load(name).digest for name in ("draft", "revise")}
+
+
+def _wrapped(answers: Sequence[BranchFinished], fence: str, budget: int) -> str:
+    """Return the answers between fences, equal ones together under all their branches' names."""
+    speakers: dict[str, list[BranchId]] = {}
+    for answer in answers:
+        speakers.setdefault(answer.text.strip(), []).append(answer.branch_id)
+    share = fair_share([len(text) for text in speakers], max(budget, LEAST_SHARE * len(speakers)))
+    return "\n\n".join(
+        f'<answer-{fence} from="{" ".join(names)}">\n{_ends(text, share)}\n</answer-{fence}>'
+        for text, names in speakers.items()
+    )
+
+
+def fair_share(lengths: Sequence[int], budget: int) -> int:
+    """Return the length to which each text may be cut so that all together fit `budget`: the water level of what
+    short texts leave to long ones.
+    """
+    left, waiting = budget, len(lengths)
+    for length in sorted(lengths):
+        if length * waiting > left:
+            return left // waiting
+        left -= length
+        waiting -= 1
+    return max(lengths, default=0)
+
+
+def _ends(text: str, limit: int) -> str:
+    """Return the text, or when it is too long two thirds of `limit` from its beginning and the rest from its end."""
+    if len(text) <= limit:
+        return text
+    head = max(1, (limit - len(_CUT)) * 2 // 3)
+    tail = max(0, limit - len(_CUT) - head)
+    return text[:head] + _CUT + (text[-tail:] if tail else "")
