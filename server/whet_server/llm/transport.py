@@ -33,6 +33,8 @@ MAX_REFUSAL: Final = 64 << 10
 KEEP_ALIVE: Final = 15.0
 """Seconds an idle connection is kept: below what servers and balancers commonly allow, so that we close first."""
 DNS_SECONDS: Final = 60
+CLOSES_STREAMS: Final = frozenset({"llama.cpp"})
+"""Servers that promise to keep a connection and close it after every stream: the next request on it would be lost."""
 REQUEST_ID_HEADERS: Final = ("x-request-id", "request-id", "apim-request-id", "x-ms-request-id")
 _HEADERS: Final = {
     "content-type": "application/json",
@@ -102,6 +104,7 @@ class HttpTransport:
                         allow_redirects=False,
                         timeout=_NO_LIMITS,
                     )
+                    _keep_or_not(response)
                     try:
                         await read(response)
                     finally:
@@ -313,6 +316,13 @@ def _headers(request: Request) -> dict[str, str]:
     if trace.get_current_span().get_span_context().is_valid:
         propagate.inject(headers)
     return headers
+
+
+def _keep_or_not(response: aiohttp.ClientResponse) -> None:
+    """Keep the connection out of the pool where the server is known to close it unannounced."""
+    connection = response.connection
+    if connection is not None and connection.protocol is not None and response.headers.get("server") in CLOSES_STREAMS:
+        connection.protocol.force_close()
 
 
 def _lower(response: aiohttp.ClientResponse) -> dict[str, str]:
