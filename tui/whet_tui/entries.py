@@ -213,7 +213,9 @@ class Answer:
     text: str = ""
     author: str = ""
     run_id: str = ""
-    """The run whose final text this is: it stands there with its sources and need not be drawn twice."""
+    """The run whose own answer this is, word for word; empty for words of the mind's own."""
+    quoted: bool = False
+    """The run's answer stands in this conversation already, with its sources, and need not be drawn twice."""
     attempt: int = 0
     simulated: bool = False
     done: bool = False

@@ -115,7 +115,12 @@ def _assistant_said(view: View, said: AssistantSaid) -> list[Entry]:
     answer = _answer(view, said.turn, said.step)
     answer.text, answer.author, answer.run_id = said.text, said.author, said.run_id
     answer.simulated, answer.done = said.simulated, True
+    answer.quoted = bool(said.run_id) and any(_shows(entry, said) for entry in view.entries)
     return [answer]
+
+
+def _shows(entry: Entry, said: AssistantSaid) -> bool:
+    return isinstance(entry, Call) and entry.fanout is not None and entry.fanout.run_id == said.run_id
 
 
 def _call(view: View, key: str, turn: int) -> Call:

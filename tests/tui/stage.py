@@ -1,0 +1,146 @@
+"""A chat on a scripted session, for tests that need a real terminal: `python -m tests.tui.stage SCENE LOG`."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from whet_tui.app import ChatApp
+from whet_tui.bridge import ChatSession, Progress
+from whet_tui.stray import stray_output_to
+
+MARKDOWN = (
+    "A **monad** is a value in a context, with a way to chain steps that each give such a value.\n\n"
+    "- unit puts a value in\n- bind chains\n\n```python\ndef unit(x):\n    return [x]\n```\n\n"
+)
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x1b[?1049l\x9b31mred [@click=app.bell]press[/] \x1b]52;c;AAAA\x07 \u202eesrever"
+HOSTILE_MARKDOWN = f"{HOSTILE} [link](http://evil.example/\x1b]0;x\x07)\n\n```\n{HOSTILE}\n```"
+TOKENS_A_SECOND = 300
+
+
+class Play:
+    """Opens the scripted session and plays one scene on it."""
+
+    def __init__(self, scene: str) -> None:
+        self._scene: Callable[[object], Awaitable[None]] = SCENES[scene]
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self, progress: Progress) -> ChatSession:
+        from whet_tui.scripted import ScriptedSession
+
+        progress("raising the curtain")
+        session = ScriptedSession()
+        await session.open()
+        self._task = asyncio.create_task(self._play(session))
+        return session
+
+    async def _play(self, session: object) -> None:
+        await self._scene(session)
+
+
+async def idle(session: object) -> None:
+    """Nothing happens."""
+
+
+async def fanouts(session: object) -> None:
+    """Every message becomes a fan-out, slowly enough to watch."""
+    from tests.tui import story
+
+    from whet_agent.events import AssistantSaid, RunHeard, Spent, ToolAnswered, ToolAsked, TurnEnded
+    from whet_tui.scripted import ScriptedSession
+
+    assert isinstance(session, ScriptedSession)
+    turn = 0
+    while True:
+        turn += 1
+        await session.until_asked(turn, "sent")
+        key = f"s/{turn}/c"
+        await session.tell(ToolAsked(turn=turn, key=key, tool="fanout", arguments_json='{"spec":{"prompt":"monads"}}'))
+        for event in story.fanout(int(time.time())):
+            await session.tell(RunHeard(turn=turn, key=key, run_id=story.RUN, event=event))
+            await asyncio.sleep(0.05)
+        await session.tell(
+            ToolAnswered(turn=turn, key=key, tool="fanout", ok=True, text="done", run_id=story.RUN),
+            AssistantSaid(turn=turn, step=2, text=story.ANSWER, author="offline planner", run_id=story.RUN),
+            Spent(settled=1_230_000, unknown=500_000, reserved=0, input_tokens=120, output_tokens=310),
+            TurnEnded(turn=turn, state="done"),
+        )
+
+
+async def long_stream(session: object) -> None:
+    """A thousand messages, then an answer that streams without an end."""
+    from whet_agent.events import AssistantSaid, MindSaid, TurnEnded, UserSaid
+    from whet_tui.scripted import ScriptedSession
+
+    assert isinstance(session, ScriptedSession)
+    for turn in range(1, 501):
+        await session.tell(
+            UserSaid(turn=turn, text=f"question {turn}"),
+            AssistantSaid(turn=turn, step=1, text=MARKDOWN, author="scripted mind"),
+            TurnEnded(turn=turn, state="done"),
+        )
+    await session.tell(UserSaid(turn=501, text="and now at length"))
+    text = MARKDOWN * 2000
+    started, offset = time.monotonic(), 0
+    while offset < len(text):
+        piece = text[offset : offset + 4]
+        await session.tell(MindSaid(turn=501, step=1, attempt=1, offset=offset, text=piece))
+        offset += len(piece)
+        ahead = started + offset / 4 / TOKENS_A_SECOND - time.monotonic()
+        await asyncio.sleep(max(0.0, ahead))
+
+
+async def hostile(session: object) -> None:
+    """Everything that can be said is an attack on the terminal."""
+    from whet_agent.events import (
+        ApprovalAsked,
+        AssistantSaid,
+        MindSaid,
+        Notice,
+        ToolAnswered,
+        ToolAsked,
+        TurnEnded,
+        UserSaid,
+    )
+    from whet_tui.scripted import ScriptedSession
+
+    assert isinstance(session, ScriptedSession)
+    await session.open(mind=HOSTILE, panel=(HOSTILE,))
+    await session.tell(
+        UserSaid(turn=1, text=HOSTILE),
+        MindSaid(turn=1, step=1, attempt=1, offset=0, text=HOSTILE),
+        AssistantSaid(turn=1, step=1, text=HOSTILE_MARKDOWN, author=HOSTILE),
+        ToolAsked(turn=1, key="k", tool=HOSTILE, arguments_json=HOSTILE),
+        ToolAnswered(turn=1, key="k", tool=HOSTILE, ok=False, text=HOSTILE),
+        Notice(level="error", text=HOSTILE),
+        TurnEnded(turn=1, state="failed", failure=HOSTILE),
+        UserSaid(turn=2, text="end of the attack"),
+        ApprovalAsked(
+            turn=2,
+            key="a",
+            approval_id="apr_1",
+            tool=HOSTILE,
+            summary=HOSTILE,
+            effect=HOSTILE,
+            arguments_json=f'{{"prompt": "{HOSTILE}"}}',
+            digest="abc",
+            worst_cost_nanos=1,
+            expires_at="12:00",
+        ),
+    )
+
+
+SCENES = {"idle": idle, "fanouts": fanouts, "long_stream": long_stream, "hostile": hostile}
+
+
+def main() -> None:
+    play = Play(sys.argv[1])
+    app = ChatApp(play.open, list, theme=sys.argv[3] if len(sys.argv) > 3 else "dark")
+    with stray_output_to(Path(sys.argv[2])):
+        app.run()
+    sys.exit(app.return_code or 0)
+
+
+if __name__ == "__main__":
+    main()

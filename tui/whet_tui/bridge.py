@@ -1,0 +1,76 @@
+"""Between the screen and the agent: what the screen needs of a session, and how one is opened."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from whet_tui.chat_settings import ChatSettings
+
+if TYPE_CHECKING:
+    from whet_agent.events import Envelope
+    from whet_agent.session import SessionSummary
+
+
+class ChatSession(Protocol):
+    """The part of `whet_agent.session.AgentSession` that the screen uses."""
+
+    session_id: str
+
+    async def send(self, text: str) -> int: ...
+
+    async def decide(self, approval_id: str, *, grant: bool, reason: str = "") -> None: ...
+
+    async def cancel(self) -> bool: ...
+
+    def events(self, since: int = 0) -> "AsyncIterator[Envelope]": ...
+
+    async def close(self) -> None: ...
+
+
+Progress: TypeAlias = Callable[[str], None]
+"""Told in words what is being waited for."""
+
+Opener: TypeAlias = Callable[[Progress], Awaitable[ChatSession]]
+"""Opens the session. Raises `NotOpened`."""
+
+
+Lister: TypeAlias = "Callable[[], Sequence[SessionSummary]]"
+"""Lists earlier sessions, the one used last first."""
+
+
+class NotOpened(Exception):
+    """There is no session. `str()` says why and what to do."""
+
+
+async def open_session(settings: ChatSettings, progress: Progress) -> ChatSession:
+    """Find or start the server, load the agent beside it, open the session. Heavy imports run in a thread."""
+    progress("loading the client")
+    await asyncio.to_thread(import_module, "whet_tui.opening")
+    from whet_agent.connect import ServerUnavailable, connect  # loaded by now, after the first frame
+    from whet_tui.opening import connect_settings, mind_for  # the same
+
+    progress("starting the server" if not settings.settings.server else f"connecting to {settings.settings.server}")
+    try:
+        connection, _ = await asyncio.gather(
+            connect(connect_settings(settings.settings)), asyncio.to_thread(import_module, "whet_agent.assembly")
+        )
+    except ServerUnavailable as error:
+        raise NotOpened(str(error)) from error
+    from whet_agent.session import AgentSession, SessionError, SessionSettings  # the same
+
+    progress("loading the agent")
+    mind = await mind_for(settings.settings.mind, connection)
+    try:
+        return await AgentSession.open(
+            connection, SessionSettings(folder=settings.sessions, mind=mind), session_id=settings.resume
+        )
+    except SessionError as error:
+        raise NotOpened(str(error)) from error
+
+
+def list_sessions(settings: ChatSettings) -> "Sequence[SessionSummary]":
+    """List the sessions of the data directory. Reads files: call it in a thread."""
+    from whet_agent import session
+
+    return session.list_sessions(settings.sessions)

@@ -1,0 +1,312 @@
+"""The chat: hears a session, draws its view, passes on what the person says and decides."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
+
+from textual import events, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widgets import Static
+
+from whet_tui.bridge import ChatSession, Lister, NotOpened, Opener
+from whet_tui.commands import OWN, matching, with_tools
+from whet_tui.entries import Entry, Note, Said
+from whet_tui.messages import Submitted, Typed
+from whet_tui.safe import safe_line
+from whet_tui.screens.help import HelpScreen
+from whet_tui.screens.sessions import SessionsScreen
+from whet_tui.widgets.approval_tray import ApprovalTray
+from whet_tui.widgets.composer import Composer
+from whet_tui.widgets.status_line import StatusLine
+from whet_tui.widgets.transcript import Transcript
+
+if TYPE_CHECKING:
+    from whet_tui.view import View
+
+_CLOCK: Final = 0.25
+"""Seconds between two drawings of running times; only while a turn is under way."""
+_AT_ONCE: Final = 200
+"""Events of a journal that are folded before keys are looked at again."""
+_OFFERED: Final = 6
+"""Commands in view while one is typed."""
+_PARTING: Final = 3.0
+"""Seconds a session gets to give up its lease before the screen goes without it."""
+
+
+class ChatScreen(Screen[None]):
+    """One conversation. Leaves the application with the id of another session when that one is to be taken up."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+y", "decide(True)", "Approve", priority=True, show=False),
+        Binding("ctrl+n", "decide(False)", "Reject", priority=True, show=False),
+        Binding("ctrl+up", "scroll_card(-3)", priority=True, show=False),
+        Binding("ctrl+down", "scroll_card(3)", priority=True, show=False),
+        Binding("escape", "cancel", "Cancel", show=False),
+        Binding("ctrl+c", "interrupt", "Copy, clear or quit", priority=True, show=False),
+        Binding("ctrl+d", "leave_empty", "Quit", priority=True, show=False),
+        Binding("ctrl+o", "unfold", "Unfold", priority=True, show=False),
+        Binding("ctrl+r", "sessions", "Sessions", priority=True, show=False),
+        Binding("f1", "help", "Help", priority=True, show=False),
+        Binding("pageup", "page(-1)", priority=True, show=False),
+        Binding("pagedown", "page(1)", priority=True, show=False),
+        Binding("ctrl+end", "follow", priority=True, show=False),
+    ]
+
+    def __init__(self, opener: Opener, lister: Lister) -> None:
+        super().__init__()
+        self._opener = opener
+        self._lister = lister
+        self._session: ChatSession | None = None
+        self._view: View | None = None
+        self._opening = False
+        self._unsent: list[str] = []
+        self._waiting: list[str] = []
+        self._cancelling = False
+        self._leaving = False
+        self._notes = 0
+        self._commands: Mapping[str, str] = OWN
+        self._clock: Timer | None = None
+
+    @property
+    def session_id(self) -> str:
+        """The session's id, empty before there is one."""
+        return self._session.session_id if self._session is not None else ""
+
+    def compose(self) -> ComposeResult:
+        yield Transcript()
+        yield Static(id="queue")
+        yield ApprovalTray()
+        yield Static(id="offer")
+        yield Composer()
+        yield StatusLine()
+
+    def on_mount(self) -> None:
+        self._transcript = self.query_one(Transcript)
+        self._tray = self.query_one(ApprovalTray)
+        self._composer = self.query_one(Composer)
+        self._status = self.query_one(StatusLine)
+        self._composer.focus()
+        self.query_one("#queue").display = self.query_one("#offer").display = False
+        self.call_after_refresh(self._open)
+
+    @work(group="open")
+    async def _open(self) -> None:
+        """Open the session; what was typed meanwhile is sent when it is there."""
+        if self._opening:
+            return
+        self._opening = True
+        try:
+            self._session = await self._opener(self._status.start)
+        except NotOpened as error:
+            self._tell("error", f"{error}\nSend a message to try again.")
+            return
+        finally:
+            self._opening = False
+            self._status.start("")
+        from whet_tui.view import View  # loads the contract, which the first frame does not wait for
+
+        self._view = View()
+        self._commands = with_tools()
+        self._listen(self._session, self._view)
+        unsent, self._unsent = self._unsent, []
+        for text in unsent:
+            await self._session.send(text)
+
+    @work(group="listen")
+    async def _listen(self, session: ChatSession, view: "View") -> None:
+        """Fold what the session tells, as long as it tells."""
+        count = 0
+        async for envelope in session.events(0):
+            self._heard(view, view.apply(envelope))
+            count += 1
+            if count % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    def _heard(self, view: "View", entries: list[Entry]) -> None:
+        self._transcript.hear(entries)
+        for entry in entries:
+            if isinstance(entry, Said):
+                self._composer.remember(entry.text)
+        self._show_queue()
+        self._tray.show(view.cards)
+        self._status.tell(view.status)
+        self._show_work(view)
+
+    def _show_work(self, view: "View") -> None:
+        """Say whether a turn is under way, and let the clock tick exactly as long as one is."""
+        self._cancelling &= view.busy
+        doing = "waits for your decision" if view.cards else "working, Esc cancels"
+        self._status.work(("cancelling" if self._cancelling else doing) if view.busy else "")
+        if view.busy and self._clock is None:
+            self._clock = self.set_interval(_CLOCK, self._on_clock)
+        elif not view.busy and self._clock is not None:
+            self._clock.stop()
+            self._clock = None
+
+    def _on_clock(self) -> None:
+        self._transcript.hear_clock()
+        self._status.refresh()
+
+    def on_submitted(self, message: Submitted) -> None:
+        name, _, _ = message.text.removeprefix("/").partition(" ")
+        self._transcript.follow()
+        if message.text.startswith("/") and name in OWN:
+            self._run_own(name)
+        elif self._session is None:
+            self._unsent.append(message.text)
+            self._show_queue()
+            self._open()
+        else:
+            self._post(self._session, message.text)
+
+    @work(group="send")
+    async def _post(self, session: ChatSession, text: str) -> None:
+        await session.send(text)
+
+    def _show_queue(self) -> None:
+        """Show what has been sent and is not yet in the conversation."""
+        waiting = [said.text for said in self._view.waiting] if self._view is not None else []
+        waiting += self._unsent
+        if waiting == self._waiting:
+            return
+        self._waiting = waiting
+        queue = self.query_one("#queue", Static)
+        queue.display = bool(waiting)
+        queue.update("\n".join(f"waits: {safe_line(text, max(10, self.size.width - 10))}" for text in waiting[:3]))
+
+    def on_typed(self, message: Typed) -> None:
+        self._status.hint("")
+        found = matching(self._commands, message.text)
+        lines = [f"/{name:<18} {safe_line(summary, 80)}" for name, summary in found[:_OFFERED]]
+        offer = self.query_one("#offer", Static)
+        offer.display = bool(lines)
+        offer.update("\n".join(lines))
+
+    def action_complete(self) -> None:
+        """Complete the command that is being typed to the first that fits."""
+        found = matching(self._commands, self._composer.text)
+        if found:
+            self._composer.write(f"/{found[0][0]} ")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in {"decide", "scroll_card"}:
+            return self._tray.card is not None
+        return super().check_action(action, parameters)
+
+    def on_app_focus(self, event: events.AppFocus) -> None:
+        self._tray.deafen()
+
+    def action_decide(self, grant: bool) -> None:  # noqa: FBT001 -- the argument of an action
+        """Decide the card in view. Before its grace is over the chord is swallowed and nothing is decided."""
+        card = self._tray.card
+        if card is not None and self._session is not None and self._tray.listening:
+            self._tray.deafen()
+            self._decide(self._session, card.approval_id, grant=grant)
+
+    @work(group="decide")
+    async def _decide(self, session: ChatSession, approval_id: str, *, grant: bool) -> None:
+        from whet_agent.client import CallError  # loaded with the session
+
+        try:
+            await session.decide(approval_id, grant=grant)
+        except (CallError, LookupError) as error:
+            self._tell("error", f"The decision was not taken: {error}")
+
+    def action_scroll_card(self, lines: int) -> None:
+        self._tray.scroll_arguments(lines)
+
+    def action_cancel(self) -> None:
+        if self.query_one("#offer").display:
+            self.query_one("#offer").display = False
+        elif self._session is not None and self._view is not None and self._view.busy and not self._cancelling:
+            self._cancelling = True
+            self._show_work(self._view)
+            self._cancel(self._session)
+
+    @work(group="cancel")
+    async def _cancel(self, session: ChatSession) -> None:
+        await session.cancel()
+
+    def action_interrupt(self) -> None:
+        """Copy what is selected, else clear what is typed, else quit at the second press."""
+        selected = self.get_selected_text() or self._composer.selected_text
+        if selected:
+            self.app.copy_to_clipboard(selected)
+            self.clear_selection()
+            self._status.hint("copied")
+        elif self._composer.text:
+            self._composer.load_text("")
+        elif self._leaving:
+            self.action_leave()
+        else:
+            self._leaving = True
+            self._status.hint("Press Ctrl+C again to quit; the session can be taken up again.")
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key) and event.key != "ctrl+c":
+            self._leaving = False
+            self._status.hint("")
+        await super().on_event(event)
+
+    def action_leave_empty(self) -> None:
+        if self._composer.text:
+            self._composer.action_delete_right()
+        else:
+            self.action_leave()
+
+    def action_leave(self) -> None:
+        self._leave("")
+
+    @work(group="leave", exclusive=True)
+    async def _leave(self, other: str) -> None:
+        """Close the session, then leave; to another one if it is named."""
+        if self._session is not None:
+            try:
+                async with asyncio.timeout(_PARTING):
+                    await self._session.close()
+            except TimeoutError:
+                pass  # the lease dies with the process
+        self.app.exit(other)
+
+    def action_unfold(self) -> None:
+        self._transcript.action_unfold()
+
+    def action_page(self, direction: int) -> None:
+        height = max(1, self._transcript.size.height - 2)
+        self._transcript.scroll_relative(y=direction * height, animate=False)
+
+    def action_follow(self) -> None:
+        self._transcript.follow()
+
+    def action_help(self) -> None:
+        self.app.push_screen(HelpScreen(self._commands))
+
+    @work(group="sessions", exclusive=True)
+    async def action_sessions(self) -> None:
+        sessions = await asyncio.to_thread(self._lister)
+        picked = await self.app.push_screen_wait(SessionsScreen(sessions))
+        if picked and picked != self.session_id:
+            self._leave(picked)
+
+    def _run_own(self, name: str) -> None:
+        if name == "help":
+            self.action_help()
+        elif name == "copy":
+            text = self._view.last_answer() if self._view is not None else ""
+            if text:
+                self.app.copy_to_clipboard(text)
+            self._status.hint("copied" if text else "There is no answer yet.")
+        elif name == "sessions":
+            self.action_sessions()
+        elif name == "theme":
+            self.app.theme = "textual-light" if self.app.current_theme.dark else "textual-dark"
+        else:
+            self.action_leave()
+
+    def _tell(self, level: Literal["info", "warning", "error"], text: str) -> None:
+        """Say something of the screen's own in the conversation."""
+        self._notes += 1
+        self._transcript.hear([Note(key=f"own/{self._notes}", level=level, text=text)])

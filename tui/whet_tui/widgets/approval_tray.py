@@ -1,0 +1,101 @@
+"""What waits for the person's yes, above the composer. It never takes the focus: only chords answer it, so that
+typing cannot.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Vertical, VerticalScroll
+from textual.widgets import Static
+
+from whet_tui.entries import Card, dollars
+from whet_tui.safe import safe, safe_line
+from whet_tui.widgets.ink import ink_of
+
+GRACE: Final = 0.5
+"""Seconds during which a card that has just appeared hears nothing: a key that was already on its way is no decision.
+"""
+
+_DIGEST: Final = 12
+"""Digits of the digest that are shown: enough to compare by eye with `whet approval list`."""
+
+
+class ApprovalTray(Vertical):
+    """Shows the oldest open card whole: tool, exact arguments, worst cost, digest, expiry."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self.can_focus = False
+        self._card: Card | None = None
+        self._shown_at = 0.0
+        self._clock = clock
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="card-head")
+        body = VerticalScroll(Static(id="card-arguments"), id="card-body")
+        body.can_focus = False
+        yield body
+        yield Static(id="card-keys")
+
+    def on_mount(self) -> None:
+        self.display = False
+
+    @property
+    def card(self) -> Card | None:
+        """The card in view."""
+        return self._card
+
+    @property
+    def listening(self) -> bool:
+        """Whether a chord may decide now."""
+        return self._card is not None and self._clock() - self._shown_at >= GRACE
+
+    def deafen(self) -> None:
+        """Start the grace anew: the person has just come back to the terminal."""
+        self._shown_at = self._clock()
+
+    def show(self, cards: Mapping[str, Card]) -> None:
+        """Show the oldest of the open cards, or nothing."""
+        card = next(iter(cards.values()), None)
+        if card != self._card:
+            self._card = card
+            self.deafen()
+            self.display = card is not None
+            if card is not None:
+                self._write(card)
+        if card is not None:
+            self.query_one("#card-keys", Static).update(self._keys(len(cards)))
+
+    def scroll_arguments(self, lines: int) -> None:
+        self.query_one("#card-body", VerticalScroll).scroll_relative(y=lines, animate=False)
+
+    def _write(self, card: Card) -> None:
+        ink = ink_of(self.app.current_theme)
+        worst = f"at most {dollars(card.worst_cost_nanos)}" if card.worst_cost_nanos else "costs nothing"
+        facts = f"{card.effect} · {worst} · expires {card.expires_at} · digest {card.digest[:_DIGEST]}"
+        self.query_one("#card-head", Static).update(
+            Text.assemble(
+                ("May the agent call ", ""),
+                (safe_line(card.tool, 60), ink.you),
+                (f"?  {safe_line(card.summary, 200)}\n", ""),
+                (safe_line(facts), ink.warning),
+            )
+        )
+        self.query_one("#card-arguments", Static).update(Text(safe(_pretty(card.arguments_json)), overflow="fold"))
+        self.query_one("#card-body", VerticalScroll).scroll_home(animate=False)
+
+    def _keys(self, count: int) -> Text:
+        ink = ink_of(self.app.current_theme)
+        more = f" · 1 of {count}" if count > 1 else ""
+        return Text(f"Ctrl+Y approve · Ctrl+N reject · Ctrl+Up/Down scroll{more}", ink.accent)
+
+
+def _pretty(text: str) -> str:
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except ValueError:
+        return text

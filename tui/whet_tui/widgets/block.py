@@ -1,0 +1,153 @@
+"""One entry of the transcript as lines."""
+
+import json
+from typing import Final
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+
+from whet_tui.entries import Answer, Call, CallState, Entry, Note, Said
+from whet_tui.marks import marked_text
+from whet_tui.safe import safe, safe_line
+from whet_tui.widgets.fanout_block import FanoutLines, headline
+from whet_tui.widgets.ink import Ink
+from whet_tui.widgets.prose import Flow, laid_out, plain_lines
+
+_INDENT: Final = 2
+
+_CALL_GLYPHS: Final = {
+    CallState.RUNNING: "▸",
+    CallState.DECIDING: "?",
+    CallState.DONE: "✓",
+    CallState.FAILED: "✗",
+    CallState.REJECTED: "✗",
+    CallState.CANCELLED: "–",
+}
+
+_NOTE_GLYPHS: Final = {"info": "·", "warning": "!", "error": "✗"}
+
+_RESULT_LINES: Final = 400
+"""Lines of a tool's result that are shown unfolded; the rest is in the run or in the answer that the mind makes of it.
+"""
+
+
+class Block:
+    """An entry, whether it is unfolded, and its lines as last drawn."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self.unfolded = False
+        self.lines: list[Strip] | None = None
+        self._flow = Flow()
+        self._fanout = FanoutLines()
+
+    @property
+    def foldable(self) -> bool:
+        return isinstance(self.entry, Call)
+
+    @property
+    def open(self) -> bool:
+        """Whether a clock in it still runs."""
+        return isinstance(self.entry, Call) and self.entry.state is CallState.RUNNING
+
+    def estimate(self, width: int) -> int:
+        """How many lines it will probably take; good enough for a scroll bar."""
+        entry = self.entry
+        if isinstance(entry, Call):
+            return 12 if entry.fanout is not None else 3
+        if isinstance(entry, Answer) and entry.quoted:
+            return 0
+        return 2 + sum(1 + len(line) // max(1, width) for line in entry.text.splitlines())
+
+    def draw(self, width: int, ink: Ink, now_ns: int) -> list[Strip]:
+        """Lay the entry out and keep the lines. Every line is exactly `width` wide, on the theme's ground."""
+        inner = max(1, width - _INDENT)
+        match self.entry:
+            case Said():
+                lines = _hung(plain_lines(safe(self.entry.text), inner, ink.you), Segment("❯ ", ink.accent))
+            case Answer():
+                lines = self._answer(self.entry, inner, ink)
+            case Call():
+                lines = self._call(self.entry, inner, ink, now_ns)
+            case Note():
+                lines = _note(self.entry, inner, ink)
+        if lines:
+            lines.append(Strip.blank(0))
+        self.lines = [line.apply_style(ink.base).adjust_cell_length(width, ink.base) for line in lines]
+        return self.lines
+
+    def source(self) -> str:
+        """What copying the whole block gives: the Markdown it was drawn from."""
+        match self.entry:
+            case Call():
+                fanout = self.entry.fanout
+                answer = marked_text(fanout) if fanout is not None else ""
+                return answer or self.entry.result
+            case _:
+                return self.entry.text
+
+    def _answer(self, answer: Answer, width: int, ink: Ink) -> list[Strip]:
+        if answer.quoted:
+            return []  # it stands in the run's own block, with its sources
+        text = safe(answer.text)
+        body = laid_out(text, width, ink) if answer.done else self._flow.lines(text, width, ink)
+        if not answer.author:
+            return _hung(body, Segment("  "))
+        segments = [Segment(safe_line(answer.author, width), ink.muted)]
+        if answer.simulated:
+            segments += [Segment(" · ", ink.muted), Segment("simulated", ink.simulated)]
+        return _hung([Strip(segments), *body], Segment("  "))
+
+    def _call(self, call: Call, width: int, ink: Ink, now_ns: int) -> list[Strip]:
+        style = {CallState.DONE: ink.good, CallState.FAILED: ink.bad, CallState.REJECTED: ink.bad}.get(
+            call.state, ink.accent
+        )
+        told = headline(call.fanout, now_ns) if call.fanout is not None else str(call.state)
+        segments = [
+            Segment(safe_line(call.tool or "watch", 40), style + Style(bold=True)),
+            Segment(f" · {told}", ink.muted),
+        ]
+        if call.fanout is not None and call.fanout.simulated:
+            segments += [Segment(" · ", ink.muted), Segment("simulated", ink.simulated)]
+        if not self.unfolded:
+            room = width - sum(cell_len(segment.text) for segment in segments) - 2
+            segments.append(Segment("  " + safe_line(call.arguments_json, max(1, room)), ink.muted))
+        lines = [Strip(segments).crop(0, width)]
+        if self.unfolded:
+            lines += plain_lines(safe(_pretty(call.arguments_json)), width, ink.muted)
+        if call.fanout is not None:
+            lines += self._fanout.lines(call.fanout, width, ink, unfolded=self.unfolded, now_ns=now_ns)
+        if call.fanout is None or call.state in {CallState.FAILED, CallState.REJECTED}:
+            lines += _result(call, width, ink, unfolded=self.unfolded)
+        return _hung(lines, Segment(f"{_CALL_GLYPHS[call.state]} ", style))
+
+
+def _result(call: Call, width: int, ink: Ink, *, unfolded: bool) -> list[Strip]:
+    """A tool's answer: its first line, or all of it."""
+    if not call.result:
+        return []
+    style = ink.bad if call.state in {CallState.FAILED, CallState.REJECTED} else ink.muted
+    if unfolded:
+        return plain_lines(safe(_pretty(call.result)), width, style)[:_RESULT_LINES]
+    return plain_lines(safe_line(call.result, max(1, width - 1)), width, style)
+
+
+def _note(note: Note, width: int, ink: Ink) -> list[Strip]:
+    style = {"info": ink.muted, "warning": ink.warning, "error": ink.bad}[note.level]
+    return _hung(plain_lines(safe(note.text), width, style), Segment(f"{_NOTE_GLYPHS[note.level]} ", style))
+
+
+def _pretty(text: str) -> str:
+    """JSON with a field a line; anything else as it is."""
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except ValueError:
+        return text
+
+
+def _hung(lines: list[Strip], glyph: Segment) -> list[Strip]:
+    """Indent lines and hang the glyph before the first."""
+    blank = Segment(" " * _INDENT)
+    return [Strip([glyph if place == 0 else blank, *line]) for place, line in enumerate(lines)]

@@ -1,0 +1,163 @@
+"""A fan-out in the chat: lanes and the growing draft while it runs, the final answer with its sources afterwards, every
+branch in full on demand.
+"""
+
+from itertools import groupby
+from typing import Final
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+
+from whet_tui.entries import Fanout, FanoutState, Lane, LaneState, Synthesis, money_line
+from whet_tui.marks import NOBODY, mark, marked_text
+from whet_tui.safe import safe, safe_line
+from whet_tui.widgets.ink import Ink
+from whet_tui.widgets.lane_table import GLYPHS, lane_name, lane_rows, seconds
+from whet_tui.widgets.prose import Flow, laid_out, marked, plain_lines
+
+_CLAIMS: Final = 3
+"""Sole claims and contradictions told while the block is folded."""
+_CLAIM: Final = 90
+"""Letters of a claim that are quoted."""
+
+
+class FanoutLines:
+    """Lays one fan-out out, again and again while it grows."""
+
+    def __init__(self) -> None:
+        self._flow = Flow()
+
+    def lines(self, fanout: Fanout, width: int, ink: Ink, *, unfolded: bool, now_ns: int) -> list[Strip]:
+        answered = fanout.ended and fanout.synthesis is not None and bool(fanout.synthesis.text)
+        lines = [] if answered and not unfolded else lane_rows(fanout, width, ink, now_ns)
+        if unfolded:
+            lines += [line for lane in fanout.lanes.values() for line in _branch(lane, width, ink)]
+        lines += self._answer(fanout, width, ink)
+        if fanout.failure:
+            lines += plain_lines(safe(fanout.failure), width, ink.bad)
+        if fanout.ended:
+            lines += _verdict(fanout, width, ink, limit=None if unfolded else _CLAIMS)
+            lines += plain_lines(safe_line(_account(fanout)), width, ink.muted)
+        return lines
+
+    def _answer(self, fanout: Fanout, width: int, ink: Ink) -> list[Strip]:
+        if fanout.synthesis is not None:
+            return _final(fanout, fanout.synthesis, width, ink)
+        draft = fanout.draft
+        if draft is None:
+            return []
+        heading = f"draft {draft.revision}{' (final)' if draft.final else ''}"
+        sees = mark([fanout.number(branch_id) for branch_id in draft.branch_ids]) if draft.branch_ids else ""
+        told = [heading, f"of {sees}" if sees else "", f"by {draft.model}" if draft.model else "", str(draft.state)]
+        lines = [_rule(" · ".join(part for part in told if part), width, ink, simulated=draft.simulated)]
+        text = draft.text or draft.earlier
+        lines += self._flow.lines(safe(text), width, ink)
+        if draft.failure:
+            lines += plain_lines(safe(draft.failure), width, ink.bad)
+        return lines
+
+
+def headline(fanout: Fanout, now_ns: int) -> str:
+    """How far the fan-out is, in words."""
+    parts = [f"{fanout.finished} of {len(fanout.lanes)} in"] if fanout.lanes else ["starting"]
+    if fanout.ended:
+        parts = [
+            f"{sum(lane.state is LaneState.DONE for lane in fanout.lanes.values())} of {len(fanout.lanes)} answered"
+        ]
+        if fanout.state is not FanoutState.SUCCEEDED:
+            parts.append(str(fanout.state))
+    time = fanout.latency_ns if fanout.ended else max(0, now_ns - fanout.opened_ns) if fanout.opened_ns else 0
+    return " · ".join([*parts, seconds(time)] if time else parts)
+
+
+def _rule(text: str, width: int, ink: Ink, *, simulated: bool) -> Strip:
+    segments = [Segment("── ", ink.muted), Segment(safe_line(text, width), ink.accent)]
+    if simulated:
+        segments += [Segment(" · ", ink.muted), Segment("simulated", ink.simulated)]
+    return Strip([*segments, Segment(" " + "─" * width, ink.muted)]).crop(0, width)
+
+
+def _branch(lane: Lane, width: int, ink: Ink) -> list[Strip]:
+    """One branch in full."""
+    title = f"{lane.number} {lane_name(lane)} · {GLYPHS[lane.state]} {lane.state}"
+    if lane.first_token_ns:
+        title += f" · first token after {seconds(lane.first_token_ns)}"
+    if lane.retries:
+        title += f" · {lane.retries} failed attempt{'s' * (lane.retries > 1)} before"
+    lines = [_rule(title, width, ink, simulated=lane.simulated), *laid_out(safe(lane.text), width, ink)]
+    if lane.failure:
+        lines += plain_lines(safe(lane.failure), width, ink.bad)
+    return lines
+
+
+def _final(fanout: Fanout, synthesis: Synthesis, width: int, ink: Ink) -> list[Strip]:
+    title = "answer" if synthesis.state is LaneState.DONE else f"answer, {synthesis.state}"
+    if fanout.mode:
+        title += f" · {fanout.mode}" + (f", revision {synthesis.revision}" if synthesis.revision else "")
+    lines = [_rule(title, width, ink, simulated=synthesis.simulated)]
+    lines += marked(laid_out(safe(marked_text(fanout)), width, ink), ink.accent)
+    if synthesis.failure:
+        lines += plain_lines(safe(synthesis.failure), width, ink.bad)
+    for vote in synthesis.votes:
+        numbers = mark([fanout.number(branch_id) for branch_id in vote.branch_ids])
+        lines += plain_lines(
+            safe_line(f"{vote.votes} vote{'s' * (vote.votes != 1)}{numbers} {vote.answer}"), width, Style.null()
+        )
+    return lines
+
+
+def _verdict(fanout: Fanout, width: int, ink: Ink, *, limit: int | None) -> list[Strip]:
+    """What the words' alignment says: how far the branches agree, what one alone says, where they contradict each
+    other.
+    """
+    synthesis = fanout.synthesis
+    if synthesis is None:
+        return []
+    lines = plain_lines(safe_line(_legend(fanout), 2000), width, ink.muted)
+    if synthesis.sentences:
+        lines += plain_lines(safe_line(_agreement(synthesis)), width, ink.muted)
+    for dispute in synthesis.disputes[:limit]:
+        left, right = fanout.number(dispute.left_id), fanout.number(dispute.right_id)
+        sides = f"“{_quoted(dispute.left_text)}” – “{_quoted(dispute.right_text)}”"
+        text = f"≠ {left} and {right} contradict each other ({dispute.kind}): {sides}"
+        lines += plain_lines(safe_line(text, 2000), width, ink.warning)
+    for claim in synthesis.sole_claims[:limit]:
+        left_out = "" if claim.in_final else ", left out of the answer"
+        text = f"! only {fanout.number(claim.branch_id)} says{left_out}: “{_quoted(claim.text)}”"
+        lines += plain_lines(safe_line(text, 2000), width, ink.muted)
+    hidden = (
+        0 if limit is None else max(0, len(synthesis.disputes) - limit) + max(0, len(synthesis.sole_claims) - limit)
+    )
+    if hidden:
+        lines += plain_lines(safe_line(f"… and {hidden} more: Ctrl+O"), width, ink.muted)
+    return lines
+
+
+def _legend(fanout: Fanout) -> str:
+    parts = [
+        f"{mark([lane.number])} {lane_name(lane)}{' simulated' * lane.simulated}"
+        + ("" if lane.state is LaneState.DONE else f" ({lane.state})")
+        for lane in fanout.lanes.values()
+    ]
+    return " · ".join(parts)
+
+
+def _agreement(synthesis: Synthesis) -> str:
+    """Count the sentences by how many branches say them."""
+    counts = sorted(min(len({source.branch_id for source in sentence.sources}), 2) for sentence in synthesis.sentences)
+    words = {2: "said by several branches", 1: "by one", 0: f"by none {NOBODY}"}
+    told = {size: len(list(group)) for size, group in groupby(counts)}
+    parts = [f"{told[size]} {words[size]}" for size in (2, 1, 0) if told.get(size)]
+    return f"{len(counts)} sentence{'s' * (len(counts) != 1)}: {', '.join(parts)}"
+
+
+def _quoted(text: str) -> str:
+    return safe_line(text, _CLAIM)
+
+
+def _account(fanout: Fanout) -> str:
+    parts = [money_line(fanout.money), f"{fanout.input_tokens} + {fanout.output_tokens} tokens"]
+    if fanout.cache_hits:
+        parts.append(f"{fanout.cache_hits} from the cache")
+    return " · ".join([*parts, fanout.run_id])

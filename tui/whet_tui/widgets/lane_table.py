@@ -1,0 +1,148 @@
+"""The branches of a fan-out as rows: state, model, tokens, time, money, first words."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+
+from whet_tui.entries import Fanout, Lane, LaneState, dollars
+from whet_tui.safe import safe_line
+from whet_tui.widgets.ink import Ink
+
+GLYPHS: Final = {
+    LaneState.PLANNED: "·",
+    LaneState.WAITING: "◦",
+    LaneState.LOADING: "↓",
+    LaneState.ASKED: "○",
+    LaneState.STREAMING: "▸",
+    LaneState.DONE: "✓",
+    LaneState.PARTIAL: "◐",
+    LaneState.FAILED: "✗",
+    LaneState.CANCELLED: "–",
+}
+
+_STATE: Final = 11
+"""A glyph, a blank and the longest word of a state."""
+_TOKENS: Final = 6
+_TIME: Final = 7
+_COST: Final = 9
+_FEWEST_WORDS: Final = 16
+"""Columns of first words below which the money's column is given up for them, and then the words themselves."""
+_LETTERS_A_TOKEN: Final = 4
+"""For the estimate that is shown, with a tilde, until the provider reports."""
+_SIMULATED: Final = " simulated"
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    number: int
+    model: int
+    cost: int
+    words: int
+
+
+def lane_rows(fanout: Fanout, width: int, ink: Ink, now_ns: int) -> list[Strip]:
+    """One row a branch."""
+    columns = _fit(fanout.lanes.values(), width)
+    return [_row(fanout, lane, columns, ink, now_ns) for lane in fanout.lanes.values()]
+
+
+def lane_name(lane: Lane) -> str:
+    """The model, and what tells this branch from others of the same model."""
+    parts = [lane.model, f"“{lane.persona}”" if lane.persona else "", f"#{lane.sample}" if lane.sample > 1 else ""]
+    return safe_line(" ".join(part for part in parts if part), 80)
+
+
+def seconds(nanos: int) -> str:
+    """A duration as people say it."""
+    value = nanos / 1e9
+    if value < 60:
+        return f"{value:.1f} s"
+    return f"{int(value) // 60}m{int(value) % 60:02d}s"
+
+
+def _fit(lanes: Iterable[Lane], width: int) -> _Columns:
+    lanes = list(lanes)
+    number = len(str(len(lanes))) + 1
+    longest = max((cell_len(lane_name(lane)) + len(_SIMULATED) * lane.simulated for lane in lanes), default=0)
+    fixed = number + _STATE + _TOKENS + _TIME
+    model = max(12, min(longest, (width - fixed) // 2)) + 1
+    cost = _COST if width - fixed - model - _COST >= _FEWEST_WORDS else 0
+    words = width - fixed - model - cost
+    return _Columns(number, model, cost, words if words >= _FEWEST_WORDS // 2 else 0)
+
+
+def _row(fanout: Fanout, lane: Lane, columns: _Columns, ink: Ink, now_ns: int) -> Strip:
+    style = ink.lane(lane.state)
+    segments = [
+        _cell(f"{lane.number} ", columns.number, ink.accent, right=True),
+        _cell(f"{GLYPHS[lane.state]} {lane.state}", _STATE, style),
+        *_model(lane, columns.model, ink),
+        _cell(_tokens(lane), _TOKENS, ink.muted, right=True),
+        _cell(_time(fanout, lane, now_ns), _TIME, ink.muted, right=True),
+        *([_cell(_cost(lane), columns.cost, ink.muted, right=True)] if columns.cost else []),
+    ]
+    if columns.words:
+        words, words_style = _words(lane, ink)
+        segments += [Segment(" "), _cell(words, columns.words - 1, words_style)]
+    return Strip(segments)
+
+
+def _model(lane: Lane, width: int, ink: Ink) -> list[Segment]:
+    """The name gives way to the word `simulated`, never the other way round."""
+    if not lane.simulated:
+        return [_cell(lane_name(lane), width, Style.null())]
+    name = _shortened(lane_name(lane), width - len(_SIMULATED) - 1)
+    return [Segment(name), _cell(_SIMULATED, width - cell_len(name), ink.simulated)]
+
+
+def _tokens(lane: Lane) -> str:
+    if lane.output_tokens:
+        return f"{'~' * lane.estimated}{_short(lane.output_tokens)}t"
+    return f"~{_short(max(1, len(lane.text) // _LETTERS_A_TOKEN))}t" if lane.text else ""
+
+
+def _short(number: int) -> str:
+    return str(number) if number < 10_000 else f"{number // 1000}k"
+
+
+def _time(fanout: Fanout, lane: Lane, now_ns: int) -> str:
+    if lane.latency_ns:
+        return seconds(lane.latency_ns)
+    running = not lane.state.ended and not fanout.ended and fanout.opened_ns
+    return seconds(max(0, now_ns - fanout.opened_ns)) if running else ""
+
+
+def _cost(lane: Lane) -> str:
+    if lane.cached:
+        return "cached"
+    if lane.money.unknown:
+        return f"{dollars(lane.money.settled + lane.money.unknown)}?"
+    return dollars(lane.money.settled) if lane.state.ended else ""
+
+
+def _words(lane: Lane, ink: Ink) -> tuple[str, Style]:
+    """What there is to say about the branch: its failure, what it waits for, or its first words."""
+    if lane.failure:
+        return safe_line(lane.failure), ink.bad
+    if lane.state is LaneState.LOADING and lane.fraction:
+        return f"{lane.detail or 'loading the model'} {lane.fraction:.0%}", ink.muted
+    if lane.detail and not lane.text:
+        return safe_line(lane.detail), ink.muted
+    return safe_line(lane.text), Style.null()
+
+
+def _cell(text: str, width: int, style: Style, *, right: bool = False) -> Segment:
+    text = _shortened(text, width)
+    padding = " " * (width - cell_len(text))
+    return Segment(padding + text if right else text + padding, style)
+
+
+def _shortened(text: str, width: int) -> str:
+    if width <= 0:
+        return ""
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1) + "…"

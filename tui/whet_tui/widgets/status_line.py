@@ -1,0 +1,78 @@
+"""One line about the session: who thinks, where, what it has cost, what is under way."""
+
+import time
+from typing import Final
+
+from rich.cells import cell_len
+from rich.text import Text
+from textual.widget import Widget
+
+from whet_tui.entries import Status, money_line
+from whet_tui.safe import safe_line
+from whet_tui.widgets.ink import ink_of
+
+_SEPARATOR: Final = " · "
+
+
+class StatusLine(Widget):
+    """Draws a status; what does not fit is left out from the least telling on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._status = Status()
+        self._starting = ""
+        self._doing = ""
+        self._since = 0.0
+        self._hint = ""
+
+    def tell(self, status: Status) -> None:
+        self._status = status
+        self.refresh()
+
+    def start(self, what: str) -> None:
+        """Say what is being started; empty when the session is there."""
+        self._starting = what
+        self.refresh()
+
+    def work(self, doing: str) -> None:
+        """Say what is under way since now; empty when nothing is."""
+        if doing and not self._doing:
+            self._since = time.monotonic()
+        self._doing = doing
+        self.refresh()
+
+    def hint(self, text: str) -> None:
+        """Say something instead of everything else, until the next call."""
+        if text != self._hint:
+            self._hint = text
+            self.refresh()
+
+    def render(self) -> Text:
+        ink = ink_of(self.app.current_theme)
+        if self._hint:
+            return Text(self._hint, ink.warning, no_wrap=True)
+        if self._starting:
+            return Text(safe_line(self._starting), ink.accent, no_wrap=True)
+        doing = f"{self._doing} {int(time.monotonic() - self._since)} s" if self._doing else ""
+        left: list[str] = [safe_line(self._status.mind, 40)]
+        right: list[str] = [doing, money_line(self._status.money)]
+        optional: list[str] = [self._tokens(), self._panel(), safe_line(self._status.server, 60)]
+        width = self.size.width
+        for part in optional:
+            if part and _length([*left, *right, part]) + 2 <= width:
+                (right.insert(1, part) if part == optional[0] else left.append(part))
+        line, end = _SEPARATOR.join(part for part in left if part), _SEPARATOR.join(part for part in right if part)
+        gap = max(1, width - cell_len(line) - cell_len(end))
+        end_style = ink.accent if doing else ink.muted
+        return Text.assemble((line + " " * gap, ink.muted), (end, end_style), no_wrap=True, end="")
+
+    def _tokens(self) -> str:
+        return f"{self._status.input_tokens} + {self._status.output_tokens} tokens"
+
+    def _panel(self) -> str:
+        panel = self._status.panel
+        return f"panel of {len(panel)}: {safe_line(', '.join(panel), 60)}" if panel else ""
+
+
+def _length(parts: list[str]) -> int:
+    return sum(cell_len(part) + len(_SEPARATOR) for part in parts if part)
