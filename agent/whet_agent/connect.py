@@ -6,10 +6,12 @@ outlives the terminal and exits by itself when nobody needs it.
 """
 
 import asyncio
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
+import signal
 import stat
 import sys
 import tempfile
@@ -33,6 +35,8 @@ _IN_USE: Final = 75
 """With this code (EX_TEMPFAIL) a server ends that finds its data directory locked by another one."""
 _RIVAL_SECONDS: Final = 0.1
 """How long to let a rival server come up or go down before the next attempt."""
+_STOP_SECONDS: Final = 15.0
+"""A server drains for at most eight seconds; the rest is for a slow disk."""
 _LAST_LINES: Final = 8
 """How much of a dead server's log an error shows: a Python traceback's end and the line before it."""
 
@@ -91,6 +95,24 @@ async def find(settings: ConnectSettings) -> Connection | None:
     return None if address is None else _embedded(settings.data, address)
 
 
+async def stop(data: Path, *, timeout: float = _STOP_SECONDS) -> bool:
+    """Ask the server of the data directory to stop and wait until it has; return whether there was one.
+
+    Raises `TimeoutError` when it is still there in the end.
+    """
+    known = _known(data)
+    if known is None or not _alive(known[1]):
+        return False
+    pid = known[1]
+    os.kill(pid, signal.SIGTERM)
+    async with asyncio.timeout(timeout):
+        while _alive(pid):
+            with contextlib.suppress(ChildProcessError):  # it may be another process's child
+                os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222 -- WNOHANG does not wait
+            await asyncio.sleep(_POLL_SECONDS)
+    return True
+
+
 def _embedded(data: Path, address: str) -> Connection:
     return Connection(
         address=address,
@@ -119,14 +141,19 @@ async def _connect_elsewhere(settings: ConnectSettings) -> Connection:
 
 async def _running(data: Path) -> str | None:
     """Return the address in `server.json` if a ready server answers there: a killed one leaves its file behind."""
+    known = _known(data)
+    if known is None or not _alive(known[1]):
+        return None
+    return known[0] if await is_serving(known[0], timeout=_PROBE_SECONDS) else None
+
+
+def _known(data: Path) -> tuple[str, int] | None:
+    """Address and process id in `server.json`; None when there is no such file or it is no such thing."""
     try:
         known = json.loads((data / "server.json").read_text(encoding="utf-8"))
-        address, pid = str(known["address"]), int(known["pid"])
+        return str(known["address"]), int(known["pid"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if not _alive(pid):
-        return None
-    return address if await is_serving(address, timeout=_PROBE_SECONDS) else None
 
 
 def _alive(pid: int) -> bool:

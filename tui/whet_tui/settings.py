@@ -67,6 +67,7 @@ def load(flags: Flags, environment: Mapping[str, str]) -> Settings:
     """Return the settings. Raises `SettingsError`."""
     data, config = _places(flags, environment)
     tables = _tables(config)
+    complaints = tuple(_complaints(tables, config))
     server = flags.server or environment.get("WHET_SERVER", "")
     token_file = flags.token_file or (Path(found) if (found := environment.get("WHET_TOKEN_FILE")) else None)
     return Settings(
@@ -76,7 +77,7 @@ def load(flags: Flags, environment: Mapping[str, str]) -> Settings:
         token=_read_token(token_file or data / "person.token") if server else "",
         mind=_mind(tables.get("mind", {}), environment),
         theme=str(tables.get("chat", {}).get("theme", "dark")),
-        complaints=tuple(_complaints(tables, config)),
+        complaints=complaints,
     )
 
 
@@ -119,8 +120,6 @@ def _complaints(tables: Mapping[str, Any], config: Path) -> list[str]:
 
 def _mind(table: Mapping[str, Any], environment: Mapping[str, str]) -> MindChoice | None:
     """`[mind]` first; without it, OPENAI_API_KEY makes a mind by itself."""
-    if not isinstance(table, Mapping):
-        return None
     variable = str(table.get("api_key_env", "OPENAI_API_KEY"))
     key = environment.get(variable, "")
     base_url = str(table.get("base_url", "")) or environment.get("OPENAI_BASE_URL", "")

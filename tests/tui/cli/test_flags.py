@@ -1,0 +1,95 @@
+from typing import Any
+
+import click
+import pytest
+
+from whet_agent.catalogue import methods, request_from
+from whet_agent.plain import descriptor_of
+from whet_tui.cli.flags import Flag, arguments_from, flags_of, in_flags, parameters_of
+
+
+def flags(name: str) -> list[Flag]:
+    return flags_of(descriptor_of(next(method for method in methods() if method.name == name).request))
+
+
+def named(name: str) -> dict[str, tuple[str, ...]]:
+    return {flag.name: flag.path for flag in flags(name)}
+
+
+def test_fields_become_flags_and_the_spec_is_left_out() -> None:
+    found = named("RunFanout")
+    assert found["prompt"] == ("spec", "prompt")
+    assert found["model"] == ("spec", "models")
+    assert found["finish-deadline"] == ("spec", "finish", "deadline")
+    assert found["synthesis-parameters-max-tokens"] == ("spec", "synthesis", "parameters", "max_tokens")
+    assert found["plan-hash"] == ("plan_hash",)
+    assert named("ListFanouts")["page-size"] == ("page", "size")
+
+
+@pytest.mark.parametrize("method", methods(), ids=lambda method: method.name)
+def test_no_two_flags_of_a_call_share_a_name(method: Any) -> None:
+    names = [flag.name for flag in flags_of(descriptor_of(method.request))]
+    assert len(set(names)) == len(names)
+    assert "json" not in names
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("GetFanout", ["run_id"]),
+        ("PutEndpoint", ["name"]),
+        ("Reserve", ["model"]),
+        ("DecideApproval", []),
+        ("PutCap", []),
+    ],
+)
+def test_the_one_required_field_needs_no_flag(name: str, arguments: list[str]) -> None:
+    parameters = parameters_of(flags(name))
+    assert [each.name for each in parameters if isinstance(each, click.Argument)] == arguments
+    if not arguments:
+        assert sum(each.required for each in parameters) > 1
+
+
+def test_flags_become_the_request() -> None:
+    method = next(method for method in methods() if method.name == "RunFanout")
+    values = {
+        "spec__prompt": "why",
+        "spec__models": ("sim/fast", "sim/slow"),
+        "spec__branches": ('{"model": "a/b", "samples": 2}',),
+        "spec__finish__deadline": "250ms",
+        "spec__synthesis__mode": "vote",
+        "spec__cache__bypass": True,
+        "spec__title": None,
+        "spec__messages": (),
+    }
+    request: Any = request_from(method, arguments_from(flags("RunFanout"), values))
+    assert list(request.spec.models) == ["sim/fast", "sim/slow"]
+    assert request.spec.branches[0].samples == 2
+    assert request.spec.finish.deadline.nanos == 250_000_000
+    assert request.spec.cache.bypass
+
+
+def test_a_call_without_flags_still_carries_its_spec() -> None:
+    assert arguments_from(flags("RunFanout"), {}) == {"spec": {}}
+    assert arguments_from(flags("GetFanout"), {"run_id": "fan_1"}) == {"run_id": "fan_1"}
+
+
+@pytest.mark.parametrize("text", ["x", "[]", "3", '"a"', "{"])
+def test_an_object_that_is_none_is_answered_with_an_example(text: str) -> None:
+    with pytest.raises(click.UsageError) as caught:
+        arguments_from(flags("PutEndpoint"), {"models": (text,)})
+    assert '--model \'{"model": "sim/fast"}\'' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("spec.finish.deadline: too long", "--finish-deadline: too long"),
+        ("spec.branches[0].model: is required", "--branch[0].model: is required"),
+        ("spec.prompt", "--prompt"),
+        ("spec.prompting: no", "spec.prompting: no"),
+        ("the run is gone", "the run is gone"),
+    ],
+)
+def test_errors_speak_of_the_flag_that_was_typed(text: str, told: str) -> None:
+    assert in_flags(flags("RunFanout"), text) == told

@@ -1,0 +1,69 @@
+"""`whet demo`: a short conversation without a screen, all on this machine."""
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+
+from whet_agent.connect import stop
+from whet_tui.cli.calls import load_settings
+from whet_tui.cli.exits import FAILED, OK
+from whet_tui.cli.root import Launch
+from whet_tui.cli.talk import Talk, talking
+from whet_tui.plain import PlainPrinter
+from whet_tui.settings import Settings
+
+_INTRODUCTION: Final = """\
+A conversation on this machine alone: no key, no network, nothing paid. local/smollm2 is a real language model of 135
+million parameters, so it is quick and knows little. sim/ models are simulated: what they say, their timing and their
+prices are made up. Whatever stands on one of them is marked (simulated).
+"""
+_QUESTION: Final = "What is a hash table good for?"
+_MODELS: Final = ("local/smollm2", "sim/fast", "sim/steady")
+"""One that is real, one that answers first and one that comes late, so that a draft is revised."""
+
+
+def _ask(_: Talk) -> str:
+    return f"/fanout {' '.join(f'--model {model}' for model in _MODELS)} -- {_QUESTION}"
+
+
+def _plan(_: Talk) -> str:
+    return f"/plan_fanout --model sim/costly --model sim/fast -- {_QUESTION}"
+
+
+def _spending(_: Talk) -> str:
+    return "how much have I spent"
+
+
+def _prove(talk: Talk) -> str:
+    fanout = talk.last_fanout
+    return f"/verify_trace {fanout.run_id if fanout is not None else ''}"
+
+
+_TURNS: Final[Sequence[Callable[[Talk], str]]] = (_ask, _plan, _spending, _prove)
+
+
+@click.command("demo", help="Watch a short conversation without a screen. It runs in a directory of its own.")
+@click.pass_obj
+def command(launch: Launch) -> int:
+    settings = load_settings(launch)
+    return asyncio.run(_demo(settings.theme))
+
+
+async def _demo(theme: str) -> int:
+    """Neither the person's data, nor a key, nor a configured endpoint is touched."""
+    click.echo(_INTRODUCTION)
+    with tempfile.TemporaryDirectory(prefix="whet-demo-") as folder:
+        settings, code = Settings(data=Path(folder), theme=theme), OK
+        try:
+            async with talking(settings, PlainPrinter(click.echo, click.echo)) as talk:
+                for turn in _TURNS:
+                    ended = await talk.say(turn(talk))
+                    click.echo()
+                    code = code if ended.state == "done" else FAILED
+        finally:
+            await stop(settings.data)
+    return code
