@@ -101,6 +101,8 @@ class ApprovalRecord(Value):
     expire_ns: int
     decide_ns: int | None = None
     reason: str = ""
+    asked_by: str = ""
+    """The request id of the call that asked first."""
     used_by: str = ""
     """The request id of the one call that used the grant."""
 
