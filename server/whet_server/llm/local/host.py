@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from whet_server.llm.local.child import Child, ChildFailed, Progress
-from whet_server.llm.local.settings import LocalSettings, find_weights, require_runtime
+from whet_server.llm.local.settings import LocalSettings, require_runtime, weights_of
 
 _FIRST_PAUSE: Final = 0.25
 """Seconds before the start that follows the first failure: one death is an accident and should hardly be felt."""
@@ -95,7 +95,7 @@ class LocalHost:
         the caller's business.
         """
         try:
-            weights = self._settings.weights or find_weights()
+            weights = weights_of(self._settings)
             require_runtime()
             if self._child is not None:  # it died
                 self._child = None

@@ -51,6 +51,17 @@ class LocalSettings(Value):
     start_seconds: float = START_SECONDS
 
 
+def weights_of(settings: LocalSettings) -> Path:
+    """Return the weights to load. Raises `LocalModelMissing`."""
+    if settings.weights is None:
+        return find_weights()
+    if not settings.weights.is_file():
+        raise LocalModelMissing(
+            f"There is no file {settings.weights}. Name a GGUF file, or none for the installed one."
+        )
+    return settings.weights
+
+
 def find_weights(package: str = WEIGHTS_PACKAGE) -> Path:
     """Return the GGUF file in `package`, which is found and not imported. Raises `LocalModelMissing`."""
     spec = find_spec(package)
