@@ -3,6 +3,7 @@
 import asyncio
 import shlex
 import sys
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -29,8 +30,11 @@ def command(launch: Launch, text: str | None, models: tuple[str, ...], *, as_jso
     if not question:
         raise Stopped("The question is empty.", advice="Give it as TEXT, or pipe it in.", code=USAGE)
     if models:
-        question = " ".join(["/fanout", *(f"--model {shlex.quote(model)}" for model in models), "--", question])
-    return asyncio.run(_ask(load_settings(launch), question, as_json=as_json))
+        question = " ".join(["/fanout", *(f"--model {shlex.quote(model)}" for model in models), question])
+    settings = load_settings(launch)
+    if models:
+        settings = replace(settings, mind=None)  # what to ask and whom is said: nobody needs to think about it
+    return asyncio.run(_ask(settings, question, as_json=as_json))
 
 
 async def _ask(settings: Settings, question: str, *, as_json: bool) -> int:

@@ -27,11 +27,11 @@ _MODELS: Final = ("local/smollm2", "sim/fast", "sim/steady")
 
 
 def _ask(_: Talk) -> str:
-    return f"/fanout {' '.join(f'--model {model}' for model in _MODELS)} -- {_QUESTION}"
+    return f"/fanout {' '.join(f'--model {model}' for model in _MODELS)} --synthesis-model local/smollm2 {_QUESTION}"
 
 
 def _plan(_: Talk) -> str:
-    return f"/plan_fanout --model sim/costly --model sim/fast -- {_QUESTION}"
+    return f"/plan_fanout --model sim/costly --model sim/fast --synthesis-model sim/fast {_QUESTION}"
 
 
 def _spending(_: Talk) -> str:
