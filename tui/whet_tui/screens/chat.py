@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
+from rich.text import Text
 from textual import events, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -64,6 +66,7 @@ class ChatScreen(Screen[None]):
         self._opening = False
         self._unsent: list[str] = []
         self._waiting: list[str] = []
+        self._offered: list[tuple[str, str]] = []
         self._cancelling = False
         self._leaving = False
         self._notes = 0
@@ -99,6 +102,7 @@ class ChatScreen(Screen[None]):
             return
         self._opening = True
         try:
+            await asyncio.to_thread(import_module, "whet_tui.widgets.block")  # before there is anything to draw
             self._session = await self._opener(self._status.start)
         except NotOpened as error:
             self._tell("error", f"{error}\nSend a message to try again.")
@@ -175,15 +179,20 @@ class ChatScreen(Screen[None]):
         self._waiting = waiting
         queue = self.query_one("#queue", Static)
         queue.display = bool(waiting)
-        queue.update("\n".join(f"waits: {safe_line(text, max(10, self.size.width - 10))}" for text in waiting[:3]))
+        room = max(10, self.size.width - 10)
+        queue.update(Text("\n".join(f"waits: {safe_line(text, room)}" for text in waiting[:3])))
 
     def on_typed(self, message: Typed) -> None:
         self._status.hint("")
-        found = matching(self._commands, message.text)
-        lines = [f"/{name:<18} {safe_line(summary, 80)}" for name, summary in found[:_OFFERED]]
-        offer = self.query_one("#offer", Static)
-        offer.display = bool(lines)
-        offer.update("\n".join(lines))
+        self._show_offer(matching(self._commands, message.text)[:_OFFERED])
+
+    def _show_offer(self, offered: list[tuple[str, str]]) -> None:
+        """Show the commands that may be meant. Most keys change nothing here, and then nothing is laid out anew."""
+        if offered != self._offered:
+            self._offered = offered
+            offer = self.query_one("#offer", Static)
+            offer.display = bool(offered)
+            offer.update(Text("\n".join(f"/{name:<18} {safe_line(summary, 80)}" for name, summary in offered)))
 
     def action_complete(self) -> None:
         """Complete the command that is being typed to the first that fits."""
@@ -219,8 +228,8 @@ class ChatScreen(Screen[None]):
         self._tray.scroll_arguments(lines)
 
     def action_cancel(self) -> None:
-        if self.query_one("#offer").display:
-            self.query_one("#offer").display = False
+        if self._offered:
+            self._show_offer([])
         elif self._session is not None and self._view is not None and self._view.busy and not self._cancelling:
             self._cancelling = True
             self._show_work(self._view)

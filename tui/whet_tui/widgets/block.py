@@ -16,6 +16,9 @@ from whet_tui.widgets.ink import Ink
 from whet_tui.widgets.prose import Flow, laid_out, plain_lines
 
 _INDENT: Final = 2
+_BLANK: Final = Segment(" " * _INDENT)
+_GAP: Final = Strip.blank(0)
+"""The line between two blocks."""
 
 _CALL_GLYPHS: Final = {
     CallState.RUNNING: "▸",
@@ -40,6 +43,8 @@ class Block:
         self.entry = entry
         self.unfolded = False
         self.lines: list[Strip] | None = None
+        self._key: tuple[int, int, Segment] | None = None
+        self._laid: list[Strip] = []
         self._flow = Flow()
         self._fanout = FanoutLines()
 
@@ -62,21 +67,43 @@ class Block:
         return 2 + sum(1 + len(line) // max(1, width) for line in entry.text.splitlines())
 
     def draw(self, width: int, ink: Ink, now_ns: int) -> list[Strip]:
-        """Lay the entry out and keep the lines. Every line is exactly `width` wide, on the theme's ground."""
-        inner = max(1, width - _INDENT)
+        """Lay the entry out and keep the lines. Every line is exactly `width` wide, on the theme's ground.
+
+        Lines that the layout has kept from the last time are not finished again: an answer of a thousand lines grows at
+        the cost of its last few.
+        """
+        glyph, laid = self._lay_out(max(1, width - _INDENT), ink, now_ns)
+        key = (width, id(ink), glyph)
+        before = self._laid if key == self._key and self.lines is not None else []
+        lines = self.lines or []
+        kept = min(len(before), len(laid))
+        self.lines = [
+            lines[place]
+            if place < kept and before[place] is line
+            else _finished(line, glyph if place == 0 else _BLANK, width, ink)
+            for place, line in enumerate(laid)
+        ]
+        self._key, self._laid = key, laid
+        return self.lines
+
+    def _lay_out(self, width: int, ink: Ink, now_ns: int) -> tuple[Segment, list[Strip]]:
+        """The glyph that hangs before the first line, and the lines without their indent."""
         match self.entry:
             case Said():
-                lines = _hung(plain_lines(safe(self.entry.text), inner, ink.you), Segment("❯ ", ink.accent))
+                glyph, lines = Segment("❯ ", ink.accent), plain_lines(safe(self.entry.text), width, ink.you)
             case Answer():
-                lines = self._answer(self.entry, inner, ink)
+                glyph, lines = _BLANK, self._answer(self.entry, width, ink)
             case Call():
-                lines = self._call(self.entry, inner, ink, now_ns)
+                style = _call_style(self.entry, ink)
+                glyph, lines = (
+                    Segment(f"{_CALL_GLYPHS[self.entry.state]} ", style),
+                    self._call(self.entry, width, ink, now_ns),
+                )
             case Note():
-                lines = _note(self.entry, inner, ink)
-        if lines:
-            lines.append(Strip.blank(0))
-        self.lines = [line.apply_style(ink.base).adjust_cell_length(width, ink.base) for line in lines]
-        return self.lines
+                style = _note_style(self.entry, ink)
+                glyph = Segment(f"{_NOTE_GLYPHS[self.entry.level]} ", style)
+                lines = plain_lines(safe(self.entry.text), width, style)
+        return glyph, [*lines, _GAP] if lines else []
 
     def source(self) -> str:
         """What copying the whole block gives: the Markdown it was drawn from."""
@@ -94,11 +121,11 @@ class Block:
         text = safe(answer.text)
         body = laid_out(text, width, ink) if answer.done else self._flow.lines(text, width, ink)
         if not answer.author:
-            return _hung(body, Segment("  "))
+            return body
         segments = [Segment(safe_line(answer.author, width), ink.muted)]
         if answer.simulated:
             segments += [Segment(" · ", ink.muted), Segment("simulated", ink.simulated)]
-        return _hung([Strip(segments), *body], Segment("  "))
+        return [Strip(segments), *body]
 
     def _call(self, call: Call, width: int, ink: Ink, now_ns: int) -> list[Strip]:
         style = {CallState.DONE: ink.good, CallState.FAILED: ink.bad, CallState.REJECTED: ink.bad}.get(
@@ -111,7 +138,7 @@ class Block:
         ]
         if call.fanout is not None and call.fanout.simulated:
             segments += [Segment(" · ", ink.muted), Segment("simulated", ink.simulated)]
-        if not self.unfolded:
+        if not self.unfolded and call.fanout is None:
             room = width - sum(cell_len(segment.text) for segment in segments) - 2
             segments.append(Segment("  " + safe_line(call.arguments_json, max(1, room)), ink.muted))
         lines = [Strip(segments).crop(0, width)]
@@ -121,7 +148,7 @@ class Block:
             lines += self._fanout.lines(call.fanout, width, ink, unfolded=self.unfolded, now_ns=now_ns)
         if call.fanout is None or call.state in {CallState.FAILED, CallState.REJECTED}:
             lines += _result(call, width, ink, unfolded=self.unfolded)
-        return _hung(lines, Segment(f"{_CALL_GLYPHS[call.state]} ", style))
+        return lines
 
 
 def _result(call: Call, width: int, ink: Ink, *, unfolded: bool) -> list[Strip]:
@@ -134,9 +161,14 @@ def _result(call: Call, width: int, ink: Ink, *, unfolded: bool) -> list[Strip]:
     return plain_lines(safe_line(call.result, max(1, width - 1)), width, style)
 
 
-def _note(note: Note, width: int, ink: Ink) -> list[Strip]:
-    style = {"info": ink.muted, "warning": ink.warning, "error": ink.bad}[note.level]
-    return _hung(plain_lines(safe(note.text), width, style), Segment(f"{_NOTE_GLYPHS[note.level]} ", style))
+def _call_style(call: Call, ink: Ink) -> Style:
+    return {CallState.DONE: ink.good, CallState.FAILED: ink.bad, CallState.REJECTED: ink.bad}.get(
+        call.state, ink.accent
+    )
+
+
+def _note_style(note: Note, ink: Ink) -> Style:
+    return {"info": ink.muted, "warning": ink.warning, "error": ink.bad}[note.level]
 
 
 def _pretty(text: str) -> str:
@@ -147,7 +179,5 @@ def _pretty(text: str) -> str:
         return text
 
 
-def _hung(lines: list[Strip], glyph: Segment) -> list[Strip]:
-    """Indent lines and hang the glyph before the first."""
-    blank = Segment(" " * _INDENT)
-    return [Strip([glyph if place == 0 else blank, *line]) for place, line in enumerate(lines)]
+def _finished(line: Strip, before: Segment, width: int, ink: Ink) -> Strip:
+    return Strip([before, *line]).apply_style(ink.base).adjust_cell_length(width, ink.base)

@@ -25,8 +25,8 @@ GLYPHS: Final = {
     LaneState.CANCELLED: "–",
 }
 
-_STATE: Final = 11
-"""A glyph, a blank and the longest word of a state."""
+_STATE: Final = 12
+"""A glyph, a blank, the longest word of a state, a blank."""
 _TOKENS: Final = 6
 _TIME: Final = 7
 _COST: Final = 9

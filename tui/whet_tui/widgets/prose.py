@@ -152,8 +152,11 @@ class Flow:
         self._kept += [*_gap(self._kept, lines), *lines]
 
 
+_BLANK: Final = Strip.blank(0)
+
+
 def _gap(above: list[Strip], below: list[Strip]) -> list[Strip]:
-    return [Strip.blank(0)] if above and below else []
+    return [_BLANK] if above and below else []
 
 
 def _finished(source: str) -> int:

@@ -1,15 +1,17 @@
 """One line about the session: who thinks, where, what it has cost, what is under way."""
 
 import time
+from dataclasses import replace
 from typing import Final
 
 from rich.cells import cell_len
 from rich.text import Text
+from textual.theme import Theme
 from textual.widget import Widget
 
 from whet_tui.entries import Status, money_line
 from whet_tui.safe import safe_line
-from whet_tui.widgets.ink import ink_of
+from whet_tui.widgets.ink import Ink, ink_of
 
 _SEPARATOR: Final = " · "
 
@@ -24,10 +26,20 @@ class StatusLine(Widget):
         self._doing = ""
         self._since = 0.0
         self._hint = ""
+        self._ink: Ink | None = None
+
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, self._on_theme)
+
+    def _on_theme(self, theme: Theme) -> None:
+        self._ink = ink_of(theme)
+        self.refresh()
 
     def tell(self, status: Status) -> None:
-        self._status = status
-        self.refresh()
+        """Draw the status anew if it is another one: it is told with every token."""
+        if status != self._status:
+            self._status = replace(status, money=replace(status.money))
+            self.refresh()
 
     def start(self, what: str) -> None:
         """Say what is being started; empty when the session is there."""
@@ -38,8 +50,9 @@ class StatusLine(Widget):
         """Say what is under way since now; empty when nothing is."""
         if doing and not self._doing:
             self._since = time.monotonic()
-        self._doing = doing
-        self.refresh()
+        if doing != self._doing:
+            self._doing = doing
+            self.refresh()
 
     def hint(self, text: str) -> None:
         """Say something instead of everything else, until the next call."""
@@ -48,7 +61,7 @@ class StatusLine(Widget):
             self.refresh()
 
     def render(self) -> Text:
-        ink = ink_of(self.app.current_theme)
+        ink = self._ink = self._ink or ink_of(self.app.current_theme)
         if self._hint:
             return Text(self._hint, ink.warning, no_wrap=True)
         if self._starting:

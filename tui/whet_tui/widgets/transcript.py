@@ -7,7 +7,7 @@ last, and long enough that laying out takes a tenth of the time. Nothing ticks w
 
 import time
 from collections.abc import Iterable
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from rich.style import Style
 from textual import events
@@ -19,14 +19,18 @@ from textual.strip import Strip
 from textual.timer import Timer
 
 from whet_tui.entries import Entry
-from whet_tui.widgets.block import Block
 from whet_tui.widgets.heights import Heights
 from whet_tui.widgets.ink import Ink, ink_of
+
+if TYPE_CHECKING:
+    from whet_tui.widgets.block import Block
 
 _SHORTEST: Final = 0.05
 """Seconds between two layouts: twenty a second look like flowing."""
 _LONGEST: Final = 0.5
 """However long a layout takes, words must not stand still for longer than this."""
+_SOONEST: Final = 0.001
+"""A timer of no time at all is an error to Textual."""
 _SHARE: Final = 10
 """The time between two layouts as a multiple of the last one's: a tenth of a core at most."""
 
@@ -67,6 +71,8 @@ class Transcript(ScrollView, can_focus=True):
 
     def hear(self, entries: Iterable[Entry]) -> None:
         """Take up entries that are new or have changed; they are drawn at the next tick."""
+        from whet_tui.widgets.block import Block  # Markdown and its colours load after the first frame
+
         for entry in entries:
             place = self._places.get(entry.key)
             if place is None:
@@ -114,7 +120,7 @@ class Transcript(ScrollView, can_focus=True):
 
     def _schedule(self) -> None:
         if self._changed and self._tick is None and self._width:
-            self._tick = self.set_timer(max(0.0, self._next_tick - time.monotonic()), self._on_tick)
+            self._tick = self.set_timer(max(_SOONEST, self._next_tick - time.monotonic()), self._on_tick)
 
     def _on_tick(self) -> None:
         self._tick = None

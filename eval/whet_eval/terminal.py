@@ -1,0 +1,171 @@
+"""A pseudo-terminal to run a program in, as a person would: keys go in, bytes come out, and the clock runs.
+
+What the program wrote is kept raw, which is what latencies are measured on, and can be laid out as the screen that a
+person would see.
+"""
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import termios
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+_CHUNK: Final = 65_536
+
+_RUNES: Final = tuple(chr(code) for code in range(0x16A0, 0x16EB))
+"""Letters one cell wide that no program prints by itself: seeing one is seeing its echo."""
+
+
+class NotSeen(Exception):
+    """What was waited for did not come in time. `str()` shows the screen."""
+
+
+class Terminal:
+    """A running program and its screen."""
+
+    def __init__(self, pid: int, descriptor: int, columns: int, rows: int) -> None:
+        """Use `terminal`."""
+        self.pid = pid
+        self.raw = bytearray()
+        """Everything the program wrote."""
+        self._descriptor = descriptor
+        self._size = (columns, rows)
+        self._started = time.perf_counter()
+
+    def send(self, keys: str) -> None:
+        """Type. Enter is a carriage return, Esc is 27, Ctrl+C is 3."""
+        data = keys.encode()
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+    def resize(self, columns: int, rows: int) -> None:
+        self._size = (columns, rows)
+        _set_size(self._descriptor, columns, rows)
+
+    def screen(self) -> list[str]:
+        """The lines in view, without blanks at their ends."""
+        import pyte  # tests and benchmarks of the screen only
+
+        columns, rows = self._size
+        screen = pyte.Screen(columns, rows)
+        pyte.ByteStream(screen).feed(bytes(self.raw))
+        return [line.rstrip() for line in screen.display]
+
+    def read(self, seconds: float) -> bytes:
+        """Read what comes within the time, at most one chunk; empty when nothing came or the program has ended."""
+        ready, _, _ = select.select([self._descriptor], [], [], max(0.0, seconds))
+        if not ready:
+            return b""
+        try:
+            chunk = os.read(self._descriptor, _CHUNK)
+        except OSError:
+            return b""  # Linux's way to say that the program has closed its terminal
+        self.raw += chunk
+        return chunk
+
+    def until_written(self, words: str, *, timeout: float = 10.0) -> float:
+        """Wait until the program has written these bytes in a row; return the seconds since it was started."""
+        wanted, place = words.encode(), 0
+        deadline = time.perf_counter() + timeout
+        while (found := self.raw.find(wanted, place)) < 0:
+            place = max(0, len(self.raw) - len(wanted))
+            self._more(deadline, words)
+        del found
+        return time.perf_counter() - self._started
+
+    def until(self, condition: Callable[[Sequence[str]], bool], *, timeout: float = 10.0) -> list[str]:
+        """Wait until the screen is as wanted; return its lines."""
+        deadline = time.perf_counter() + timeout
+        while not condition(lines := self.screen()):
+            self._more(deadline, "the condition")
+            while self.read(0.02):
+                pass  # lay the screen out when the program pauses, not for each chunk
+        return lines
+
+    def until_shown(self, words: str, *, timeout: float = 10.0) -> list[str]:
+        """Wait until a line of the screen holds the words."""
+        return self.until(lambda lines: any(words in line for line in lines), timeout=timeout)
+
+    def echoes(self, count: int, *, pause: float = 0.05, timeout: float = 5.0) -> list[float]:
+        """Type letters one by one; return for each the seconds until it was on the screen."""
+        taken = []
+        for place in range(count):
+            rune = _RUNES[place % len(_RUNES)]
+            mark, started = len(self.raw), time.perf_counter()
+            self.send(rune)
+            while rune.encode() not in self.raw[mark:]:
+                self._more(started + timeout, rune)
+            taken.append(time.perf_counter() - started)
+            self._drain(pause)
+        return taken
+
+    def processor_seconds(self) -> float:
+        """Processor time that the program has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory(self) -> int:
+        """Resident memory in bytes."""
+        return int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def wait(self, timeout: float = 10.0) -> int:
+        """Read until the program ends; return its exit code, negative for a signal."""
+        deadline = time.perf_counter() + timeout
+        while time.perf_counter() < deadline:
+            self.read(0.05)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.pid = 0
+                while self.read(0.05):
+                    pass
+                return os.waitstatus_to_exitcode(status)
+        raise NotSeen(f"The program has not ended within {timeout} s.\n" + "\n".join(self.screen()))
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        if self.pid:
+            os.kill(self.pid, number)
+
+    def close(self) -> None:
+        if self.pid:
+            self.kill()
+            os.waitpid(self.pid, 0)
+            self.pid = 0
+        os.close(self._descriptor)
+
+    def _more(self, deadline: float, wanted: str) -> None:
+        left = deadline - time.perf_counter()
+        if left <= 0:
+            raise NotSeen(f"{wanted!r} did not come in time. The screen:\n" + "\n".join(self.screen()))
+        self.read(min(left, 0.25))
+
+    def _drain(self, seconds: float) -> None:
+        deadline = time.perf_counter() + seconds
+        while (left := deadline - time.perf_counter()) > 0:
+            self.read(left)
+
+
+@contextmanager
+def terminal(
+    command: Sequence[str], *, environment: Mapping[str, str], columns: int = 80, rows: int = 24
+) -> Iterator[Terminal]:
+    """Run a command line in a terminal of its own, and end it afterwards."""
+    pid, descriptor = pty.fork()
+    if pid == 0:
+        os.execvpe(command[0], list(command), dict(environment))  # noqa: S606 -- a program of our own, without a shell
+    _set_size(descriptor, columns, rows)
+    running = Terminal(pid, descriptor, columns, rows)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+def _set_size(descriptor: int, columns: int, rows: int) -> None:
+    fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
