@@ -55,11 +55,11 @@ class SqlStore:
     cannot write.
     """
 
-    def __init__(self, writer: Writer, readers: AsyncEngine, lookups: Lookups, cached_keys: CachedKeys) -> None:
+    def __init__(self, writer: Writer, readers: AsyncEngine, lookups: Lookups) -> None:
         self._writer = writer
         self._readers = readers
         self._lookups = lookups
-        self._cached_keys = cached_keys
+        self._cached_keys = CachedKeys()
 
     @classmethod
     async def open(cls, path: Path, *, lock_wait: float = LOCK_WAIT_SECONDS) -> "SqlStore":
@@ -73,10 +73,13 @@ class SqlStore:
             isolation_level="AUTOCOMMIT",  # every SELECT sees the newest commit
         )
         event.listen(readers.sync_engine, "connect", _only_read)
-        cached_keys = CachedKeys()
-        store = cls(writer, readers, await Lookups.open(readers), cached_keys)
-        for workspace, key, expire_ns in await store._all(select(CACHED.c.workspace, CACHED.c.key, CACHED.c.expire_ns)):
-            cached_keys.add(workspace, key, expire_ns)
+        try:
+            store = cls(writer, readers, await Lookups.open(readers))
+            await store._load_cached_keys()
+        except BaseException:
+            await readers.dispose()
+            await writer.close()
+            raise
         return store
 
     async def commit(self, *writes: Write) -> None:
@@ -221,6 +224,10 @@ class SqlStore:
             query = query.where(APPROVAL.c.approval_id < before)
         query = query.order_by(APPROVAL.c.approval_id.desc()).limit(limit)
         return [rows.read_approval(row.data) for row in await self._all(query)]
+
+    async def _load_cached_keys(self) -> None:
+        for workspace, key, expire_ns in await self._all(select(CACHED.c.workspace, CACHED.c.key, CACHED.c.expire_ns)):
+            self._cached_keys.add(workspace, key, expire_ns)
 
     async def _all(self, query: AnySelect) -> Sequence[rows.AnyRow]:
         try:
