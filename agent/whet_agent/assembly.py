@@ -3,6 +3,7 @@ thread.
 """
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -34,20 +35,24 @@ async def assemble(
     person = Client(connection.address, connection.person_token)
     agent = Client(connection.address, connection.agent_token)
     purse = Purse()
-    mind = given
-    if mind is None:
-        mind = await asyncio.to_thread(_make_mind, settings.mind, agent, home.name, record, purse)
+    panel, doubt = await _panel(agent)
+    mind = given or await _mind(
+        settings.mind, panel, Money(agent=agent, session_id=home.name, record=record, purse=purse)
+    )
     context = Context(session_id=home.name, mind=mind, agent=agent, tools=tools(), max_steps=settings.max_steps)
     thread = await Thread.open(settings.folder / CHECKPOINTS, home.name, context)
     turns = Turns(record=record, thread=thread, context=context, person=person, purse=purse)
-    opened = SessionOpened(
-        session_id=home.name,
-        mind=mind.name,
-        server=connection.address,
-        panel=await _panel(agent, record),
-        restored=bool(record.restored),
+    record.tell(
+        SessionOpened(
+            session_id=home.name,
+            mind=mind.name,
+            server=connection.address,
+            panel=panel,
+            restored=bool(record.restored),
+        )
     )
-    record.tell(opened)
+    if doubt:
+        record.tell(Notice(level="warning", text=doubt))
     for envelope in record.restored:
         if isinstance(envelope.happening, RunHeard):
             purse.hear(envelope.happening.run_id, envelope.happening.event)
@@ -57,28 +62,44 @@ async def assemble(
     return turns
 
 
-def _make_mind(settings: "MindSettings | None", agent: Backend, session_id: str, record: Record, purse: Purse) -> Mind:
-    """Return whoever thinks. Called in a thread: openai takes a second to import, embeddings nearly as long."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Money:
+    """What a mind that costs something is accounted with."""
+
+    agent: Backend
+    session_id: str
+    record: Record
+    purse: Purse
+
+    def heard(self, reservation: ledger_pb2.Reservation) -> None:
+        self.purse.take(reservation)
+        self.record.tell(self.purse.spent())
+
+
+async def _mind(settings: "MindSettings | None", panel: tuple[str, ...], money: Money) -> Mind:
+    """Return whoever thinks."""
     if settings is None:
-        return OfflinePlanner()
+        planner = OfflinePlanner(panel=panel)
+        planner.prepare(tools())
+        return planner
+    # openai takes a second to import, and its client reads certificates.
+    return await asyncio.to_thread(_chat_mind, settings, money)
+
+
+def _chat_mind(settings: "MindSettings", money: Money) -> Mind:
     from whet_agent.model.chat import ChatMind
 
-    def heard(reservation: ledger_pb2.Reservation) -> None:
-        purse.take(reservation)
-        record.tell(purse.spent())
-
-    billing = Billing(agent=agent, session_id=session_id, model=settings.model, heard=heard)
+    billing = Billing(agent=money.agent, session_id=money.session_id, model=settings.model, heard=money.heard)
     return ChatMind(base_url=settings.base_url, api_key=settings.api_key, billing=billing)
 
 
-async def _panel(agent: Backend, record: Record) -> tuple[str, ...]:
-    """Return the models that a plain question goes to."""
+async def _panel(agent: Backend) -> tuple[tuple[str, ...], str]:
+    """Return the models that a plain question goes to, and why they are not known if they are not."""
     try:
         answer = await agent.call(method_named("ModelService", "ListModels"), model_pb2.ListModelsRequest())
     except CallError as error:
-        record.tell(Notice(level="warning", text=f"The models could not be listed: {error}"))
-        return ()
-    return tuple(model.name for model in cast("model_pb2.ListModelsResponse", answer).models if model.in_panel)
+        return (), f"The models could not be listed: {error}"
+    return tuple(m.name for m in cast("model_pb2.ListModelsResponse", answer).models if m.in_panel), ""
 
 
 async def _earlier(agent: Backend, session_id: str, purse: Purse) -> None:

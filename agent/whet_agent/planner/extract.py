@@ -1,0 +1,183 @@
+"""Find the arguments of a call in a sentence: money, times, runs, names. Each finder knows one field."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from whet_agent.catalogue import Tool
+from whet_agent.planner.plan import Situation
+
+_WORDS: Final = "zero one two three four five six seven eight nine ten eleven twelve"
+NUMBERS: Final = {word: number for number, word in enumerate(_WORDS.split())} | {
+    "fifteen": 15,
+    "twenty": 20,
+    "thirty": 30,
+    "fifty": 50,
+    "hundred": 100,
+}
+
+_COUNT: Final = rf"(?:\d+(?:\.\d+)?|{'|'.join(NUMBERS)})"
+_MONEY: Final = re.compile(
+    rf"\$\s*(?P<a>\d+(?:\.\d+)?)|\b(?P<b>{_COUNT})\s*(?P<unit>dollars?|usd|bucks?|cents?|\$)", re.IGNORECASE
+)
+RUN_ID: Final = re.compile(r"\b(?!apr_|ses_|rsv_|put_|get_|list_)[a-z]{2,6}_[0-9a-z]*\d[0-9a-z]*\b", re.IGNORECASE)
+_APPROVAL_ID: Final = re.compile(r"\bapr_[0-9a-z]+\b", re.IGNORECASE)
+_THAT_RUN: Final = re.compile(
+    r"\b(?:last|latest|previous|that|this|same|running|current|the) (?:\w+ )?"
+    r"(?:run|fan-?out|trace|question|one|record)\b|\b(?:it|that|this)\b(?=\W*$)|^(?:last|latest)$",
+    re.IGNORECASE,
+)
+_URL: Final = re.compile(r"\bhttps?://[^\s,;]+", re.IGNORECASE)
+_KEY: Final = re.compile(r"\bkey(?: is|:|=)?\s+(?P<key>\S{8,})", re.IGNORECASE)
+_NO_NAMES: Final = (
+    "a an the my our your that this it new some any all which each every endpoint provider key api for of to with "
+    "is does work reach openai-compatible first last other rate limit configured remote"
+)
+_NAME: Final = re.compile(
+    r"\bendpoint (?:named |called |for )?(?P<a>[a-z0-9][a-z0-9-]*)"
+    r"|\b(?P<b>[a-z0-9][a-z0-9-]*)(?:'s)? (?=(?:endpoint|provider|key|api)\b)"
+    r"|\b(?:reach|configure|test|ping|for|of|connect(?: to)?|from) (?:the )?(?P<c>[a-z0-9][a-z0-9-]*)",
+    re.IGNORECASE,
+)
+_PER_MINUTE: Final = re.compile(
+    rf"\b(?P<n>{_COUNT})\s*(?P<what>requests|calls|tokens)\s*(?:per|a|/)\s*min", re.IGNORECASE
+)
+_SIZE: Final = re.compile(rf"\b(?:last|latest|newest|first|top)\s+(?P<n>{_COUNT})\b", re.IGNORECASE)
+
+
+def number_of(word: str) -> float:
+    return float(NUMBERS[word.lower()]) if word.lower() in NUMBERS else float(word)
+
+
+def money(text: str, _: Situation) -> str | None:
+    found = _MONEY.search(text)
+    if found is None:
+        return None
+    amount = number_of(found["a"] or found["b"])
+    if (found["unit"] or "").lower().startswith("cent"):
+        amount /= 100
+    return f"${amount:.9f}".rstrip("0").rstrip(".")
+
+
+def period(text: str, _: Situation) -> str | None:
+    for word, pattern in (("day", r"\b(?:day|daily|today)\b"), ("month", r"\b(?:month|monthly)\b")):
+        if re.search(pattern, text, re.IGNORECASE):
+            return word
+    return None
+
+
+def run_id(text: str, situation: Situation) -> str | None:
+    found = RUN_ID.search(text)
+    if found is not None:
+        return found[0]
+    return situation.last_run or None if _THAT_RUN.search(text) else None
+
+
+def approval_id(text: str, _: Situation) -> str | None:
+    found = _APPROVAL_ID.search(text)
+    return found[0] if found else None
+
+
+def url(text: str, _: Situation) -> str | None:
+    found = _URL.search(text)
+    return found[0] if found else None
+
+
+def key(text: str, _: Situation) -> str | None:
+    found = _KEY.search(text)
+    return found["key"] if found else None
+
+
+def endpoint(text: str, _: Situation) -> str | None:
+    bare = _URL.sub("", text)
+    for found in _NAME.finditer(bare):
+        name = (found["a"] or found["b"] or found["c"]).lower()
+        if name not in _NO_NAMES.split():
+            return name
+    return None
+
+
+def limits(text: str, _: Situation) -> Mapping[str, int] | None:
+    found = _PER_MINUTE.search(text)
+    if found is None:
+        return None
+    what = "tokens_per_minute" if found["what"].lower() == "tokens" else "requests_per_minute"
+    return {what: int(number_of(found["n"]))}
+
+
+def group(text: str, _: Situation) -> str | None:
+    found = re.search(r"\b(?:by|per|each|every) (model|run|day)\b", text, re.IGNORECASE)
+    return found[1].lower() if found else None
+
+
+def start_time(text: str, _: Situation) -> str | None:
+    now = datetime.now(UTC)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    for pattern, start in (
+        (r"\btoday\b", midnight),
+        (r"\byesterday\b", midnight - timedelta(days=1)),
+        (r"\b(?:this|last) week\b", midnight - timedelta(days=7)),
+        (r"\bthis month\b", midnight.replace(day=1)),
+    ):
+        if re.search(pattern, text, re.IGNORECASE):
+            return start.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None
+
+
+def state(text: str, _: Situation) -> str | None:
+    words = {"running": r"running|under way|active", "failed": r"failed|broken", "cancelled": r"cancell?ed"}
+    return next(
+        (name for name, pattern in words.items() if re.search(rf"\b(?:{pattern})\b", text, re.IGNORECASE)), None
+    )
+
+
+def billing(text: str, _: Situation) -> str | None:
+    return next(
+        (name for name in ("unknown", "reserved", "settled") if re.search(rf"\b{name}\b", text, re.IGNORECASE)), None
+    )
+
+
+def page(text: str, _: Situation) -> Mapping[str, int] | None:
+    found = _SIZE.search(text)
+    return {"size": int(number_of(found["n"]))} if found else None
+
+
+_FINDERS: Final[Mapping[str, Callable[[str, Situation], Any]]] = {
+    "api_key": key,
+    "approval_id": approval_id,
+    "base_url": url,
+    "billing": billing,
+    "cap_id": period,
+    "endpoint": endpoint,
+    "group": group,
+    "limit": money,
+    "limits": limits,
+    "name": endpoint,
+    "page": page,
+    "period": period,
+    "run_id": run_id,
+    "start_time": start_time,
+    "state": state,
+}
+
+
+def arguments(tool: Tool, text: str, situation: Situation) -> dict[str, Any]:
+    """Return what the sentence says of the tool's fields."""
+    found: dict[str, Any] = {}
+    for name, schema in tool.schema["properties"].items():
+        finder = _FINDERS.get(name)
+        value = finder(text, situation) if finder else None
+        if value is not None and value in schema.get("enum", [value]):
+            found[name] = value
+    if tool.effect == "reads" and "run_id" in tool.schema.get("required", ()) and situation.last_run:
+        found.setdefault("run_id", situation.last_run)  # whoever shows a run without a name means the last one
+    return found
+
+
+def missing(tool: Tool, found: Mapping[str, Any]) -> list[str]:
+    """Return the fields that the tool needs and the sentence does not give."""
+    needed = list(tool.schema.get("required", ()))
+    if tool.name == "put_endpoint" and "limits" not in found:
+        needed.append("base_url")  # the contract lets a change leave it out; a new endpoint is nothing without it
+    return [name for name in needed if name not in found]

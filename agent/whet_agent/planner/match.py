@@ -1,0 +1,58 @@
+"""Which of a tool's example utterances is a sentence most like: cosine of static word embeddings, all on this
+machine.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from whet_agent.catalogue import Tool
+from whet_agent.planner.extract import RUN_ID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likeness:
+    """A tool and how like its best example the sentence is, up to 1."""
+
+    tool: Tool
+    score: float
+
+
+class Matcher:
+    """The examples of a catalogue, embedded once. Loading takes most of a second: make it in a thread."""
+
+    def __init__(self, tools: Mapping[str, Tool]) -> None:
+        self._tools = [tool for tool in tools.values() for _ in tool.examples]
+        self._examples = _embed([_template(example) for tool in tools.values() for example in tool.examples])
+
+    def rank(self, sentence: str) -> Sequence[Likeness]:
+        """Return every tool, the likest first."""
+        scores = self._examples @ _embed([_template(sentence)])[0]
+        best: dict[str, Likeness] = {}
+        for tool, score in zip(self._tools, scores.tolist(), strict=True):
+            if tool.name not in best or score > best[tool.name].score:
+                best[tool.name] = Likeness(tool=tool, score=score)
+        return sorted(best.values(), key=lambda likeness: likeness.score, reverse=True)
+
+
+def _template(sentence: str) -> str:
+    """Return the sentence with its particulars taken out: which run and how much say nothing about what is wanted."""
+    text = RUN_ID.sub("that run", sentence)
+    text = re.sub(r"https?://\S+", "", text)
+    return re.sub(r"\$\s*\d+(?:\.\d+)?", "five dollars", text)
+
+
+@cache
+def _model() -> Any:
+    # Half a second and 60 MB that only the planner needs. Its own folder as cache: anything else looks for files on
+    # the network.
+    import wordllama
+
+    return wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
+
+
+def _embed(sentences: Sequence[str]) -> Any:
+    return _model().embed(list(sentences), norm=True)
