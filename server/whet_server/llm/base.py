@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Protocol
 
-from whet_server.ledger.ledger import Price
+from whet_server.ledger.prices import Price
 from whet_server.llm.keys import BoundKey
 from whet_server.log.lifecycle import BranchState
 from whet_server.values import (
@@ -171,6 +171,8 @@ class EndpointSettings(Value):
     limits: RateLimits = RateLimits()
     models: tuple[ModelSettings, ...] = ()
     call_limits: CallLimits = CallLimits()
+    plain_http: bool = False
+    """Also talk unencrypted to a host that is neither this machine nor on a private network."""
     source: str = "file"
 
 

@@ -116,8 +116,8 @@ class Reply:
         return Answer(usage=self.usage, finish_reason=self.finish_reason, model=self.model)
 
     def fault(self, told: Failure) -> ProviderFault:
-        """Return the fault, with the usage that was reported before it."""
-        return ProviderFault(told, billed=True, usage=self.usage)
+        """Return the fault, with the usage if it is final: some providers report a running figure with every chunk."""
+        return ProviderFault(told, billed=True, usage=self.usage if self.complete else None)
 
     def _chunk(self, data: bytes) -> str:
         try:

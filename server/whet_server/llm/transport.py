@@ -299,7 +299,7 @@ class _Exchange:
 
     def _fault(self, told: Failure) -> ProviderFault:
         """Return a fault of this exchange; billed from the moment the body left."""
-        return ProviderFault(told, billed=self._sent, usage=self.reply.usage)
+        return ProviderFault(told, billed=self._sent)
 
 
 def _headers(request: Request) -> dict[str, str]:
