@@ -10,9 +10,9 @@ from whet_server.fanout.spec import FanoutPlan, FanoutSpec
 from whet_server.rpc import calls
 from whet_server.rpc.convert.enums import RUN_STATE
 from whet_server.rpc.convert.fanout import plan_message, run_message, spec_of, view_message
-from whet_server.rpc.draining import Drain
 from whet_server.rpc.gate import Gate
 from whet_server.rpc.layers import Context
+from whet_server.rpc.life import Life
 from whet_server.rpc.pages import page_of
 from whet_server.rpc.requests import Requests
 from whet_server.values import BranchId, Principal, Role, RunId, new_id
@@ -25,11 +25,11 @@ _CANCEL = "whet.v1.FanoutService/CancelFanout"
 class FanoutServicer(fanout_pb2_grpc.FanoutServiceServicer):
     """Fans out for the workspace that calls."""
 
-    def __init__(self, fanouts: Fanouts, requests: Requests, gate: Gate, drain: Drain) -> None:
+    def __init__(self, fanouts: Fanouts, requests: Requests, gate: Gate, life: Life) -> None:
         self._fanouts = fanouts
         self._requests = requests
         self._gate = gate
-        self._drain = drain
+        self._life = life
 
     async def PlanFanout(
         self, request: fanout_pb2.PlanFanoutRequest, context: Context
@@ -42,7 +42,7 @@ class FanoutServicer(fanout_pb2_grpc.FanoutServiceServicer):
     ) -> AsyncGenerator[fanout_pb2.RunFanoutResponse, None]:
         run_id, _ = await self._start(_RUN, request)
         workspace = calls.principal().workspace
-        watch = self._drain.follow(lambda cursor: self._fanouts.watch(workspace, run_id, cursor), "")
+        watch = self._life.follow(lambda cursor: self._fanouts.watch(workspace, run_id, cursor), "")
         async with aclosing(watch) as batches:
             async for batch in batches:
                 yield fanout_pb2.RunFanoutResponse(run_id=run_id, batch=batch)
@@ -58,7 +58,7 @@ class FanoutServicer(fanout_pb2_grpc.FanoutServiceServicer):
         self, request: fanout_pb2.WatchFanoutRequest, context: Context
     ) -> AsyncGenerator[fanout_pb2.WatchFanoutResponse, None]:
         workspace, run_id = calls.principal().workspace, RunId(request.run_id)
-        watch = self._drain.follow(lambda cursor: self._fanouts.watch(workspace, run_id, cursor), request.cursor)
+        watch = self._life.follow(lambda cursor: self._fanouts.watch(workspace, run_id, cursor), request.cursor)
         async with aclosing(watch) as batches:
             async for batch in batches:
                 yield fanout_pb2.WatchFanoutResponse(batch=batch)
@@ -86,6 +86,7 @@ class FanoutServicer(fanout_pb2_grpc.FanoutServiceServicer):
     ) -> fanout_pb2.CancelFanoutResponse:
         principal, run_id = calls.principal(), RunId(request.run_id)
         calls.enter_run(run_id)
+        await self._life.taken_up()
         await self._fanouts.get(principal.workspace, run_id)
         await self._gate.changes(principal, _CANCEL, request, request_id=new_id("req"))
         view = await self._fanouts.cancel(
@@ -101,7 +102,7 @@ class FanoutServicer(fanout_pb2_grpc.FanoutServiceServicer):
         async with self._requests.turn(principal.workspace, method, request.request_id, request) as turn:
             if turn.answer is not None:
                 return RunId(turn.answer), False
-            self._drain.admit()
+            self._life.admit()
             if principal.role is Role.AGENT or request.plan_hash:
                 plan = await self._plan(principal, spec, request.plan_hash)
                 await self._gate.spends(principal, method, request, request_id=turn.request_id, plan=plan)

@@ -10,9 +10,9 @@ from whet_server.rpc import calls
 from whet_server.rpc.convert.enums import BILLING, CAP_PERIOD, USAGE_GROUP
 from whet_server.rpc.convert.ledger import cap_message, reservation_message, usage_response
 from whet_server.rpc.convert.values import money, nanos_of, nanoseconds_of, seconds_of, usage_of
-from whet_server.rpc.draining import Drain
 from whet_server.rpc.gate import Gate
 from whet_server.rpc.layers import Context
+from whet_server.rpc.life import Life
 from whet_server.rpc.pages import page_of
 from whet_server.rpc.requests import Requests
 from whet_server.store.base import Store
@@ -29,14 +29,14 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
     """The money of the workspace that calls."""
 
     def __init__(
-        self, ledger: Ledger, caller: Caller, store: Store, requests: Requests, gate: Gate, drain: Drain
+        self, ledger: Ledger, caller: Caller, store: Store, requests: Requests, gate: Gate, life: Life
     ) -> None:
         self._ledger = ledger
         self._caller = caller
         self._store = store
         self._requests = requests
         self._gate = gate
-        self._drain = drain
+        self._life = life
 
     async def GetUsage(self, request: ledger_pb2.GetUsageRequest, context: Context) -> ledger_pb2.GetUsageResponse:
         sums = await self._store.usage(
@@ -78,7 +78,7 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         async with self._requests.turn(workspace, _RESERVE, request.request_id, request) as turn:
             if turn.answer is not None:
                 return ledger_pb2.ReserveResponse(reservation=await self._reservation(workspace, turn.answer))
-            self._drain.admit()
+            self._life.admit()
             info = await self._caller.resolve(workspace, model)
             reservation_id = new_id("res")
             record = await self._ledger.reserve(

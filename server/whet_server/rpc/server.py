@@ -10,14 +10,15 @@ import grpc.aio
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from whet.v1 import approval_pb2_grpc, fanout_pb2_grpc, ledger_pb2_grpc, trace_pb2_grpc
+from whet.v1 import approval_pb2_grpc, fanout_pb2_grpc, ledger_pb2_grpc, model_pb2_grpc, trace_pb2_grpc
 from whet_server.approval.approvals import Approvals
 from whet_server.fanout.fanouts import Fanouts
 from whet_server.ledger.ledger import Ledger
 from whet_server.llm.base import Caller
+from whet_server.llm.cache import ResponseCache
+from whet_server.llm.registry import Endpoints
 from whet_server.rpc import health
 from whet_server.rpc.approval import ApprovalServicer
-from whet_server.rpc.draining import Drain
 from whet_server.rpc.fanout import FanoutServicer
 from whet_server.rpc.gate import Gate
 from whet_server.rpc.identity import SERVICES, Tokens, check_allowed
@@ -32,13 +33,15 @@ from whet_server.rpc.interceptors import (
 )
 from whet_server.rpc.layers import LayerInterceptor
 from whet_server.rpc.ledger import LedgerServicer
+from whet_server.rpc.life import Life
+from whet_server.rpc.model import ModelServicer
 from whet_server.rpc.requests import Requests
 from whet_server.rpc.rules import Rules
 from whet_server.rpc.spans import SpanLayer
 from whet_server.rpc.trace import TraceServicer
 from whet_server.store.base import Store
 from whet_server.trace.traces import Traces
-from whet_server.values import Nanos
+from whet_server.values import ModelName, Nanos
 
 OPTIONS: Final = (
     # Two servers on one port would share its calls without a word.
@@ -71,10 +74,14 @@ class Rooms:
     fanouts: Fanouts
     ledger: Ledger
     caller: Caller
+    endpoints: Endpoints
+    cache: ResponseCache
     approvals: Approvals
     traces: Traces
     store: Store
     approval_threshold: Nanos
+    panel: frozenset[ModelName] = frozenset()
+    """The models that are asked when nobody says which."""
 
 
 class RpcServer:
@@ -86,7 +93,7 @@ class RpcServer:
         rules = Rules(method.input_type for service in SERVICES for method in service.methods)
         self.activity = Activity(clock=time.monotonic)
         self._fanouts = rooms.fanouts
-        self._drain = Drain()
+        self._life = Life()
         self._health = health.Health(service.full_name for service in SERVICES)
         self._server = grpc.aio.server(
             interceptors=[
@@ -106,13 +113,15 @@ class RpcServer:
     def _register(self, rooms: Rooms, clock: Callable[[], int]) -> None:
         requests = Requests(rooms.store, clock=clock)
         gate = Gate(rooms.approvals, threshold=rooms.approval_threshold)
-        drain, server = self._drain, self._server
-        fanout = FanoutServicer(rooms.fanouts, requests, gate, drain)
-        ledger = LedgerServicer(rooms.ledger, rooms.caller, rooms.store, requests, gate, drain)
+        life, server = self._life, self._server
+        fanout = FanoutServicer(rooms.fanouts, requests, gate, life)
+        ledger = LedgerServicer(rooms.ledger, rooms.caller, rooms.store, requests, gate, life)
+        model = ModelServicer(rooms.endpoints, rooms.cache, rooms.panel, requests, gate)
         fanout_pb2_grpc.add_FanoutServiceServicer_to_server(fanout, server)
+        model_pb2_grpc.add_ModelServiceServicer_to_server(model, server)
         ledger_pb2_grpc.add_LedgerServiceServicer_to_server(ledger, server)
         approval_pb2_grpc.add_ApprovalServiceServicer_to_server(ApprovalServicer(rooms.approvals), server)
-        trace_pb2_grpc.add_TraceServiceServicer_to_server(TraceServicer(rooms.traces, drain), server)
+        trace_pb2_grpc.add_TraceServiceServicer_to_server(TraceServicer(rooms.traces, life), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [service.full_name for service in SERVICES]
         reflection.enable_server_reflection([*names, health.SERVICE, reflection.SERVICE_NAME], server)
@@ -135,12 +144,16 @@ class RpcServer:
             return address
         return f"{address.rpartition(':')[0]}:{port}"
 
+    def recovered(self) -> None:
+        """Say that every run that a crash left has been taken up."""
+        self._life.recovered()
+
     async def stop(self, seconds: float) -> None:
         """Refuse new work, tell watchers, give runs `seconds` to end, close what is open."""
         self._health.stop_serving()
-        self._drain.begin(seconds)
+        self._life.drain(seconds)
         await self._fanouts.drain(seconds)
-        self._drain.close()
+        self._life.close()
         await self._server.stop(CLOSE_SECONDS)
 
 

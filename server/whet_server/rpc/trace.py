@@ -8,8 +8,8 @@ from whet_server.rpc import calls
 from whet_server.rpc.convert.enums import RUN_KIND, RUN_STATE
 from whet_server.rpc.convert.events import fill_events
 from whet_server.rpc.convert.trace import trace_message, verification_message
-from whet_server.rpc.draining import Drain
 from whet_server.rpc.layers import Context
+from whet_server.rpc.life import Life
 from whet_server.rpc.pages import page_of
 from whet_server.trace.traces import Traces
 from whet_server.values import RunId
@@ -18,9 +18,9 @@ from whet_server.values import RunId
 class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
     """The runs of the workspace that calls."""
 
-    def __init__(self, traces: Traces, drain: Drain) -> None:
+    def __init__(self, traces: Traces, life: Life) -> None:
         self._traces = traces
-        self._drain = drain
+        self._life = life
 
     async def ListTraces(self, request: trace_pb2.ListTracesRequest, context: Context) -> trace_pb2.ListTracesResponse:
         workspace = calls.principal().workspace
@@ -50,7 +50,7 @@ class TraceServicer(trace_pb2_grpc.TraceServiceServicer):
         self, request: trace_pb2.WatchTraceRequest, context: Context
     ) -> AsyncGenerator[trace_pb2.WatchTraceResponse, None]:
         workspace, run_id = calls.principal().workspace, RunId(request.run_id)
-        watch = self._drain.follow(lambda cursor: self._traces.watch(workspace, run_id, cursor), request.cursor)
+        watch = self._life.follow(lambda cursor: self._traces.watch(workspace, run_id, cursor), request.cursor)
         async with aclosing(watch) as batches:
             async for batch in batches:
                 yield trace_pb2.WatchTraceResponse(batch=batch)

@@ -12,6 +12,7 @@ from whet_server.approval.approvals import ApprovalState
 from whet_server.errors import Reason
 from whet_server.fanout.spec import SynthesisMode
 from whet_server.llm.base import EndpointKind
+from whet_server.llm.breaker import CircuitState
 from whet_server.log.lifecycle import BranchState
 from whet_server.values import Billing, RunKind, RunState, Speaker
 
@@ -81,6 +82,13 @@ ENDPOINT_KIND: Final = EnumTable(
         model_pb2.ENDPOINT_KIND_OPENAI: EndpointKind.OPENAI,
         model_pb2.ENDPOINT_KIND_LOCAL: EndpointKind.LOCAL,
         model_pb2.ENDPOINT_KIND_SIM: EndpointKind.SIM,
+    }
+)
+CIRCUIT_STATE: Final = EnumTable(
+    {
+        model_pb2.CIRCUIT_STATE_CLOSED: CircuitState.CLOSED,
+        model_pb2.CIRCUIT_STATE_OPEN: CircuitState.OPEN,
+        model_pb2.CIRCUIT_STATE_HALF_OPEN: CircuitState.HALF_OPEN,
     }
 )
 APPROVAL_STATE: Final = EnumTable(

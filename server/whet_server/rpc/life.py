@@ -1,4 +1,7 @@
-"""How the server stops: it refuses what is new, tells who watches, lets runs end, and only then closes streams."""
+"""The life of a server as calls see it: it takes up what a crash left, serves, drains and closes.
+
+When it stops it refuses what is new, tells who watches, lets runs end, and only then closes streams.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -14,24 +17,36 @@ from whet_server.rpc.convert.values import duration
 class Phase(IntEnum):
     """The life of a server; it only goes forward."""
 
-    SERVING = 0
-    DRAINING = 1
-    CLOSING = 2
+    RECOVERING = 0
+    SERVING = 1
+    DRAINING = 2
+    CLOSING = 3
 
 
 class _PhaseOverError(Exception):
     """The server left the phase while a stream waited."""
 
 
-class Drain:
+class Life:
     """The phase the server is in, and a way for streams to hear of the next one while they wait."""
 
     def __init__(self) -> None:
-        self.phase = Phase.SERVING
+        self.phase = Phase.RECOVERING
+        self._recovered = asyncio.Event()
         self._until = 0.0
         self._waiting: set[asyncio.Timeout] = set()
 
-    def begin(self, seconds: float) -> None:
+    def recovered(self) -> None:
+        """Say that every run that a crash left has been taken up."""
+        self._recovered.set()
+        if self.phase is Phase.RECOVERING:
+            self._enter(Phase.SERVING)
+
+    async def taken_up(self) -> None:
+        """Wait until every run has its writer again: until then a watch would end before its run does."""
+        await self._recovered.wait()
+
+    def drain(self, seconds: float) -> None:
         """Refuse new work and tell open streams that the server answers for `seconds` more."""
         self._until = asyncio.get_running_loop().time() + seconds
         self._enter(Phase.DRAINING)
@@ -42,7 +57,7 @@ class Drain:
 
     def admit(self) -> None:
         """Raise `Draining` unless new work is taken."""
-        if self.phase is not Phase.SERVING:
+        if self.phase > Phase.SERVING:
             raise Draining("The server is about to stop and takes no new work. Call again in a moment.")
 
     def _enter(self, phase: Phase) -> None:
@@ -57,6 +72,7 @@ class Drain:
         """Yield the batches of `watch(cursor)`. When the server begins to stop, yield a notice, attach again after the
         last batch and go on until the run or the server ends; a run that needs a second more loses nothing.
         """
+        await self.taken_up()
         while self.phase is not Phase.CLOSING:
             phase = self.phase
             batches = watch(cursor)
