@@ -36,12 +36,16 @@ _PART_OF_BRANCH: Final = 0.8
 """A branch sentence counts as contained in a longer final sentence from this share of its weight on."""
 _PART_OF_FINAL: Final = 0.25
 """And only if it makes up this share of the final sentence: two common words of a long sentence support nothing."""
-_PART_WORDS: Final = 3
-"""And if it has this many words: shorter ones are contained anywhere."""
+_PART_WORDS: Final = 2
+"""And if it has this many words: a single one is contained anywhere."""
+_CODE: Final = 0.8
+"""Least score between two pieces of code: they share keywords and common names without saying the same."""
 _PART_FACTOR: Final = 0.9
 """Support of a part is worth a little less than support of the whole."""
 _ORDER: Final = 0.2
 """What the order of the words can take from a score: overlap decides, order breaks ties."""
+_QUESTIONS: Final = ("?", "？")
+"""A sentence that ends so claims nothing and supports nothing."""
 
 
 class Unit(Value):
@@ -50,6 +54,10 @@ class Unit(Value):
     phrase: Phrase
     text: str
     places: tuple[tuple[BranchId, Sentence], ...]
+
+    @property
+    def code(self) -> bool:
+        return self.places[0][1].code
 
     @property
     def branches(self) -> frozenset[BranchId]:
@@ -66,9 +74,9 @@ class Corpus:
         share = max(1, MAX_SENTENCES // max(1, len(texts)))
         known: dict[str, Phrase] = {}
         for branch, text in self.texts.items():
-            for sentence in split(text)[:share]:
+            for sentence in [found for found in split(text) if not found.text.endswith(_QUESTIONS)][:share]:
                 said = known.get(sentence.text) or known.setdefault(sentence.text, phrase(sentence.text))
-                key = (*said.words, "!", *sorted(said.denied))
+                key = (*said.words, str(sentence.code), *sorted(said.denied))
                 phrases[key] = said
                 places[key].append((branch, sentence))
         self.units = tuple(
@@ -97,26 +105,38 @@ class Corpus:
                 found.update(holders)
         return found
 
-    def score(self, claim: Phrase, source: Phrase) -> float:
-        """Return how well `source` supports `claim`, 0 to 1."""
+    def _covered(self, claim: Phrase, source: Phrase) -> float:
+        """Return how much of `claim` is said by `source`, 0 to 1; 0 when they exclude each other."""
         shared = claim.bag & source.bag
-        if not shared or opposed(claim, source):
+        if not shared or not claim.numbers <= source.numbers or opposed(claim, source):
             return 0.0
-        common = self.weight(shared)
-        of_claim = common / self.weight(claim.bag)
-        overlap = of_claim if claim.numbers <= source.numbers else 0.0
-        if source.numbers <= claim.numbers and len(source.bag) >= _PART_WORDS and of_claim >= _PART_OF_FINAL:
-            of_source = common / self.weight(source.bag)
-            if of_source >= _PART_OF_BRANCH:
-                overlap = max(overlap, _PART_FACTOR * of_source)
-        if overlap < SUPPORT:
-            return 0.0
-        return overlap * (1 - _ORDER + _ORDER * _same_order(claim.words, source.words, shared))
+        return self._ordered(claim, source, shared, self.weight(shared) / self.weight(claim.bag))
 
-    def supporters(self, claim: Phrase) -> list[tuple[float, int]]:
-        """Return (score, unit) of what supports the claim, best first."""
-        scored = ((self.score(claim, self.units[at].phrase), at) for at in self.near(claim.bag))
-        return sorted((pair for pair in scored if pair[0] >= SUPPORT), key=lambda pair: (-pair[0], pair[1]))
+    def score(self, claim: Phrase, source: Phrase) -> float:
+        """Return how well `source` supports `claim`, wholly or as a part of it, 0 to 1."""
+        return max(self._covered(claim, source), self._part(claim, source))
+
+    def supporters(self, claim: Phrase, *, code: bool = False) -> list[tuple[float, int]]:
+        """Return (score, unit) of what supports the claim, best first. Code is compared with code only."""
+        least = _CODE if code else SUPPORT
+        candidates = ((at, self.units[at]) for at in self.near(claim.bag))
+        scored = [(self.score(claim, unit.phrase), at) for at, unit in candidates if unit.code == code]
+        return sorted((pair for pair in scored if pair[0] >= least), key=lambda pair: (-pair[0], pair[1]))
+
+    def _part(self, claim: Phrase, source: Phrase) -> float:
+        """Return how well `source` supports a claim that says more than it does."""
+        if len(source.bag) < _PART_WORDS or not source.numbers <= claim.numbers or opposed(claim, source):
+            return 0.0
+        shared = claim.bag & source.bag
+        common, whole = self.weight(shared), self.weight(source.bag)
+        if common < _PART_OF_BRANCH * whole or common < _PART_OF_FINAL * self.weight(claim.bag):
+            return 0.0
+        return self._ordered(claim, source, shared, _PART_FACTOR * common / whole)
+
+    def _ordered(self, claim: Phrase, source: Phrase, shared: frozenset[str], overlap: float) -> float:
+        if overlap < SUPPORT:  # the order takes from a score and never adds: what is below stays below
+            return overlap
+        return overlap * (1 - _ORDER + _ORDER * _same_order(claim.words, source.words, shared))
 
 
 def support(final: str, corpus: Corpus) -> tuple[SupportedSentence, ...]:
@@ -125,7 +145,7 @@ def support(final: str, corpus: Corpus) -> tuple[SupportedSentence, ...]:
         SupportedSentence(
             start=sentence.start,
             end=sentence.end,
-            support=_spans(corpus, corpus.supporters(phrase(sentence.text))) if at < MAX_FINAL_SENTENCES else (),
+            support=_spans(corpus, sentence) if at < MAX_FINAL_SENTENCES else (),
         )
         for at, sentence in enumerate(split(final))
     )
@@ -158,11 +178,11 @@ def _same_order(claim: Sequence[str], source: Sequence[str], shared: frozenset[s
     return len(rising) / len(shared)
 
 
-def _spans(corpus: Corpus, ranked: Sequence[tuple[float, int]]) -> tuple[Span, ...]:
-    """Return the best places of the ranked units, every branch heard before one is heard often."""
+def _spans(corpus: Corpus, claim: Sentence) -> tuple[Span, ...]:
+    """Return the best places that support the claim, with few of any one branch so that others are seen."""
     named: list[Span] = []
     heard: Counter[BranchId] = Counter()
-    for score, at in ranked:
+    for score, at in corpus.supporters(phrase(claim.text), code=claim.code):
         for branch, sentence in corpus.units[at].places:
             if heard[branch] < SPANS_OF_ONE_BRANCH and len(named) < MAX_SPANS:
                 heard[branch] += 1

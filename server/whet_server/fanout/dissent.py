@@ -18,8 +18,8 @@ from whet_server.values import BranchId
 SAME_SUBJECT: Final = 0.6
 """Least share of weight that two contradicting sentences have in common, apart from what they differ in: below it they
 mostly speak of different things."""
-CLAIM_WORDS: Final = 3
-"""A claim has at least this many words that say something: below it stand greetings and fragments."""
+CLAIM_WORDS: Final = 2
+"""A claim has at least this many words that say something: a single one is a fragment."""
 MAX_SOLE_CLAIMS: Final = 50
 """A list that can still be read; the first ones of each branch are the ones that matter."""
 MAX_CONTRADICTIONS: Final = 20
@@ -36,10 +36,7 @@ def sole_claims(corpus: Corpus, final: str) -> tuple[SoleClaim, ...]:
         if len(found) == MAX_SOLE_CLAIMS:
             break
         if _is_claim(unit) and not _backed(corpus, at):
-            in_final = any(
-                corpus.score(sentence, unit.phrase) >= SUPPORT or corpus.score(unit.phrase, sentence) >= SUPPORT
-                for sentence in said
-            )
+            in_final = any(corpus.score(sentence, unit.phrase) >= SUPPORT for sentence in said)
             found.append(SoleClaim(span=_span(*unit.places[0], 1.0), text=unit.text, in_final=in_final))
     return tuple(found)
 
@@ -122,18 +119,26 @@ def _span(branch: BranchId, sentence: Sentence, score: float) -> Span:
 
 
 def _is_claim(unit: Unit) -> bool:
-    """Whether a sentence of one branch states something: no question, no code, no line that only leads to a list."""
+    """Whether a sentence of one branch states something: no code, no exclamation (greetings are), no line that only
+    leads to a list.
+    """
     return (
         len(unit.branches) == 1
-        and not unit.places[0][1].code
+        and not unit.code
         and len(unit.phrase.bag) >= CLAIM_WORDS
-        and unit.text.rstrip("*_\"'”’)")[-1:] not in {"?", ":", "？", "："}
+        and unit.text.rstrip("*_\"'”’)")[-1:] not in {"!", ":", "！", "："}
     )
 
 
 def _backed(corpus: Corpus, at: int) -> bool:
-    """Whether another branch says what the unit says, or all that matters of it."""
+    """Whether another branch says what the unit says, in one sentence or in several together. A part of it is not
+    enough.
+    """
     unit = corpus.units[at]
-    return any(
-        corpus.units[other].branches - unit.branches for _, other in corpus.supporters(unit.phrase) if other != at
-    )
+    said: dict[BranchId, frozenset[str]] = {}
+    for _, other in corpus.supporters(unit.phrase):
+        shared = unit.phrase.bag & corpus.units[other].phrase.bag
+        for branch in corpus.units[other].branches - unit.branches:
+            said[branch] = said.get(branch, frozenset()) | shared
+    needed = SUPPORT * corpus.weight(unit.phrase.bag)
+    return any(corpus.weight(words) >= needed for words in said.values())

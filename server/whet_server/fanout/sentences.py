@@ -1,12 +1,13 @@
 """Where the sentences of a text begin and end, in Unicode code points.
 
-Headings, rules and table rulers are no sentences. A list item, a table row and a line of a quotation begin anew; a code
-block is one piece. Points inside numbers, abbreviations, initials, inline code and addresses end nothing. Chinese and
-Japanese sentences end at their own full stops, with no space after them.
+Headings, rules and the head of a table are no sentences. A list item, a table row and a line of a quotation begin anew;
+a code block is one piece. Points inside numbers, abbreviations, initials, inline code and addresses end nothing.
+Chinese and Japanese sentences end at their own full stops, with no space after them.
 """
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 from whet_server.fanout.lexicon import BEFORE_NUMBERS, NEVER_LAST
@@ -23,9 +24,8 @@ class Sentence(Value):
 
 
 _FENCE: Final = re.compile(r"^[ \t]*(```+|~~~+)")
-_SILENT: Final = re.compile(
-    r"^[ \t]*(?:#{1,6}\s.*|[-*_=](?:[ \t]*[-*_=]){2,}|\|?[ \t:|-]*-[ \t:|-]*\|[ \t:|-]*)[ \t]*$"
-)
+_RULER: Final = re.compile(r"^[ \t]*\|?[ \t:|-]*-[ \t:|-]*\|[ \t:|-]*$")
+_SILENT: Final = re.compile(r"^[ \t]*(?:#{1,6}\s.*|[-*_=](?:[ \t]*[-*_=]){2,}[ \t]*$)|" + _RULER.pattern)
 _MARKER: Final = re.compile(r"^(?:[ \t]*(?:>|[-*+•]|\d{1,3}[.)]|[a-zA-Z][)])[ \t]+|[ \t]*\|)+(?:\[[ xX]\][ \t]+)?")
 _INLINE_CODE: Final = re.compile(r"`+[^`\n]+`+")
 _END: Final = re.compile(r"""[.!?…]+["'”’»)\]*_`]*(?=\s|$)|[。！？｡]+[」』”’）]*""")
@@ -48,7 +48,7 @@ def _blocks(text: str) -> Iterator[tuple[int, int, bool]]:
     opened: str | None = None
     start: int | None = None
     at = 0
-    for line in text.splitlines(keepends=True):
+    for line, following in pairwise([*text.splitlines(keepends=True), ""]):
         end = at + len(line.rstrip())
         fence = _FENCE.match(line)
         if opened is not None:
@@ -61,10 +61,11 @@ def _blocks(text: str) -> Iterator[tuple[int, int, bool]]:
             opened, start = fence[1], at
         else:
             marker = _MARKER.match(line)
-            if start is not None and (marker or not line.strip() or _SILENT.match(line)):
+            silent = not line.strip() or _SILENT.match(line) or ("|" in line and _RULER.match(following))
+            if start is not None and (marker or silent):
                 yield start, at, False
                 start = None
-            if start is None and line.strip() and not _SILENT.match(line):
+            if start is None and not silent:
                 start = at + (marker.end() if marker else 0)
         at += len(line)
     if start is not None:

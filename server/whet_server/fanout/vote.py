@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from whet_server.fanout.words import fold, number_of
+from whet_server.fanout.words import fold, number_of, phrase
 from whet_server.log.events import BranchFinished, VoteCount
 from whet_server.values import BranchId
 
@@ -45,7 +45,7 @@ def choice(text: str) -> str:
         if found:
             return found[1]
     bare = _bare(plain)
-    alone = len(bare.split()) <= ALONE_WORDS and not plain.endswith(("!", "?", ":"))
+    alone = max(len(bare.split()), len(phrase(bare).words)) <= ALONE_WORDS and not plain.endswith(("!", "?", ":"))
     return number_of(bare) if boxed or stated or alone else ""
 
 

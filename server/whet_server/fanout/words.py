@@ -44,7 +44,9 @@ def number_of(text: str) -> str:
         value = float(plain)
     except ValueError:
         return plain
-    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else plain
+    if not abs(value) < 1e15:  # above it a float no longer tells neighbours apart
+        return plain
+    return str(int(value)) if value.is_integer() else repr(value)
 
 
 def stem(word: str) -> str:
