@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from whet_tui.app import ChatApp
+from whet_tui.application import ChatApp
 from whet_tui.bridge import ChatSession, Progress
 from whet_tui.stray import stray_output_to
 

@@ -15,6 +15,10 @@ from whet_tui.entries import LaneState
 _MUTED: Final = 0.72
 """How much of the foreground is left in what is said beside the point: still 4.5:1 on every theme we offer."""
 
+_CONTRAST: Final = 4.6
+"""What WCAG asks of body text is 4.5; a little more, because colours are rounded."""
+_STEPS: Final = 20
+
 _TINT: Final = 0.08
 """How much of the foreground is mixed into the ground under code."""
 
@@ -44,12 +48,12 @@ class Ink:
 
 
 def ink_of(theme: Theme) -> Ink:
-    """Mix the ink of a theme. Its text colours are taken from Textual's own derivation, which keeps their contrast."""
+    """Mix the ink of a theme. Its text colours are taken from Textual's own derivation and made readable."""
     colours = theme.to_color_system().generate()
     ground, front = Color.parse(colours["background"]), Color.parse(colours["foreground"])
 
     def text(name: str, *, bold: bool = False) -> Style:
-        return Style(color=Color.parse(colours[name]).rich_color, bold=bold or None)
+        return Style(color=_readable(Color.parse(colours[name]), ground, front).rich_color, bold=bold or None)
 
     code_ground = ground.blend(front, _TINT)
     accent, muted = text("text-accent"), Style(color=ground.blend(front, _MUTED).rich_color)
@@ -66,6 +70,25 @@ def ink_of(theme: Theme) -> Ink:
         code_ground=code_ground.hex6,
         console=_console(accent, muted, Style(bgcolor=code_ground.rich_color)),
     )
+
+
+def _readable(colour: Color, ground: Color, front: Color) -> Color:
+    """Move a colour towards the foreground until it stands out enough from the ground."""
+    steps = (colour.blend(front, step / _STEPS) for step in range(_STEPS + 1))
+    return next((step for step in steps if _contrast(step, ground) >= _CONTRAST), front)
+
+
+def _contrast(one: Color, other: Color) -> float:
+    """The contrast ratio as WCAG 2 defines it, from 1 to 21."""
+    dark, light = sorted((_luminance(one), _luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: Color) -> float:
+    """Relative luminance, as WCAG 2 defines it."""
+    parts = (part / 255 for part in colour.rgb)
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def _console(accent: Style, muted: Style, code: Style) -> Console:

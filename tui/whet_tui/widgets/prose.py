@@ -6,21 +6,23 @@ laid out again, so that the cost of a token does not depend on how long the answ
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Final
+from itertools import pairwise
+from typing import ClassVar, Final
 
 from markdown_it import MarkdownIt
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.markdown import CodeBlock, Heading, ImageItem, Markdown
+from rich.markdown import CodeBlock, Heading, ImageItem, Markdown, MarkdownElement
 from rich.segment import Segment
 from rich.style import Style
 from rich.syntax import Syntax
 from rich.text import Text
 from textual.strip import Strip
 
-from whet_tui.safe import Safe
+from whet_tui.safe import Safe, safe
 from whet_tui.widgets.ink import Ink
 
-_PARSER: Final = MarkdownIt().enable("strikethrough").enable("table")
+_PARSER: Final = MarkdownIt("commonmark", {"html": False}).enable("strikethrough").enable("table")
+"""Tags are words here: a terminal has no use for HTML, and what is left out would be hidden."""
 
 _NARROWEST: Final = 16
 """Columns below which a list in a quote has no place left for a letter."""
@@ -63,25 +65,36 @@ class _Image(ImageItem):
 
 
 class _Markdown(Markdown):
-    elements = {**Markdown.elements, "fence": _Code, "code_block": _Code, "heading_open": _Heading, "image": _Image}
+    elements: ClassVar[dict[str, type[MarkdownElement]]] = {
+        **Markdown.elements,
+        "fence": _Code,
+        "code_block": _Code,
+        "heading_open": _Heading,
+        "image": _Image,
+    }
+
+    def __init__(self, source: Safe, ink: Ink) -> None:
+        # Links are written out: what looks like a link leads where it says.
+        super().__init__("", code_theme=ink.code_theme, hyperlinks=False)
+        self.parsed = _PARSER.parse(source)
+        for token in self._flatten_tokens(self.parsed):
+            token.content = safe(token.content)  # once more: `&#x202e;` has only now become what it means
 
 
 def laid_out(source: Safe, width: int, ink: Ink) -> list[Strip]:
-    """Lay out a whole text. Links are written out: what looks like a link leads where it says."""
+    """Lay out a whole text, block by block."""
+    return Flow().lines(source, width, ink)
+
+
+def _block(source: str, width: int, ink: Ink) -> list[Strip]:
+    """Lay out one top-level block."""
     if not source.strip():
         return []
     width = max(width, _NARROWEST)
-    renderable = (
-        _Markdown(source, code_theme=ink.code_theme, hyperlinks=False) if len(source) <= _LONGEST else Text(source)
-    )
-    options = ink.console.options.update(width=width, height=None)
-    lines = [
-        list(line)
-        for line in Segment.split_and_crop_lines(
-            ink.console.render(renderable, options), width, pad=False, include_new_lines=False
-        )
-    ]
-    return [Strip(line).simplify() for line in _without_margins(lines)]
+    renderable = _Markdown(Safe(source), ink) if len(source) <= _LONGEST else Text(source)
+    segments = ink.console.render(renderable, ink.console.options.update(width=width, height=None))
+    lines = Segment.split_and_crop_lines(segments, width, pad=False, include_new_lines=False)
+    return [Strip(line).simplify() for line in _without_margins([list(line) for line in lines])]
 
 
 def plain_lines(text: Safe, width: int, style: Style) -> list[Strip]:
@@ -139,35 +152,27 @@ class Flow:
         key = (width, id(ink))
         if key != self._key or not source.startswith(self._kept_source):
             self._key, self._kept_source, self._kept = key, "", []
-        rest = source[len(self._kept_source) :]
-        cut = _finished(rest)
-        if cut:
-            self._add(laid_out(Safe(rest[:cut]), width, ink))
-            self._kept_source = source[: len(self._kept_source) + cut]
-            rest = rest[cut:]
-        tail = laid_out(Safe(rest), width, ink)
-        return [*self._kept, *_gap(self._kept, tail), *tail]
-
-    def _add(self, lines: list[Strip]) -> None:
-        self._kept += [*_gap(self._kept, lines), *lines]
+        *finished, last = _blocks(source[len(self._kept_source) :])
+        for block in finished:
+            self._kept = _stacked(self._kept, _block(block, width, ink))
+        self._kept_source = source[: len(source) - len(last)]
+        return _stacked(self._kept, _block(last, width, ink))
 
 
 _BLANK: Final = Strip.blank(0)
 
 
-def _gap(above: list[Strip], below: list[Strip]) -> list[Strip]:
-    return [_BLANK] if above and below else []
+def _stacked(above: list[Strip], below: list[Strip]) -> list[Strip]:
+    """Put blocks under each other with a blank line between them."""
+    return [*above, _BLANK, *below] if above and below else [*above, *below]
 
 
-def _finished(source: str) -> int:
-    """How many characters belong to blocks that nothing can change any more: all but the last block."""
+def _blocks(source: str) -> list[str]:
+    """Cut a text into its top-level blocks. Nothing that comes after the text can change any but the last."""
     if "\n" not in source or len(source) > 4 * _LONGEST:
-        return 0
-    starts = [
-        token.map[0]
-        for token in _PARSER.parse(source)
-        if token.level == 0 and token.map is not None and token.nesting >= 0
-    ]
-    if len(starts) < 2:
-        return 0
-    return sum(len(line) for line in source.splitlines(keepends=True)[: starts[-1]])
+        return [source]
+    tokens = _PARSER.parse(source)
+    starts = [token.map[0] for token in tokens if token.level == 0 and token.map is not None and token.nesting >= 0]
+    lines = source.splitlines(keepends=True)
+    cuts = [0, *starts[1:], len(lines)]
+    return ["".join(lines[start:end]) for start, end in pairwise(cuts)]

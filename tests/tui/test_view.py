@@ -1,0 +1,237 @@
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import get_args
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.tui import story
+
+from whet.v1 import event_pb2
+from whet_agent.events import (
+    ApprovalAsked,
+    ApprovalDecided,
+    AssistantSaid,
+    Envelope,
+    Happening,
+    MindSaid,
+    Notice,
+    RunHeard,
+    SessionOpened,
+    Spent,
+    ToolAnswered,
+    ToolAsked,
+    TurnEnded,
+    UserSaid,
+    is_live,
+)
+from whet_tui.entries import Answer, Call, CallState, Fanout, FanoutState, LaneState, Note, Said
+from whet_tui.lanes import _HEARD, hear
+from whet_tui.view import _APPLIED, View
+
+KEY = "ses/1/c1"
+
+
+def conversation(events: Sequence[event_pb2.Event]) -> list[Happening]:
+    """A turn that thinks aloud, asks for approval and fans out, then a second turn that is cancelled."""
+    words = "I shall ask three models. 三つの模型 \U0001f642"
+    return [
+        SessionOpened(session_id="ses", mind="mind", server="here", panel=("a/b",)),
+        UserSaid(turn=1, text="What is a monad?"),
+        *(MindSaid(turn=1, step=1, attempt=1, offset=at, text=piece) for at, piece in story.pieces("I will fail", 4)),
+        *(MindSaid(turn=1, step=1, attempt=2, offset=at, text=piece) for at, piece in story.pieces(words, 5)),
+        AssistantSaid(turn=1, step=1, text=words, author="mind"),
+        ToolAsked(turn=1, key=KEY, tool="fanout", arguments_json="{}"),
+        asked("apr_1", turn=1, key=KEY),
+        ApprovalDecided(turn=1, key=KEY, approval_id="apr_1", granted=True),
+        *(RunHeard(turn=1, key=KEY, run_id=story.RUN, event=event) for event in events),
+        UserSaid(turn=2, text="And a functor?"),
+        ToolAnswered(turn=1, key=KEY, tool="fanout", ok=True, text="told", run_id=story.RUN),
+        AssistantSaid(turn=1, step=2, text=story.ANSWER, author="mind", run_id=story.RUN),
+        Spent(settled=5, unknown=1, reserved=0, input_tokens=3, output_tokens=4),
+        TurnEnded(turn=1, state="done"),
+        Notice(level="info", text="by the way"),
+        MindSaid(turn=2, step=1, attempt=1, offset=0, text="A fun"),
+        ToolAsked(turn=2, key="ses/2/c1", tool="list_fanouts", arguments_json="{}"),
+        TurnEnded(turn=2, state="cancelled"),
+    ]
+
+
+def asked(approval_id: str, *, turn: int, key: str) -> ApprovalAsked:
+    return ApprovalAsked(
+        turn=turn,
+        key=key,
+        approval_id=approval_id,
+        tool="fanout",
+        summary="Ask several models",
+        effect="spends",
+        arguments_json="{}",
+        digest="d" * 64,
+        worst_cost_nanos=10,
+        expires_at="12:00",
+    )
+
+
+def envelopes(happenings: Sequence[Happening]) -> list[Envelope]:
+    sequence, numbered = 0, []
+    for happening in happenings:
+        live = is_live(happening)
+        sequence += not live
+        numbered.append(Envelope(sequence=0 if live else sequence, time_ns=0, happening=happening))
+    return numbered
+
+
+def seen(told: Sequence[Envelope]) -> View:
+    view = View()
+    for envelope in told:
+        view.apply(envelope)
+    return view
+
+
+def with_pieces(events: Sequence[event_pb2.Event], size: int) -> list[event_pb2.Event]:
+    """The same run with its deltas cut otherwise."""
+    cut: list[event_pb2.Event] = []
+    for event in events:
+        kind = event.WhichOneof("payload")
+        if kind not in {"branch_delta", "draft_delta"}:
+            cut.append(event)
+            continue
+        delta = getattr(event, kind)
+        for at, piece in story.pieces(delta.text, size):
+            part = event_pb2.Event()
+            part.CopyFrom(event)
+            getattr(part, kind).offset, getattr(part, kind).text = delta.offset + at, piece
+            cut.append(part)
+    return cut
+
+
+TOLD = envelopes(conversation(list(story.fanout())))
+ENDED = seen(TOLD)
+
+
+@given(st.data())
+def test_hearing_any_stretch_again_in_order_changes_nothing(data: st.DataObject) -> None:
+    told = list(TOLD)
+    for _ in range(data.draw(st.integers(1, 4))):
+        cut = data.draw(st.integers(1, len(told)))
+        back = data.draw(st.integers(0, cut - 1))
+        told = [*told[:cut], *told[back:]]
+    assert seen(told) == ENDED
+
+
+@given(st.integers(1, 40))
+def test_however_the_texts_are_cut_the_view_ends_the_same(size: int) -> None:
+    assert seen(envelopes(conversation(with_pieces(list(story.fanout()), size)))) == ENDED
+
+
+@given(st.sets(st.integers(0, len(TOLD) - 1)))
+def test_whatever_live_events_are_lost_the_view_ends_the_same(lost: set[int]) -> None:
+    told = [envelope for place, envelope in enumerate(TOLD) if envelope.sequence or place not in lost]
+    unfinished = Answer(
+        key="answer/2/1", turn=2, text="A fun", done=True
+    )  # a cancelled step is told by nothing durable
+    view = seen(told)
+    assert [entry for entry in view.entries if entry.key != unfinished.key] == [
+        entry for entry in ENDED.entries if entry.key != unfinished.key
+    ]
+    assert (view.status, view.cards, view.turns) == (ENDED.status, ENDED.cards, ENDED.turns)
+
+
+@given(st.integers(1, len(TOLD)))
+def test_what_apply_returns_is_exactly_what_changed(cut: int) -> None:
+    view = seen(TOLD[: cut - 1])
+    before = {entry.key: repr(entry) for entry in view.entries}
+    changed = view.apply(TOLD[cut - 1])
+    after = {entry.key: repr(entry) for entry in view.entries}
+    assert {key for key, entry in after.items() if before.get(key) != entry} <= {entry.key for entry in changed}
+
+
+def test_a_conversation_becomes_entries_in_their_order() -> None:
+    kinds = [type(entry) for entry in ENDED.entries]
+    assert kinds == [Said, Answer, Call, Answer, Said, Note, Answer, Call, Note]
+    call = ENDED.entries[2]
+    assert isinstance(call, Call)
+    assert (call.tool, call.state, call.run_id) == ("fanout", CallState.DONE, story.RUN)
+    assert ENDED.status.money.unknown == 1
+    assert not ENDED.busy
+
+
+def test_a_failed_attempt_of_the_mind_leaves_no_word() -> None:
+    answer = ENDED.find("answer/1/1")
+    assert isinstance(answer, Answer)
+    assert answer.text.startswith("I shall ask")
+
+
+def test_a_message_sent_while_a_turn_runs_waits_below() -> None:
+    told = TOLD[: next(place for place, e in enumerate(TOLD) if isinstance(e.happening, TurnEnded))]
+    view = seen(told)
+    assert [said.text for said in view.waiting] == ["And a functor?"]
+    assert view.find("said/2") is None
+    assert ENDED.find("said/2") is not None
+
+
+def test_an_answer_that_its_run_shows_already_is_marked_as_quoted() -> None:
+    answer = ENDED.find("answer/1/2")
+    assert isinstance(answer, Answer)
+    assert answer.quoted
+    alone = seen(envelopes([AssistantSaid(turn=1, step=1, text="x", author="mind", run_id="fan_elsewhere")]))
+    assert not alone.entries[0].quoted  # type: ignore[union-attr]  # it is the answer
+
+
+def test_a_card_stays_until_it_is_decided_and_goes_with_its_turn() -> None:
+    opening: list[Happening] = [
+        UserSaid(turn=1, text="x"),
+        asked("apr_1", turn=1, key="k"),
+        asked("apr_2", turn=1, key="l"),
+    ]
+    view = seen(envelopes(opening))
+    assert list(view.cards) == ["apr_1", "apr_2"]
+    decided = ApprovalDecided(turn=1, key="k", approval_id="apr_1", granted=False)
+    view = seen(envelopes([*opening, decided]))
+    assert list(view.cards) == ["apr_2"]
+    assert view.find("call/k").state is CallState.REJECTED  # type: ignore[union-attr]  # it is the call
+    assert not seen(envelopes([*opening, decided, TurnEnded(turn=1, state="failed", failure="no")])).cards
+
+
+def test_a_fanout_is_folded_to_its_lanes_draft_and_end() -> None:
+    fanout = Fanout()
+    for event in story.fanout():
+        hear(fanout, event)
+    assert [lane.state for lane in fanout.lanes.values()] == [LaneState.DONE, LaneState.DONE, LaneState.PARTIAL]
+    assert [lane.simulated for lane in fanout.lanes.values()] == [False, True, True]
+    assert fanout.state is FanoutState.PARTIAL
+    assert fanout.synthesis is not None
+    assert fanout.synthesis.text == story.ANSWER
+    assert fanout.money.unknown == 500_000
+
+
+def test_a_new_revision_keeps_the_words_of_the_last_one_to_look_at() -> None:
+    fanout = Fanout()
+    for event in story.fanout():
+        hear(fanout, event)
+        if event.WhichOneof("payload") == "draft_started" and event.draft_started.revision == 2:
+            break
+    assert fanout.draft is not None
+    assert (fanout.draft.text, fanout.draft.earlier) == ("", "A monad chains steps.")
+    assert fanout.draft.simulated
+
+
+def test_a_watcher_that_attaches_in_the_middle_waits_for_what_it_missed() -> None:
+    fanout = Fanout()
+    teller = story.Teller()
+    hear(fanout, story.opened(teller))
+    hear(fanout, teller.live(branch_delta=event_pb2.BranchDelta(branch_id="b1", offset=7, text="nad")))
+    assert fanout.lanes["b1"].text == ""
+    hear(fanout, teller.live(branch_delta=event_pb2.BranchDelta(branch_id="b1", offset=0, text="A monad")))
+    hear(fanout, teller.live(branch_delta=event_pb2.BranchDelta(branch_id="b1", offset=5, text="ad ch")))
+    assert fanout.lanes["b1"].text == "A monad ch"
+
+
+def test_every_payload_and_every_happening_is_folded() -> None:
+    assert set(_HEARD) == {field.name for field in event_pb2.Event.DESCRIPTOR.oneofs_by_name["payload"].fields}
+    assert set(_APPLIED) == set(get_args(Happening))
+
+
+def test_journalled_envelopes_are_known_by_their_number() -> None:
+    view = seen(TOLD)
+    assert view.apply(replace(TOLD[0], sequence=1)) == []
+    assert view.heard == max(envelope.sequence for envelope in TOLD)
