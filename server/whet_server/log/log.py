@@ -7,7 +7,7 @@ that falls behind gets merged deltas, never a gap among durable events.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Final
 
 from whet_server.errors import Reason, RunNotFound, StorageUnavailable, WrongState
@@ -99,7 +99,7 @@ class EventLog:
         await self.run(workspace, run_id)
         return await self._stored(run_id, after, limit)
 
-    async def watch(self, workspace: Workspace, run_id: RunId, cursor: str = "") -> AsyncIterator[Batch]:
+    async def watch(self, workspace: Workspace, run_id: RunId, cursor: str = "") -> AsyncGenerator[Batch, None]:
         """Yield batches until the terminal event has been delivered. `cursor`: empty, `now`, or a `next_cursor` of
         this run (else `CursorInvalid`).
 
@@ -121,7 +121,7 @@ class EventLog:
         finally:
             writer.leave(tap)
 
-    async def export(self, workspace: Workspace, run_id: RunId) -> AsyncIterator[bytes]:
+    async def export(self, workspace: Workspace, run_id: RunId) -> AsyncGenerator[bytes, None]:
         """Yield whole JSON lines, about 64 KiB at a time (docs/trace-format.md)."""
         await self.run(workspace, run_id)
         lines = [chain.header_line(run_id)]

@@ -4,7 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import ColumnElement, Select, bindparam, case, event, func, literal, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    LargeBinary,
+    Select,
+    bindparam,
+    case,
+    cast,
+    event,
+    func,
+    literal,
+    literal_column,
+    select,
+)
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -37,8 +49,8 @@ LOCK_WAIT_SECONDS: Final = 5.0
 AnySelect: TypeAlias = Select[*tuple[Any, ...]]
 
 _RUN: Final = lookup(select(RUN.c.data), RUN.c.run_id)
-_EVENTS: Final = lookup(
-    select(EVENT.c.sequence, EVENT.c.record, EVENT.c.hash)
+_EVENTS: Final = lookup(  # as bytes, also where somebody has written text by hand
+    select(EVENT.c.sequence, cast(EVENT.c.record, LargeBinary), cast(EVENT.c.hash, LargeBinary))
     .where(EVENT.c.run_id == bindparam("run_id"), EVENT.c.sequence > bindparam("after"))
     .order_by(EVENT.c.sequence)
     .limit(bindparam("limit"))
