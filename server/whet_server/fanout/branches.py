@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from whet_server.errors import Reason, WhetError, failure_of
-from whet_server.llm.base import Caller, CallResult, CallSpec, Listener
+from whet_server.errors import Reason
+from whet_server.llm.base import Caller, CallResult, CallSpec
 from whet_server.log.events import AttemptFailed, BranchDelta, BranchFinished, BranchPlan, BranchProgress, LivePayload
 from whet_server.log.lifecycle import BranchState
 from whet_server.log.log import RunWriter
@@ -74,7 +74,7 @@ class Lane:
             return BranchFinished(
                 branch_id=self.plan.branch_id, state=BranchState.CANCELLED, model=self.plan.model, failure=self.cause
             )
-        result = await answered(caller, self.call, self, self.stop)
+        result = await caller.call(self.call, self, self.stop)
         self._over = True
         return self._finished(result)
 
@@ -140,16 +140,6 @@ class Branches:
         """Return the branches that are DONE, in the order of the plan."""
         done = [finished for finished in self.finished.values() if finished.state is BranchState.DONE]
         return sorted(done, key=lambda finished: self._order[finished.branch_id])
-
-
-async def answered(caller: Caller, call: CallSpec, listener: Listener, stop: asyncio.Event) -> CallResult:
-    """Make a call. One that is refused before anything is sent, as for an endpoint deleted since, has failed like any
-    other: it must not end the run.
-    """
-    try:
-        return await caller.call(call, listener, stop)
-    except WhetError as error:
-        return CallResult(state=BranchState.FAILED, model=call.models[0], failure=failure_of(error))
 
 
 def no_answer(finished: Iterable[BranchFinished]) -> Failure:

@@ -182,9 +182,9 @@ class Fanouts:
             None, kind=RunKind.FANOUT, state=RunState.RUNNING, before=before, limit=_PAGE
         ):
             for run in page:
-                if run.run_id not in self._live:
-                    await self._take_up(run)
-                    count += 1
+                if self._draining:
+                    return count
+                count += await self._take_up(run)
             before = page[-1].run_id
         return count
 
@@ -218,20 +218,27 @@ class Fanouts:
             events += page
         return fold(events)
 
-    async def _take_up(self, run: Run) -> None:
+    async def _take_up(self, run: Run) -> bool:
+        """Go on with a run; return whether it was waiting for that. A run that this process started, or that ended
+        since the list was read, was not.
+        """
+        try:
+            writer = await self._log.reopen(run)
+        except WrongState:
+            return False
         history = await self._history(run)
-        writer = await self._log.reopen(run)
         try:
             spec = msgspec.json.decode(history.opened.spec, type=FanoutSpec)
         except msgspec.DecodeError:
             _logger.exception("the spec of %s cannot be read any more; the run is closed", run.run_id)
             await writer.finish(RunFinished(state=RunState.FAILED, failure=INTERRUPTED, totals=history.totals()))
-            return
+            return True
         branches, drafts = await interrupted(self._store, self._caller, run, spec, history)
         if branches or drafts:
             await writer.append(*branches, *drafts)
         history.take(*branches, *drafts)
         self._launch(writer, spec, history)
+        return True
 
     def _launch(self, writer: RunWriter, spec: FanoutSpec, history: History) -> None:
         run = FanoutRun(writer, self._caller, spec, history, budget=self._defaults.draft_characters, clock=self._clock)

@@ -8,12 +8,12 @@ again and are held by the caps, not by the plan. The expected cost counts the fi
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
-from whet_server.errors import EndpointNotFound, ModelNotFound
-from whet_server.fanout.prompts import LEAST_SHARE, PREVIOUS_CHARACTERS, digests, draft_messages
+from whet_server.errors import InvalidField, NotFound
+from whet_server.fanout.prompts import LEAST_SHARE, digests, draft_messages
 from whet_server.fanout.spec import BranchSpec, FanoutPlan, FanoutSpec, SynthesisMode, SynthesisSpec
 from whet_server.llm.base import Caller, CallSpec, Estimate, ModelInfo
 from whet_server.log.events import BranchFinished, BranchPlan
@@ -43,8 +43,6 @@ _WIDE: Final = "\N{GRINNING FACE}"
 _CHARACTERS_OF_TOKEN: Final = 4
 """English text, roughly; only for the expected cost."""
 
-NotFoundT = TypeVar("NotFoundT", EndpointNotFound, ModelNotFound)
-
 
 class Planned(Value):
     """A spec with nothing left open, its branches counted out, and what is known of its models."""
@@ -72,16 +70,18 @@ def filled(spec: FanoutSpec, panel: Sequence[BranchSpec], synthesiser: ModelName
 
 
 async def look_up(caller: Caller, workspace: Workspace, spec: FanoutSpec) -> Planned:
-    """Count the branches out and look every model up. Raises `EndpointNotFound` or `ModelNotFound` naming the field."""
+    """Count the branches out and look every model up. Raises `EndpointNotFound`, `ModelNotFound` or
+    `InvalidField` naming the field.
+    """
     models: dict[ModelName, ModelInfo] = {}
     for path, model in _named_models(spec):
         if model not in models:
             try:
                 models[model] = await caller.resolve(workspace, model)
-            except EndpointNotFound as error:
-                raise _at(path, error) from error
-            except ModelNotFound as error:
-                raise _at(path, error) from error
+            except NotFound as error:
+                raise type(error)(f"{path}: {error}", metadata=error.metadata | {"field": path}) from error
+            except InvalidField as error:
+                raise InvalidField(*((path, what) for _, what in error.violations)) from error
     asked: Counter[BranchSpec] = Counter()
     branches: list[BranchPlan] = []
     for branch in counted_out(spec):
@@ -205,7 +205,7 @@ async def _draft_estimate(
         else:
             text = f"{at} ".ljust(share, _WIDE)
         answers.append(BranchFinished(branch_id=plan.branch_id, state=BranchState.DONE, model=plan.model, text=text))
-    previous = answers[0].text if likely else _WIDE * PREVIOUS_CHARACTERS
+    previous = answers[0].text if likely else _WIDE * budget
     messages = draft_messages(planned.spec.messages, answers, previous=previous, budget=budget)
     return await caller.estimate(draft_call(workspace, RunId("plan"), planned.spec, 1, messages))
 
@@ -221,11 +221,6 @@ def _named_models(spec: FanoutSpec) -> Iterator[tuple[str, ModelName]]:
             yield f"spec.branches[{at}].failover[{place}]", model
     if spec.synthesis.model is not None:
         yield "spec.synthesis.model", spec.synthesis.model
-
-
-def _at(path: str, error: NotFoundT) -> NotFoundT:
-    """Return the error with the field that named the thing."""
-    return type(error)(f"{path}: {error}", metadata=error.metadata | {"field": path})
 
 
 def _title(messages: Sequence[Message]) -> str:

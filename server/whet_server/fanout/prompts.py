@@ -2,7 +2,8 @@
 
 Answers are marked off by a fence whose name is a digest of all of them, so that no answer can close it and speak as
 somebody else. Equal answers are given once. When the answers are longer than the budget, the longest are shortened
-first, until what is left fits: a short answer is never cut to make room for a long one.
+first, until what is left fits: a short answer is never cut to make room for a long one. The question and the draft so
+far have shares beside the budget and are cut in their middle.
 """
 
 import hashlib
@@ -19,10 +20,10 @@ DRAFT_CHARACTERS: Final = 12_000
 far and its own answer."""
 LEAST_SHARE: Final = 120
 """Characters that every answer keeps however many there are: below a sentence an answer says nothing."""
-QUESTION_CHARACTERS: Final = 8_000
-"""The branches had the whole question; the synthesiser needs its beginning and its end."""
-PREVIOUS_CHARACTERS: Final = 6_000
-"""The draft so far; a revision that loses its tail still has every answer before it."""
+_QUESTION_SHARE: Final = 2 / 3
+"""The question's share beside the answers: the branches had all of it, the synthesiser needs its beginning and end."""
+_PREVIOUS_SHARE: Final = 1 / 2
+"""The same for the draft so far; a revision that loses the middle of it still has every answer before it."""
 _CUT: Final = " [...] "
 
 
@@ -45,8 +46,8 @@ def draft_messages(
     system, _, user = whet_prompts.load("revise" if previous else "draft").text.partition("\n---\n")
     filled = {
         "fence": fence,
-        "question": _ends(question_text(messages), QUESTION_CHARACTERS),
-        "previous": _ends(previous, PREVIOUS_CHARACTERS),
+        "question": _ends(question_text(messages), int(budget * _QUESTION_SHARE)),
+        "previous": _ends(previous, int(budget * _PREVIOUS_SHARE)),
         "answers": _wrapped(answers, fence, budget),
     }
     return (

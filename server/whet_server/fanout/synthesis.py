@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from whet_server.errors import Reason
 from whet_server.fanout import vote
-from whet_server.fanout.branches import CANCELLED_BY_CALLER, Branches, answered, no_answer
+from whet_server.fanout.branches import CANCELLED_BY_CALLER, Branches, no_answer
 from whet_server.fanout.evidence import gather
 from whet_server.fanout.plan import MAX_DRAFTS, draft_call
 from whet_server.fanout.prompts import draft_messages
@@ -186,7 +186,7 @@ class Synthesis:
             )
         )
         self.landed()  # while the start became durable, the last branch may have come in
-        result = await answered(self._caller, call, sheet, sheet.stop)
+        result = await self._caller.call(call, sheet, sheet.stop)
         self._sheet = None
         ended = _ended(sheet, result)
         await self._writer.append(ended)

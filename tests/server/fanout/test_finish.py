@@ -2,11 +2,13 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+import pytest
 from tests.server.fanout.panel import BROKEN, COST, HOME, Answer, Script, ask, ends, of, open_room
 
 from whet_server.errors import Reason
 from whet_server.fanout.branches import CANCELLED_BY_CALLER, ENOUGH, TOO_LATE
 from whet_server.fanout.spec import SynthesisMode
+from whet_server.llm.base import CallSpec
 from whet_server.log.events import (
     AttemptFailed,
     BranchDelta,
@@ -152,6 +154,29 @@ async def test_a_watcher_that_comes_in_the_middle_gets_the_text_so_far() -> None
         assert (late.offset, late.text) == (0, "abc")
         room.panel.gate("more").set()
         await room.events(run_id)
+
+
+async def test_an_error_of_ours_ends_the_run_and_says_no_more_than_that(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(spec: CallSpec) -> Answer:
+        raise RuntimeError("the secret inside")
+
+    async with open_room({"a/x": Answer(gate="never"), "a/bug": broken}) as room:
+        events = await room.ask(ask("a/x", "a/bug"))
+    failure = outcome(events).failure
+    assert outcome(events).state is RunState.FAILED
+    assert failure is not None
+    assert failure.reason == Reason.INTERNAL
+    assert "secret" not in failure.message
+    assert "the secret inside" in caplog.text
+
+
+async def test_recovery_leaves_alone_what_is_under_way_here() -> None:
+    async with open_room({"a/x": Answer(gate="go")}) as room:
+        run_id = await room.start(ask("a/x"))
+        assert await room.fanouts.recover() == 0
+        room.panel.gate("go").set()
+        assert outcome(await room.events(run_id)).state is RunState.SUCCEEDED
+        assert len(room.panel.asked) == 1
 
 
 async def test_five_hundred_branches_finish_quickly() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import pytest
 from tests.server.fanout.panel import COST, HOME, PRICE, Answer, Panel, Room, Script, ask, ends, entry, of, open_room
 
-from whet_server.errors import Reason
+from whet_server.errors import Reason, WrongState
 from whet_server.fanout.recovery import INTERRUPTED
 from whet_server.fanout.spec import FanoutSpec, SynthesisMode
 from whet_server.ledger.prices import Price
@@ -205,6 +205,15 @@ async def test_a_drained_server_leaves_its_runs_to_the_next_one() -> None:
         assert len(room.panel.ended) == len(room.panel.asked)
         store = room.store
     async with open_room(SCRIPTS, panel=opened_panel(store), store=store) as room:
+        check_whole(await recovered(room, run_id))
+
+
+async def test_a_run_that_waits_for_recovery_cannot_be_cancelled_yet() -> None:
+    recorded, run_id, _ = await record(SPEC)
+    store = await crashed(recorded, run_id, 1)
+    async with open_room(SCRIPTS, panel=opened_panel(store), store=store) as room:
+        with pytest.raises(WrongState):
+            await room.fanouts.cancel(HOME, run_id)
         check_whole(await recovered(room, run_id))
 
 
