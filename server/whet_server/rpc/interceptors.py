@@ -118,7 +118,7 @@ class DecodingInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(self, continuation: Any, handler_call_details: grpc.HandlerCallDetails) -> Any:
         handler = await continuation(handler_call_details)
-        if handler is None or handler.request_streaming:
+        if handler is None or handler.request_streaming or handler.request_deserializer is None:
             return handler
         return rebuilt(handler, self._around, functools.partial(decoded, handler.request_deserializer))
 
@@ -168,6 +168,9 @@ class IdentityLayer:
 class DeadlineLayer:
     """Ends unary calls that take too long. Streams have heartbeats instead."""
 
+    def __init__(self, seconds: float = UNARY_SECONDS) -> None:
+        self._seconds = seconds
+
     @asynccontextmanager
     async def around(
         self, details: grpc.HandlerCallDetails, handler: Handler, request: Any, context: Context
@@ -175,7 +178,7 @@ class DeadlineLayer:
         if handler.response_streaming:
             yield
             return
-        seconds = SECONDS_OF.get(method_name(details), UNARY_SECONDS)
+        seconds = SECONDS_OF.get(method_name(details), self._seconds)
         try:
             async with asyncio.timeout(seconds) as limit:
                 yield

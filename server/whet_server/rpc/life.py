@@ -70,16 +70,19 @@ class Life:
         self, watch: Callable[[str], AsyncIterator[Batch]], cursor: str
     ) -> AsyncGenerator[event_pb2.EventBatch, None]:
         """Yield the batches of `watch(cursor)`. When the server begins to stop, yield a notice, attach again after the
-        last batch and go on until the run or the server ends; a run that needs a second more loses nothing.
+        last batch and go on until the run ends, so that one which needs a second more loses nothing. When the server
+        closes, yield what has happened by then and end.
         """
         await self.taken_up()
-        while self.phase is not Phase.CLOSING:
+        while True:
             phase = self.phase
             batches = watch(cursor)
             try:
                 while (batch := await self._next(batches, phase)) is not None:
                     cursor = batch.next_cursor
                     yield batch_message(batch)
+                    if phase is Phase.CLOSING and batch.caught_up:
+                        return
             except _PhaseOverError:
                 yield self._notice(cursor)
             else:

@@ -1,0 +1,45 @@
+import subprocess
+import sys
+
+import pytest
+
+
+def loaded_after(program: str) -> set[str]:
+    """Run a program in a process of its own and return the modules it has loaded, with every dotted prefix."""
+    listing = f"{program}\nimport sys\nprint(*sys.modules)"
+    answer = subprocess.run(
+        [sys.executable, "-P", "-c", listing], capture_output=True, text=True, timeout=60, check=True
+    )
+    return set(answer.stdout.splitlines()[-1].split())
+
+
+def test_the_server_never_loads_a_screen_an_agent_or_their_libraries() -> None:
+    loaded = loaded_after("import whet_server.__main__, whet_server.app, whet_server.config, whet_server.rpc.server")
+    assert not loaded & {"textual", "langgraph", "langchain_core", "openai", "whet_agent", "whet_tui", "whet_eval"}
+
+
+def test_a_server_at_rest_has_not_loaded_what_it_does_not_need_yet() -> None:
+    loaded = loaded_after("import whet_server.app")
+    heavy = {"numpy", "genai_prices", "xllamacpp", "wordllama", "opentelemetry.sdk", "google.protobuf.json_format"}
+    assert not loaded & heavy
+
+
+def test_the_agent_never_loads_a_database_of_the_server_or_a_screen() -> None:
+    loaded = loaded_after("import whet_agent.session, whet_agent.client, whet_agent.catalogue, whet_agent.connect")
+    assert not loaded & {"sqlalchemy", "alembic", "textual", "whet_server", "whet_tui"}
+
+
+def test_help_on_the_command_line_loads_no_library_worth_waiting_for() -> None:
+    program = (
+        "import sys\n"
+        "sys.argv = ['whet', '--help']\n"
+        "from whet_tui.__main__ import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+    )
+    assert not loaded_after(program) & {"grpc", "textual", "langgraph", "openai", "sqlalchemy", "whet_server"}
+
+
+@pytest.mark.parametrize("room", ["whet_prompts", "whet.v1.event_pb2"])
+def test_the_ground_floor_knows_no_room(room: str) -> None:
+    loaded = loaded_after(f"import {room}")
+    assert not [name for name in loaded if name.startswith("whet_") and not name.startswith("whet_prompts")]
