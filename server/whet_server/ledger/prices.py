@@ -41,7 +41,7 @@ def find_price(base_url: str, model: str) -> Price | None:
     applicable = _applicable(info, datetime.now(UTC))
     inputs = [_highest(prices, "input_mtok") for prices in applicable]
     outputs = [_highest(prices, "output_mtok", "output_reasoning_mtok") for prices in applicable]
-    if not applicable or any(hasattr(prices, _PER_REQUEST) for prices in applicable):
+    if not applicable or any(getattr(prices, _PER_REQUEST, None) for prices in applicable):
         return None
     dearest_input, dearest_output = _dearest(inputs), _dearest(outputs)
     if dearest_input is None or dearest_output is None:
