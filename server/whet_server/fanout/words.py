@@ -20,7 +20,7 @@ from whet_server.fanout.lexicon import (
 from whet_server.values import Value
 
 _TOKEN: Final = re.compile(
-    r"(?P<number>(?<![\w.)])[-\u2212]?\d[\d,. ]*\d|(?<![\w.)])[-\u2212]?\d|\d[\d,.]*\d|\d)"
+    r"(?P<number>(?:(?<![\w.)])[-\u2212])?(?:\d{1,3}(?:[, ]\d{3})+(?![\d])(?:\.\d+)?|\d+(?:[.,]\d+)*))"
     r"|(?P<sign>[%$€£])"
     r"|(?P<pairs>[\u3040-\u30ff\u3400-\u9fff]+)"
     r"|(?P<word>[^\W\d_]+(?:'[^\W\d_]+)*)"

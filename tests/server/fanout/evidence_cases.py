@@ -286,3 +286,115 @@ CASES = (
         soles=places("b1.0", "b2.0"),
     ),
 )
+
+
+HELD_OUT = (
+    Case(
+        name="a list of reasons",
+        final="Indexes speed up reads but slow down writes. They also take disk space.",
+        branches={
+            "b1": "An index speeds up reads. On the other hand it slows down every write.",
+            "b2": "Indexes make reads faster, take additional disk space, and slow down writes.",
+        },
+        supports=(places("b1.0", "b1.1", "b2.0"), places("b2.0")),
+    ),
+    Case(
+        name="dates",
+        final="The Berlin Wall fell on 9 November 1989.",
+        branches={
+            "b1": "The Berlin Wall fell on November 9, 1989. Germany was reunited in 1990.",
+            "b2": "The Berlin Wall fell in 1990.",
+        },
+        supports=(places("b1.0"),),
+        clashes=frozenset({("b1", "b2", "number")}),
+        soles=places("b1.0", "b1.1", "b2.0"),
+    ),
+    Case(
+        name="units",
+        final="A marathon is 42.195 km long.",
+        branches={
+            "b1": "The marathon is a race of 42.195 km.",
+            "b2": "A marathon measures about 26.2 miles.",
+            "b3": "A marathon is 40 km long.",
+        },
+        supports=(places("b1.0"),),
+        clashes=frozenset({("b1", "b3", "number")}),
+        soles=places("b1.0", "b2.0", "b3.0"),
+    ),
+    Case(
+        name="contracted negation",
+        final="Goroutines are not operating system threads.",
+        branches={
+            "b1": "Goroutines aren't operating system threads. They are scheduled by the runtime.",
+            "b2": "Goroutines are operating system threads.",
+        },
+        supports=(places("b1.0"),),
+        clashes=frozenset({("b1", "b2", "negation")}),
+        soles=places("b1.0", "b1.1", "b2.0"),
+    ),
+    Case(
+        name="a verdict among prose",
+        final="No, JSON does not allow comments.",
+        branches={
+            "b1": "No. JSON does not allow comments.",
+            "b2": "Yes, with a preprocessor.",
+            "b3": "No, comments are not allowed in JSON.",
+        },
+        supports=(places("b1.0", "b1.1", "b3.0"),),
+        clashes=frozenset({("b1", "b2", "choice")}),
+        soles=places("b2.0"),
+    ),
+    Case(
+        name="a definition with and without its example",
+        final="A pure function has no side effects and returns the same output for the same input.",
+        branches={
+            "b1": "A pure function returns the same output for the same input. It has no side effects.",
+            "b2": "Pure functions have no side effects, for example sin(x).",
+            "b3": "An impure function may read the clock.",
+        },
+        supports=(places("b1.0", "b1.1", "b2.0"),),
+        soles=places("b3.0"),
+    ),
+    Case(
+        name="percentages",
+        final="About 71 % of the Earth's surface is water.",
+        branches={
+            "b1": "Water covers about 71 percent of the surface of the Earth.",
+            "b2": "Roughly 50 percent of the surface of the Earth is covered by water.",
+        },
+        supports=(places("b1.0"),),
+        clashes=frozenset({("b1", "b2", "number")}),
+        soles=places("b1.0", "b2.0"),
+    ),
+    Case(
+        name="a heading and emphasis",
+        final="**Caching** stores results for later use.",
+        branches={
+            "b1": "## Caching\n\nCaching *stores results* for later use.",
+            "b2": "## Why\n\nIt is cheaper to remember than to compute.",
+        },
+        supports=(places("b1.0"),),
+        soles=places("b1.0", "b2.0"),
+    ),
+    Case(
+        name="german",
+        final="Die Donau fließt durch zehn Länder.",
+        branches={
+            "b1": "Die Donau fließt durch zehn Länder und mündet ins Schwarze Meer.",
+            "b2": "Der Rhein mündet in die Nordsee.",
+        },
+        supports=(places("b1.0"),),
+        soles=places("b1.0", "b2.0"),
+    ),
+    Case(
+        name="slow and fast of different things",
+        final="Quicksort is fast on average.",
+        branches={
+            "b1": "Quicksort is fast on average. Bubble sort is slow on large inputs.",
+            "b2": "On average quicksort is fast; its worst case is quadratic.",
+        },
+        supports=(places("b1.0", "b2.0"),),
+        soles=places("b1.1"),
+    ),
+)
+"""Written after the thresholds had been set on `CASES`, and not used to set them."""

@@ -85,6 +85,21 @@ def test_forms_of_a_word_meet_in_one_stem(forms: tuple[str, ...]) -> None:
     assert len({stem(form) for form in forms}) == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("on November 9, 1989", {"9", "1989"}),
+        ("1,000,000 or 1 000 000 or 1000000.0", {"1000000"}),
+        ("between 5 and -3.25", {"5", "-3.25"}),
+        ("5-10 ms in the 3rd of seven runs", {"5", "10", "3", "7"}),
+        ("Python 3.11.7 and GPT-4", {"3.11.7", "4"}),
+        ("42.195 km", {"42.195"}),
+    ],
+)
+def test_numbers_are_read_as_they_are_written(text: str, numbers: set[str]) -> None:
+    assert phrase(text).numbers == numbers
+
+
 def test_a_negation_stands_before_what_it_denies() -> None:
     assert phrase("Python does not optimise tail calls.").denied == {stem("optimise")}
     assert phrase("Git is not only a tool.").denied == frozenset()
