@@ -183,6 +183,7 @@ class ChatScreen(Screen[None]):
         queue.update(Text("\n".join(f"waits: {safe_line(text, room)}" for text in waiting[:3])))
 
     def on_typed(self, message: Typed) -> None:
+        self._leaving = False
         self._status.hint("")
         self._show_offer(matching(self._commands, message.text)[:_OFFERED])
 
@@ -195,10 +196,18 @@ class ChatScreen(Screen[None]):
             offer.update(Text("\n".join(f"/{name:<18} {safe_line(summary, 80)}" for name, summary in offered)))
 
     def action_complete(self) -> None:
-        """Complete the command that is being typed to the first that fits."""
+        """Complete the command that is being typed to the first that fits; else go to the conversation."""
         found = matching(self._commands, self._composer.text)
         if found:
             self._composer.write(f"/{found[0][0]} ")
+        else:
+            self.focus_next()
+
+    def on_key(self, event: events.Key) -> None:
+        """A letter typed while the conversation has the focus belongs to the composer."""
+        if event.is_printable and event.character is not None and self.focused is not self._composer:
+            self._composer.focus()
+            self._composer.insert(event.character)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in {"decide", "scroll_card"}:
@@ -253,12 +262,6 @@ class ChatScreen(Screen[None]):
         else:
             self._leaving = True
             self._status.hint("Press Ctrl+C again to quit; the session can be taken up again.")
-
-    async def on_event(self, event: events.Event) -> None:
-        if isinstance(event, events.Key) and event.key != "ctrl+c":
-            self._leaving = False
-            self._status.hint("")
-        await super().on_event(event)
 
     def action_leave_empty(self) -> None:
         if self._composer.text:

@@ -138,9 +138,11 @@ class Transcript(ScrollView, can_focus=True):
         self._next_tick = started + min(_LONGEST, max(_SHORTEST, _SHARE * cost))
 
     def _near(self) -> range:
-        """The blocks in view and, while the end is followed, everything below."""
-        shown = self._in_view()
-        return range(shown.start, len(self._blocks)) if self._following else shown
+        """The blocks that will be in view: those that are, or while the end is followed those at the end."""
+        if not self._following:
+            return self._in_view()
+        top = max(0, self._heights.total - self.size.height)
+        return range(self._heights.at(top), len(self._blocks))
 
     def _in_view(self) -> range:
         top = self.scroll_offset.y

@@ -1,0 +1,451 @@
+"""The chat on a scripted session, driven key by key."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from tests.tui import story
+from textual.pilot import Pilot
+
+from whet_agent.events import ApprovalAsked, ApprovalDecided, AssistantSaid, MindSaid, RunHeard, ToolAsked, TurnEnded
+from whet_tui.application import ChatApp
+from whet_tui.bridge import ChatSession, NotOpened, Progress
+from whet_tui.screens.chat import ChatScreen
+from whet_tui.screens.help import HelpScreen
+from whet_tui.scripted import ScriptedSession
+from whet_tui.widgets.approval_tray import GRACE, ApprovalTray
+from whet_tui.widgets.composer import Composer
+from whet_tui.widgets.status_line import StatusLine
+from whet_tui.widgets.transcript import Transcript
+
+PATIENCE = 5.0
+
+
+@dataclass
+class Stage:
+    """A chat under way, what it heard, and hands on the keyboard."""
+
+    app: ChatApp
+    pilot: Pilot[str]
+    session: ScriptedSession
+    now: float = 0.0
+
+    @property
+    def chat(self) -> ChatScreen:
+        screen = self.app.screen_stack[0]
+        assert isinstance(screen, ChatScreen)
+        return screen
+
+    @property
+    def composer(self) -> Composer:
+        return self.chat.query_one(Composer)
+
+    @property
+    def tray(self) -> ApprovalTray:
+        return self.chat.query_one(ApprovalTray)
+
+    @property
+    def transcript(self) -> Transcript:
+        return self.chat.query_one(Transcript)
+
+    def lines(self) -> list[str]:
+        height = self.transcript.size.height
+        return [self.transcript.render_line(y).text.rstrip() for y in range(height)]
+
+    def status(self) -> str:
+        return self.chat.query_one(StatusLine).render().plain
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Let the loop run until the condition holds."""
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                await self.pilot.pause(0.01)
+
+    async def until_shown(self, words: str) -> None:
+        await self.until(lambda: any(words in line for line in self.lines()))
+
+    async def type(self, text: str) -> None:
+        self.composer.insert(text)
+        await self.pilot.pause()
+
+    async def press(self, text: str) -> None:
+        """Type letter by letter."""
+        await self.pilot.press(*("space" if letter == " " else letter for letter in text))
+
+    async def say(self, text: str) -> None:
+        await self.type(text)
+        await self.pilot.press("enter")
+        await self.session.until_asked(len(self.session.sent) or 1, "sent")
+
+
+@asynccontextmanager
+async def staged(size: tuple[int, int] = (100, 30)) -> AsyncIterator[Stage]:
+    session = ScriptedSession()
+    await session.open()
+
+    async def opener(progress: Progress) -> ChatSession:
+        progress("raising the curtain")
+        return session
+
+    app = ChatApp(opener, list)
+    async with app.run_test(size=size) as pilot:
+        stage = Stage(app, pilot, session)
+        stage.tray._clock = lambda: stage.now
+        await stage.until(lambda: "scripted mind" in stage.status())
+        yield stage
+
+
+def card(approval_id: str, turn: int = 1, arguments: str = '{"spec": {"prompt": "What?"}}') -> ApprovalAsked:
+    return ApprovalAsked(
+        turn=turn,
+        key=f"s/{turn}/{approval_id}",
+        approval_id=approval_id,
+        tool="fanout",
+        summary="Ask several models",
+        effect="spends",
+        arguments_json=arguments,
+        digest="0123456789abcdef",
+        worst_cost_nanos=3_100_000_000,
+        expires_at="12:30:00",
+    )
+
+
+async def test_a_message_is_sent_on_enter_and_stands_in_the_conversation() -> None:
+    async with staged() as stage:
+        await stage.say("what is a monad")
+        assert stage.session.sent == ["what is a monad"]
+        await stage.until_shown("❯ what is a monad")
+        assert stage.composer.text == ""
+
+
+async def test_ctrl_j_breaks_the_line_and_does_not_send() -> None:
+    async with staged() as stage:
+        await stage.type("one")
+        await stage.pilot.press("ctrl+j")
+        await stage.say("two")
+        assert stage.session.sent == ["one\ntwo"]
+
+
+async def test_a_paste_of_many_lines_is_not_sent_by_its_line_ends() -> None:
+    async with staged() as stage:
+        from textual.events import Paste
+
+        stage.composer.post_message(Paste("\n".join(f"line {number}" for number in range(5_000))))
+        await stage.until(lambda: "line 4999" in stage.composer.text)
+        assert stage.session.sent == []
+
+
+async def test_words_appear_as_they_stream_and_the_whole_answer_replaces_them() -> None:
+    async with staged() as stage:
+        await stage.say("hello")
+        await stage.session.tell(MindSaid(turn=1, step=1, attempt=1, offset=0, text="Good mor"))
+        await stage.until_shown("Good mor")
+        await stage.session.tell(AssistantSaid(turn=1, step=1, text="Good **morning**", author="scripted mind"))
+        await stage.until_shown("Good morning")
+
+
+async def test_a_fanout_is_watched_live_and_unfolds_to_its_branches() -> None:
+    async with staged((100, 40)) as stage:
+        await stage.say("ask three models")
+        await stage.session.tell(ToolAsked(turn=1, key="k", tool="fanout", arguments_json="{}"))
+        for event in story.fanout():
+            await stage.session.tell(RunHeard(turn=1, key="k", run_id=story.RUN, event=event))
+        await stage.until_shown("A monad chains steps.¹·²")
+        assert not any("── 1 local/smollm2" in line for line in stage.lines())
+        await stage.pilot.press("ctrl+o")
+        await stage.until_shown("── 1 local/smollm2")
+        await stage.pilot.press("ctrl+o")
+        await stage.until(lambda: not any("── 1 local/smollm2" in line for line in stage.lines()))
+
+
+async def test_a_click_on_the_headline_unfolds() -> None:
+    async with staged((100, 40)) as stage:
+        await stage.say("ask three models")
+        for event in story.fanout():
+            await stage.session.tell(RunHeard(turn=1, key="k", run_id=story.RUN, event=event))
+        await stage.until_shown("A monad chains steps.¹·²")
+        headline = next(y for y, line in enumerate(stage.lines()) if "2 of 3 answered" in line)
+        await stage.pilot.click(Transcript, offset=(10, headline))
+        await stage.until_shown("── 1 local/smollm2")
+
+
+async def test_escape_cancels_the_running_turn_once_and_says_so() -> None:
+    async with staged() as stage:
+        await stage.say("hello")
+        await stage.until(lambda: "working" in stage.status())
+        await stage.pilot.press("escape", "escape")
+        await stage.until(lambda: "cancelling" in stage.status())
+        await stage.session.tell(TurnEnded(turn=1, state="cancelled"))
+        await stage.until_shown("Cancelled.")
+        assert stage.session.cancels == 1
+        await stage.until(lambda: "cancelling" not in stage.status())
+
+
+async def test_escape_with_nothing_to_cancel_does_nothing() -> None:
+    async with staged() as stage:
+        await stage.pilot.press("escape")
+        assert stage.session.cancels == 0
+
+
+async def test_messages_sent_while_a_turn_runs_wait_in_view() -> None:
+    async with staged() as stage:
+        await stage.say("first")
+        await stage.say("second")
+        queue = stage.chat.query_one("#queue")
+        await stage.until(lambda: bool(queue.display))
+        assert stage.session.sent == ["first", "second"]
+        assert not any("❯ second" in line for line in stage.lines())
+        await stage.session.tell(TurnEnded(turn=1, state="done"))
+        await stage.until_shown("❯ second")
+        assert not queue.display
+
+
+async def test_a_card_shows_everything_that_is_approved() -> None:
+    async with staged() as stage:
+        await stage.say("go")
+        await stage.session.tell(card("apr_1", arguments='{"prompt": "\\u001b]0;x\\u0007 [bold]all[/bold]"}'))
+        await stage.until(lambda: bool(stage.tray.display))
+        text = "\n".join(str(widget.render()) for widget in stage.tray.query("Static"))
+        for words in (
+            "fanout",
+            "Ask several models",
+            "spends",
+            "at most $3.10",
+            "12:30:00",
+            "0123456789ab",
+            "[bold]all[/bold]",
+        ):
+            assert words in text
+        assert "\x1b]" not in text
+        assert stage.app.focused is stage.composer
+
+
+async def test_typing_while_a_card_appears_decides_nothing() -> None:
+    async with staged() as stage:
+        await stage.say("go")
+        await stage.press("thou")
+        await stage.session.tell(card("apr_1"))
+        await stage.until(lambda: bool(stage.tray.display))
+        stage.now += GRACE * 10
+        await stage.press("ght yn")
+        await stage.pilot.press("enter", "y", "n", "tab", "space", "enter")
+        assert stage.session.decisions == []
+
+
+async def test_a_chord_within_the_grace_is_swallowed_and_after_it_decides() -> None:
+    async with staged() as stage:
+        await stage.say("go")
+        await stage.session.tell(card("apr_1"))
+        await stage.until(lambda: bool(stage.tray.display))
+        await stage.pilot.press("ctrl+y", "ctrl+n")
+        stage.now += GRACE - 0.01
+        await stage.pilot.press("ctrl+y")
+        assert stage.session.decisions == []
+        stage.now += 0.02
+        await stage.pilot.press("ctrl+y")
+        await stage.session.until_asked(1, "decisions")
+        assert stage.session.decisions == [("apr_1", True)]
+
+
+async def test_the_next_card_has_a_grace_of_its_own() -> None:
+    async with staged() as stage:
+        await stage.say("go")
+        await stage.session.tell(card("apr_1"), card("apr_2"))
+        await stage.until(lambda: bool(stage.tray.display))
+        stage.now += GRACE + 0.01
+        await stage.pilot.press("ctrl+n", "ctrl+n", "ctrl+y")
+        await stage.session.tell(ApprovalDecided(turn=1, key="s/1/apr_1", approval_id="apr_1", granted=False))
+        await stage.until(lambda: stage.tray.card is not None and stage.tray.card.approval_id == "apr_2")
+        await stage.pilot.press("ctrl+y")
+        assert stage.session.decisions == [("apr_1", False)]
+        stage.now += GRACE + 0.01
+        await stage.pilot.press("ctrl+y")
+        await stage.session.until_asked(2, "decisions")
+        assert stage.session.decisions == [("apr_1", False), ("apr_2", True)]
+
+
+async def test_the_chords_belong_to_the_composer_while_no_card_is_open() -> None:
+    async with staged() as stage:
+        await stage.pilot.press("ctrl+y", "ctrl+n")
+        assert stage.session.decisions == []
+        assert not stage.tray.display
+
+
+async def test_what_is_typed_before_the_session_is_there_is_sent_when_it_is() -> None:
+    session = ScriptedSession()
+    curtain = asyncio.Event()
+
+    async def opener(progress: Progress) -> ChatSession:
+        progress("starting the server")
+        await curtain.wait()
+        await session.open()
+        return session
+
+    app = ChatApp(opener, list)
+    async with app.run_test(size=(80, 24)) as pilot:
+        stage = Stage(app, pilot, session)
+        await stage.until(lambda: "starting the server" in stage.status())
+        await stage.type("early")
+        await pilot.press("enter")
+        await stage.type("half")
+        assert session.sent == []
+        curtain.set()
+        await stage.until_shown("❯ early")
+        assert session.sent == ["early"]
+        assert stage.composer.text == "half"
+
+
+async def test_a_session_that_does_not_open_says_why_and_is_tried_again() -> None:
+    session = ScriptedSession()
+    tries = 0
+
+    async def opener(progress: Progress) -> ChatSession:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise NotOpened("No server answers. Its log is in /nowhere.")
+        await session.open()
+        return session
+
+    app = ChatApp(opener, list)
+    async with app.run_test(size=(80, 24)) as pilot:
+        stage = Stage(app, pilot, session)
+        await stage.until_shown("No server answers.")
+        await stage.type("again")
+        await pilot.press("enter")
+        await stage.until_shown("❯ again")
+
+
+async def test_up_and_down_walk_through_what_was_sent() -> None:
+    async with staged() as stage:
+        await stage.say("first")
+        await stage.say("second")
+        await stage.type("third")
+        await stage.pilot.press("up")
+        assert stage.composer.text == "second"
+        await stage.pilot.press("up", "up")
+        assert stage.composer.text == "first"
+        await stage.pilot.press("down", "down")
+        assert stage.composer.text == "third"
+
+
+async def test_a_command_is_offered_and_completed() -> None:
+    async with staged() as stage:
+        await stage.type("/fan")
+        offer = stage.chat.query_one("#offer")
+        await stage.until(lambda: bool(offer.display))
+        await stage.pilot.press("tab")
+        assert stage.composer.text == "/fanout "
+        await stage.until(lambda: not offer.display)
+
+
+async def test_help_opens_and_closes() -> None:
+    async with staged() as stage:
+        await stage.pilot.press("f1")
+        assert isinstance(stage.app.screen, HelpScreen)
+        await stage.pilot.press("escape")
+        assert len(stage.app.screen_stack) == 1
+
+
+async def test_a_letter_typed_while_the_conversation_has_the_focus_is_not_lost() -> None:
+    async with staged() as stage:
+        await stage.pilot.press("tab")
+        assert stage.app.focused is stage.transcript
+        await stage.press("hi")
+        assert stage.composer.text == "hi"
+
+
+async def test_ctrl_c_clears_then_warns_then_quits() -> None:
+    async with staged() as stage:
+        await stage.type("unwanted")
+        await stage.pilot.press("ctrl+c")
+        assert stage.composer.text == ""
+        await stage.pilot.press("ctrl+c")
+        assert "again to quit" in stage.status()
+        await stage.press("x")
+        await stage.pilot.press("ctrl+c", "ctrl+c")
+        assert not stage.session.closed
+        await stage.pilot.press("ctrl+c")
+        await stage.until(lambda: stage.session.closed)
+
+
+async def test_copying_gives_the_markdown_of_the_last_answer() -> None:
+    async with staged() as stage:
+        await stage.say("hello")
+        await stage.session.tell(
+            AssistantSaid(turn=1, step=1, text="Good **morning**", author="m"), TurnEnded(turn=1, state="done")
+        )
+        await stage.until_shown("Good morning")
+        await stage.say("/copy")
+        assert stage.app.clipboard == "Good **morning**"
+
+
+async def test_a_selection_of_whole_blocks_copies_their_source_and_of_words_the_words() -> None:
+    async with staged() as stage:
+        await stage.say("hello")
+        await stage.session.tell(AssistantSaid(turn=1, step=1, text="Good **morning** to you", author="m"))
+        await stage.until_shown("Good morning to you")
+        lines = stage.lines()
+        row = next(y for y, line in enumerate(lines) if "Good morning" in line)
+        await stage.pilot.mouse_down(Transcript, offset=(1, 0))
+        await stage.pilot.hover(Transcript, offset=(30, row + 1))
+        await stage.pilot.mouse_up(Transcript, offset=(30, row + 1))
+        assert stage.chat.get_selected_text() == "hello\n\nGood **morning** to you"
+        await stage.pilot.mouse_down(Transcript, offset=(3, row))
+        await stage.pilot.hover(Transcript, offset=(15, row))
+        await stage.pilot.mouse_up(Transcript, offset=(15, row))
+        assert stage.chat.get_selected_text() == "Good morning"
+
+
+async def test_scrolling_up_holds_the_view_still_while_words_arrive() -> None:
+    async with staged((80, 20)) as stage:
+        for turn in range(1, 40):
+            await stage.session.tell(
+                AssistantSaid(turn=turn, step=1, text=f"answer {turn}\n\nwith two paragraphs", author="m")
+            )
+        await stage.until_shown("answer 39")
+        await stage.pilot.press("pageup", "pageup")
+        before = stage.lines()
+        await stage.session.tell(AssistantSaid(turn=40, step=1, text="the newest", author="m"))
+        await stage.until(lambda: len(stage.transcript._blocks) == 40 and not stage.transcript._changed)
+        assert stage.lines() == before
+        await stage.pilot.press("ctrl+end")
+        await stage.until_shown("the newest")
+        assert stage.transcript.following
+
+
+async def test_only_what_is_near_the_view_is_laid_out() -> None:
+    async with staged((80, 20)) as stage:
+        for turn in range(1, 1_001):
+            await stage.session.tell(AssistantSaid(turn=turn, step=1, text=f"answer {turn}", author="m"))
+        await stage.until_shown("answer 1000")
+        assert sum(block.lines is not None for block in stage.transcript._blocks) < 50
+        stage.app.theme = "textual-light"
+        await stage.pilot.pause()
+        assert sum(block.lines is not None for block in stage.transcript._blocks) < 50
+        await stage.pilot.resize_terminal(60, 20)
+        await stage.until_shown("answer 1000")
+
+
+async def test_nothing_ticks_when_nothing_happens() -> None:
+    async with staged() as stage:
+        await stage.say("hello")
+        await stage.session.tell(TurnEnded(turn=1, state="done"))
+        await stage.until(lambda: "working" not in stage.status() and not stage.transcript._changed)
+        widgets = [stage.app, stage.chat, *stage.chat.query("*")]
+        await stage.until(
+            lambda: not [timer for widget in widgets for timer in widget._timers if timer._active.is_set()]
+        )
+
+
+async def test_the_chat_fits_a_small_terminal() -> None:
+    for size in ((60, 20), (80, 24), (20, 8)):
+        async with staged(size) as stage:
+            await stage.say("ask")
+            for event in story.fanout():
+                await stage.session.tell(RunHeard(turn=1, key="k", run_id=story.RUN, event=event))
+            await stage.session.tell(card("apr_1"))
+            await stage.until(lambda: bool(stage.tray.display))
+            assert stage.composer.region.bottom <= size[1]
+            assert stage.composer.size.height >= 1
