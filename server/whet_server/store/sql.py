@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import (
+    URL,
     ColumnElement,
     LargeBinary,
     Select,
@@ -78,7 +79,7 @@ class SqlStore:
         """Open the file, make it if it is missing, and apply the migrations it lacks."""
         writer = await Writer.open(path, prepare=migrate, lock_wait=lock_wait)
         readers = create_async_engine(
-            f"sqlite+aiosqlite:///{path}",
+            URL.create("sqlite+aiosqlite", database=str(path)),
             pool_size=READERS,
             max_overflow=0,
             pool_reset_on_return=None,  # a reader has nothing to take back

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, InternalError, NotSupportedError, ProgrammingError
 
 from whet_server.errors import StorageUnavailable
@@ -46,7 +46,9 @@ class Writer:
     async def open(cls, path: Path, *, prepare: Callable[[Connection], None], lock_wait: float) -> "Writer":
         """Open the file and let `prepare` bring its tables up to date, in one transaction."""
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
-        engine = create_engine(f"sqlite:///{path}", poolclass=QueuePool, pool_size=1, max_overflow=0)
+        engine = create_engine(
+            URL.create("sqlite", database=str(path)), poolclass=QueuePool, pool_size=1, max_overflow=0
+        )
         event.listen(engine, "connect", _configure(lock_wait))
         event.listen(engine, "begin", _begin)
 
@@ -70,6 +72,8 @@ class Writer:
         """
         if self._closed:
             raise StorageUnavailable("the store is closed: this server is about to stop")
+        if not changes:
+            return
         done = asyncio.get_running_loop().create_future()
         self._queue.append(_Submission(changes, done))
         self._work.set()

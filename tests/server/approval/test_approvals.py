@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 from whet_server.approval.approvals import LIFETIME, Approvals, ApprovalState
 from whet_server.errors import ApprovalNotOpen, ApprovalRequired
 from whet_server.store.base import ApprovalRecord
+from whet_server.store.memory import MemoryStore
 from whet_server.store.sql import SqlStore
 from whet_server.values import Nanos, Workspace
 
@@ -31,10 +31,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def approvals(tmp_path: Path, clock: Clock) -> AsyncIterator[Approvals]:
-    store = await SqlStore.open(tmp_path / "whet.db")
-    yield Approvals(store, clock=clock)
-    await store.close()
+def approvals(clock: Clock) -> Approvals:
+    return Approvals(MemoryStore(), clock=clock)
 
 
 async def use(approvals: Approvals, request_id: str = "r1", *, digest: str = "d1", workspace: Workspace = HOME) -> None:

@@ -1,13 +1,14 @@
 """Runs and events for the tests of the log."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Sequence
 
 from whet_server.errors import StorageUnavailable
 from whet_server.log.events import BranchDelta, BranchFinished, Event, RunFinished, RunOpened
 from whet_server.log.lifecycle import BranchState
 from whet_server.log.log import Batch, EventLog
-from whet_server.store.base import Write
+from whet_server.store.base import EventRecord, Write
 from whet_server.store.memory import MemoryStore
 from whet_server.values import BranchId, ModelName, Nanos, Role, Run, RunId, RunKind, RunState, Totals, Workspace
 
@@ -37,6 +38,28 @@ class StubbornStore(MemoryStore):
         if self.full:
             raise StorageUnavailable("the disk is full")
         await super().commit(*writes)
+
+
+class DawdlingStore(MemoryStore):
+    """A store whose reads and commits let others go on for some turns before and after."""
+
+    def __init__(self, chance: random.Random) -> None:
+        super().__init__()
+        self._chance = chance
+
+    async def events(self, run_id: RunId, *, after: int = 0, limit: int = 500) -> Sequence[EventRecord]:
+        await self._dawdle()
+        found = await super().events(run_id, after=after, limit=min(limit, self._chance.randrange(1, 5)))
+        await self._dawdle()
+        return found
+
+    async def commit(self, *writes: Write) -> None:
+        await super().commit(*writes)
+        await self._dawdle()
+
+    async def _dawdle(self) -> None:
+        for _ in range(self._chance.randrange(4)):
+            await asyncio.sleep(0)
 
 
 def new_run(run_id: RunId = RUN_ID, workspace: Workspace = HOME) -> Run:

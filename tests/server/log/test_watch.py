@@ -11,6 +11,7 @@ from tests.server.log.runs import (
     RUN_ID,
     SUCCEEDED,
     Clock,
+    DawdlingStore,
     delta,
     everything,
     finished,
@@ -105,7 +106,7 @@ async def test_whoever_comes_and_goes_misses_nothing_and_hears_nothing_durable_t
     seed: int, branches: int, steps: int, stays: list[list[int]]
 ) -> None:
     chance = random.Random(seed)
-    log = EventLog(MemoryStore(), clock=Clock())
+    log = EventLog(DawdlingStore(chance), clock=Clock())
     owner = Branches(await log.open(new_run(), opened()))
     readers = [Reader() for _ in stays]
     tasks = [asyncio.create_task(reader.come_and_go(log, some)) for reader, some in zip(readers, stays, strict=True)]

@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import URL, Engine, create_engine
 from sqlalchemy.exc import IntegrityError
 
 from whet_server.errors import StorageUnavailable
@@ -23,7 +23,7 @@ HERE = Workspace("here")
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "whet.db"
+    return tmp_path / "50% of what?.db"  # a path is a path, not part of an address
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_the_newest_migration_is_the_one_that_opening_compares_with() -> None:
 
 
 async def test_a_database_of_the_first_migration_is_opened_with_everything_in_it(path: Path) -> None:
-    first = create_engine(f"sqlite:///{path}")
+    first = create_engine(URL.create("sqlite", database=str(path)))
     with first.begin() as connection:
         migrate(connection, "0001")
         connection.exec_driver_sql("INSERT INTO cap VALUES ('here', 'day', 77)")
@@ -191,7 +191,7 @@ async def test_a_failing_migration_leaves_the_file_as_it_was(path: Path) -> None
     taken.close()
     with pytest.raises(StorageUnavailable):
         await SqlStore.open(path)
-    with create_engine(f"sqlite:///{path}").begin() as connection:
+    with create_engine(URL.create("sqlite", database=str(path))).begin() as connection:
         assert version(connection) is None
         tables = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars().all()
     assert tables == ["cap"]
