@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tests.tui import story
 
 from whet.v1 import event_pb2
+from whet_agent.conversation import CANCELLED
 from whet_agent.events import (
     ApprovalAsked,
     ApprovalDecided,
@@ -202,6 +203,18 @@ def test_a_fanout_is_folded_to_its_lanes_draft_and_end() -> None:
     assert fanout.synthesis is not None
     assert fanout.synthesis.text == story.ANSWER
     assert fanout.money.unknown == 500_000
+
+
+def test_a_run_whose_call_was_cancelled_is_said_not_to_be_followed() -> None:
+    events = list(story.fanout())[:9]
+    told: list[Happening] = [UserSaid(turn=1, text="x"), ToolAsked(turn=1, key=KEY, tool="fanout", arguments_json="{}")]
+    told += [RunHeard(turn=1, key=KEY, run_id=story.RUN, event=event) for event in events]
+    told.append(ToolAnswered(turn=1, key=KEY, tool="fanout", ok=False, text=CANCELLED))
+    call = seen(envelopes(told)).entries[1]
+    assert isinstance(call, Call)
+    assert call.state is CallState.CANCELLED
+    assert call.fanout is not None
+    assert call.fanout.left
 
 
 def test_a_new_revision_keeps_the_words_of_the_last_one_to_look_at() -> None:

@@ -171,6 +171,8 @@ class Fanout:
     latency_ns: int = 0
     heard: int = 0
     """The sequence of the last durable event."""
+    left: bool = False
+    """Nobody listens any more: the call ended before the run told its end."""
 
     @property
     def ended(self) -> bool:

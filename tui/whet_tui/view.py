@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from whet_agent.conversation import CANCELLED
 from whet_agent.events import (
     ApprovalAsked,
     ApprovalDecided,
@@ -178,7 +179,8 @@ def _tool_answered(view: View, answered: ToolAnswered) -> list[Entry]:
     if answered.ok:
         call.state = CallState.DONE
     elif call.state is not CallState.REJECTED:
-        call.state = CallState.FAILED
+        call.state = CallState.CANCELLED if answered.text == CANCELLED else CallState.FAILED
+    _leave(call)
     return [call]
 
 
@@ -214,8 +216,15 @@ def _close(entry: Entry, ended: TurnEnded) -> bool:
         return True
     if isinstance(entry, Call) and entry.turn == ended.turn and entry.state in {CallState.RUNNING, CallState.DECIDING}:
         entry.state = CallState.CANCELLED if ended.state == "cancelled" else CallState.FAILED
+        _leave(entry)
         return True
     return False
+
+
+def _leave(call: Call) -> None:
+    """A run whose end was not told is no longer listened to."""
+    if call.fanout is not None:
+        call.fanout.left = not call.fanout.ended
 
 
 _APPLIED: Final[Mapping[type, Callable[[View, Any], list[Entry]]]] = {

@@ -29,13 +29,17 @@ class FanoutLines:
         self._flow = Flow()
 
     def lines(self, fanout: Fanout, width: int, ink: Ink, *, unfolded: bool, now_ns: int) -> list[Strip]:
-        answered = fanout.ended and fanout.synthesis is not None and bool(fanout.synthesis.text)
+        answered = fanout.ended and (
+            _only_answer(fanout) is not None or bool(fanout.synthesis and fanout.synthesis.text)
+        )
         lines = [] if answered and not unfolded else lane_rows(fanout, width, ink, now_ns)
         if unfolded:
             lines += [line for lane in fanout.lanes.values() for line in _branch(lane, width, ink)]
         lines += self._answer(fanout, width, ink)
         if fanout.failure:
             lines += plain_lines(safe(fanout.failure), width, ink.bad)
+        if fanout.left:
+            lines += plain_lines(safe_line(f"How it ended is told by: /get_fanout {fanout.run_id}"), width, ink.muted)
         if fanout.ended:
             lines += _verdict(fanout, width, ink, limit=None if unfolded else _CLAIMS)
             lines += plain_lines(safe_line(_account(fanout)), width, ink.muted)
@@ -44,6 +48,8 @@ class FanoutLines:
     def _answer(self, fanout: Fanout, width: int, ink: Ink) -> list[Strip]:
         if fanout.synthesis is not None:
             return _final(fanout, fanout.synthesis, width, ink)
+        if fanout.ended and (only := _only_answer(fanout)) is not None:
+            return laid_out(safe(only.text), width, ink)
         draft = fanout.draft
         if draft is None:
             return []
@@ -58,6 +64,12 @@ class FanoutLines:
         return lines
 
 
+def _only_answer(fanout: Fanout) -> Lane | None:
+    """The branch whose answer is the run's own, because it was the only one and nothing was made of it."""
+    done = [lane for lane in fanout.lanes.values() if lane.state is LaneState.DONE]
+    return done[0] if fanout.synthesis is None and len(done) == 1 else None
+
+
 def headline(fanout: Fanout, now_ns: int) -> str:
     """How far the fan-out is, in words."""
     parts = [f"{fanout.finished} of {len(fanout.lanes)} in"] if fanout.lanes else ["starting"]
@@ -67,7 +79,10 @@ def headline(fanout: Fanout, now_ns: int) -> str:
         ]
         if fanout.state is not FanoutState.SUCCEEDED:
             parts.append(str(fanout.state))
-    time = fanout.latency_ns if fanout.ended else max(0, now_ns - fanout.opened_ns) if fanout.opened_ns else 0
+    if fanout.left:
+        parts.append("not followed to its end")
+    running = not fanout.ended and not fanout.left and fanout.opened_ns
+    time = max(0, now_ns - fanout.opened_ns) if running else fanout.latency_ns
     return " · ".join([*parts, seconds(time)] if time else parts)
 
 

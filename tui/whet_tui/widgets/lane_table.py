@@ -113,7 +113,7 @@ def _short(number: int) -> str:
 def _time(fanout: Fanout, lane: Lane, now_ns: int) -> str:
     if lane.latency_ns:
         return seconds(lane.latency_ns)
-    running = not lane.state.ended and not fanout.ended and fanout.opened_ns
+    running = not (lane.state.ended or fanout.ended or fanout.left) and fanout.opened_ns
     return seconds(max(0, now_ns - fanout.opened_ns)) if running else ""
 
 
