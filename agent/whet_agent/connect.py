@@ -267,4 +267,14 @@ def _last_words(log: Path, begin: int) -> str:
     with log.open("rb") as file:
         file.seek(begin)
         lines = file.read().decode(errors="replace").strip().splitlines()
-    return "\n".join(f"  {line}" for line in lines[-_LAST_LINES:]) or "  (none)"
+    return "\n".join(f"  {_said(line)}" for line in lines[-_LAST_LINES:]) or "  (none)"
+
+
+def _said(line: str) -> str:
+    """What a line of the log says to a person; a line that is no record, such as a traceback's, speaks for itself."""
+    try:
+        record = json.loads(line)
+        why = record.get("exception", "").strip().rpartition("\n")[2]
+        return f"{record['level']}: {record['message']}" + (f": {why}" if why else "")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return line

@@ -101,6 +101,9 @@ async def _stream(client: Client, method: Method, request: Message, *, as_json: 
     except asyncio.CancelledError:
         follower.leave()
         raise
+    if follower.silent and str(getattr(request, "cursor", "")):
+        click.echo("Nothing is new after this cursor.", err=True)
+        return OK
     if not follower.fanout.ended:
         raise follower.cut("The stream ended before the run did.")
     follower.finish()
@@ -116,6 +119,8 @@ class _Follower:
         self._as_json = as_json
         self._printer = FanoutPrinter()
         self._cursor = ""
+        self.silent = True
+        """Nothing was heard and the server did not say that it is about to stop."""
 
     def take(self, message: Message) -> None:
         self.run_id = getattr(message, "run_id", "") or self.run_id
@@ -123,6 +128,7 @@ class _Follower:
         for event in batch.events:
             hear(self.fanout, event)
         self._cursor = batch.next_cursor or self._cursor
+        self.silent = self.silent and not batch.events and not batch.HasField("drain")
         self.run_id = self.fanout.run_id or self.run_id
         for line in self._json(batch) if self._as_json else self._printer.lines(self.fanout):
             click.echo(line)

@@ -1,6 +1,7 @@
 """`whet demo`: a short conversation without a screen, all on this machine."""
 
 import asyncio
+import signal
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import click
 
 from whet_agent.connect import stop
 from whet_tui.cli.calls import load_settings
-from whet_tui.cli.exits import FAILED, OK
+from whet_tui.cli.exits import FAILED, INTERRUPTED, OK
 from whet_tui.cli.root import Launch
 from whet_tui.cli.talk import Talk, talking
 from whet_tui.plain import PlainPrinter
@@ -24,14 +25,17 @@ prices are made up. Whatever stands on one of them is marked (simulated).
 _QUESTION: Final = "What is a hash table good for?"
 _MODELS: Final = ("local/smollm2", "sim/fast", "sim/steady")
 """One that is real, one that answers first and one that comes late, so that a draft is revised."""
+_LIMITS: Final = "--max-tokens 90 --synthesis-model sim/steady"
+"""The real model is quick enough for a paragraph; its draft of what all the others wrote is not worth the wait."""
 
 
 def _ask(_: Talk) -> str:
-    return f"/fanout {' '.join(f'--model {model}' for model in _MODELS)} --synthesis-model local/smollm2 {_QUESTION}"
+    models = " ".join(f"--model {model}" for model in _MODELS)
+    return f"/fanout {models} {_LIMITS} {_QUESTION}"
 
 
 def _plan(_: Talk) -> str:
-    return f"/plan_fanout --model sim/costly --model sim/fast --synthesis-model sim/fast {_QUESTION}"
+    return f"/plan_fanout --model sim/costly --model sim/fast {_LIMITS} {_QUESTION}"
 
 
 def _spending(_: Talk) -> str:
@@ -50,12 +54,23 @@ _TURNS: Final[Sequence[Callable[[Talk], str]]] = (_ask, _plan, _spending, _prove
 @click.pass_obj
 def command(launch: Launch) -> int:
     settings = load_settings(launch)
-    return asyncio.run(_demo(settings.theme))
+    try:
+        return asyncio.run(_demo(settings.theme))
+    except asyncio.CancelledError:
+        return INTERRUPTED
+
+
+def _end_by_sigterm() -> None:
+    """Whoever ends the demo from outside ends its server too, as Ctrl-C does."""
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 async def _demo(theme: str) -> int:
     """Neither the person's data, nor a key, nor a configured endpoint is touched."""
     click.echo(_INTRODUCTION)
+    _end_by_sigterm()
     with tempfile.TemporaryDirectory(prefix="whet-demo-") as folder:
         settings, code = Settings(data=Path(folder), theme=theme), OK
         try:

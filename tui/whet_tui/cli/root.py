@@ -92,23 +92,30 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run a command line and return its exit code. Every error ends here, in two lines and never in a traceback."""
     try:
         try:
-            code = whet.main(args=list(arguments), prog_name="whet", standalone_mode=False, obj=environment)
+            # Not `whet.main`: it turns a closed pipe into a failure.
+            with whet.make_context("whet", list(arguments), obj=environment) as context:
+                code = whet.invoke(context)
         finally:
             sys.stdout.flush()
-    except click.UsageError as error:
-        error.show()
-        return USAGE
-    except click.ClickException as error:
-        error.show()
-        return FAILED
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read us has left. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 -- the top of the process: two lines for a person, a report for a bug
-        explained = explain(error)
-        click.echo("\n".join(explained.lines), err=True)
-        return explained.code
+        return _ended(error)
     return code if isinstance(code, int) else OK
+
+
+def _ended(error: Exception) -> int:
+    match error:
+        case click.exceptions.Exit():
+            return error.exit_code
+        case click.ClickException():
+            error.show()
+            return USAGE if isinstance(error, click.UsageError) else FAILED
+        case BrokenPipeError():
+            # Whoever read us has left. Python would complain once more when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return BROKEN_PIPE
+        case _:
+            explained = explain(error)
+            click.echo("\n".join(explained.lines), err=True)
+            return explained.code
