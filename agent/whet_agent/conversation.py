@@ -27,7 +27,7 @@ class Entry(TypedDict, total=False):
     k: Required[str]
     m: Required[dict[str, Any]]
     author: str
-    """Who said it, for what the mind says."""
+    """Who said it, for what the mind says; empty when nobody did and a cut turn had to be closed."""
     tool: str
     """Which tool answers."""
     run: str

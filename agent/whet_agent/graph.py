@@ -30,6 +30,12 @@ BUSY_MILLISECONDS: Final = 5_000
 """Several sessions share the checkpoints' file; each holds the lock for a moment only."""
 
 
+DURABILITY: Final = "sync"
+"""A call is kept before it is made: a mind asked again after a crash would ask for another one, and the first be paid
+for nothing.
+"""
+
+
 class State(TypedDict):
     """What is kept of a conversation."""
 
@@ -79,6 +85,12 @@ class Standing:
     """By the interrupt's id."""
     finished: Mapping[str, Entry]
 
+    @property
+    def closed(self) -> bool:
+        """Whether the mind has said the last word."""
+        last = self.entries[-1] if self.entries else None
+        return not self.unfinished and last is not None and last["m"]["role"] == "assistant"
+
 
 class Thread:
     """One conversation's graph with its checkpoints."""
@@ -111,7 +123,7 @@ class Thread:
         with tracing_context(enabled=False):  # whatever the environment says: a conversation is nobody else's
             try:
                 async for happening in self._graph.astream(
-                    given, self._config, context=self._context, stream_mode="custom", durability="async"
+                    given, self._config, context=self._context, stream_mode="custom", durability=DURABILITY
                 ):
                     hear(happening)  # type: ignore[arg-type]  # the stream carries what our own nodes put in
             except GraphRecursionError:

@@ -10,9 +10,7 @@ from collections.abc import Mapping, Sequence
 from whet_agent.conversation import Entry, from_mind, from_tool, next_step, open_calls
 
 
-def heal(
-    entries: Sequence[Entry], turn: int, *, finished: Mapping[str, Entry], because: str, author: str
-) -> list[Entry]:
+def heal(entries: Sequence[Entry], turn: int, *, finished: Mapping[str, Entry], because: str) -> list[Entry]:
     """Return what must be written so that the next message can follow. `finished` are answers that were in but not
     yet kept, by key: they stay what they are.
     """
@@ -20,5 +18,5 @@ def heal(
     answers = [finished.get(call.k) or from_tool(call, because, ok=False) for call in calls]
     whole = [*entries, *answers]
     if whole and (whole[-1]["m"]["role"] != "assistant"):
-        answers.append(from_mind(turn, next_step(whole, turn), f"({because})", author=author))
+        answers.append(from_mind(turn, next_step(whole, turn), f"({because})", author=""))
     return answers

@@ -8,7 +8,7 @@ from typing import Final
 from opentelemetry import trace
 
 from whet.v1 import fanout_pb2
-from whet_agent.calls import Backend, Outcome, method_named
+from whet_agent.calls import Backend, Outcome, make, method_named
 from whet_agent.client import CallError
 from whet_agent.conversation import CANCELLED, Entry, calls_of, turn_of
 from whet_agent.decisions import Decisions
@@ -27,6 +27,7 @@ from whet_agent.heal import heal
 from whet_agent.model.base import MindError
 from whet_agent.nodes import Context
 from whet_agent.nodes.act import heard_answer
+from whet_agent.nodes.reporter import Reporter
 from whet_agent.nodes.think import heard_of
 from whet_agent.purse import Purse
 from whet_agent.record import Record
@@ -132,7 +133,7 @@ class Turns:
 
     async def _ending(self, turn: int, running: "asyncio.Task[None]") -> TurnEnded:
         if running.cancelled():
-            await self._end_at_server()
+            await self._end_at_server(turn)
             await self._heal(turn, CANCELLED)
             return TurnEnded(turn=turn, state="cancelled")
         error = running.exception()
@@ -152,45 +153,53 @@ class Turns:
         standing = await self._thread.standing()
         if standing.turn != turn:
             return  # cancelled before the graph had begun: the message was never part of the conversation
-        written = heal(
-            standing.entries, turn, finished=standing.finished, because=because, author=self._context.mind.name
-        )
-        if written:
-            await self._thread.write(written)
-        for entry in written:
-            if entry["m"]["role"] == "tool":
-                self.hear(self._answer_heard(turn, entry))
+        added = heal(standing.entries, turn, finished=standing.finished, because=because)
+        if added or standing.unfinished:
+            # Writing drops what finished steps had not yet handed in, though it can be read: so the turn is written
+            # whole.
+            said = [entry for entry in standing.entries if turn_of(entry) == turn]
+            await self._thread.write([*said, *added])
+        self._tell_again(await self._thread.standing())
 
     def _answer_heard(self, turn: int, entry: Entry) -> ToolAnswered:
         outcome = Outcome(text=entry["m"]["content"], ok=entry["ok"], run_id=entry["run"])
         return heard_answer(turn, f"{self._context.session_id}/{entry['k']}", entry["tool"], outcome)
 
-    async def _end_at_server(self) -> None:
+    async def _end_at_server(self, turn: int) -> None:
         """Cancel the runs that open calls had begun, and withdraw open questions. What cannot be reached is said."""
-        runs = list(self._context.running.values())
+        running = dict(self._context.running)
         self._context.running.clear()
         standing = await self._thread.standing()
         approvals = [str(question["approval_id"]) for question in standing.questions.values()]
-        endings = [self._cancel_run(run_id) for run_id in runs] + [self._decisions.withdraw(a) for a in approvals]
+        endings = [self._cancel_run(turn, key, run_id) for key, run_id in running.items()]
+        endings += [self._decisions.withdraw(approval_id) for approval_id in approvals]
         for failed in await asyncio.gather(*endings, return_exceptions=True):
-            if isinstance(failed, CallError):
-                self.hear(Notice(level="warning", text=f"Cancelled here, but the server could not be told: {failed}"))
+            if isinstance(failed, CallError | TimeoutError):
+                words = str(failed) or "it did not answer in time"
+                self.hear(Notice(level="warning", text=f"Cancelled here, but not surely at the server: {words}"))
             elif isinstance(failed, BaseException):
                 raise failed
 
-    async def _cancel_run(self, run_id: str) -> None:
-        method = method_named("FanoutService", "CancelFanout")
-        await self._person.call(method, fanout_pb2.CancelFanoutRequest(run_id=run_id), timeout=FAREWELL_SECONDS)
+    async def _cancel_run(self, turn: int, key: str, run_id: str) -> None:
+        """Cancel a run and hear how it ends: what was cut off is billed too."""
+        reporter = Reporter(turn=turn, key=key, hear=self.hear, running={})
+        async with asyncio.timeout(FAREWELL_SECONDS):
+            cancel = method_named("FanoutService", "CancelFanout")
+            await self._person.call(cancel, fanout_pb2.CancelFanoutRequest(run_id=run_id), timeout=FAREWELL_SECONDS)
+            watch = self._context.tools["watch_fanout"]
+            await make(self._person, watch, fanout_pb2.WatchFanoutRequest(run_id=run_id), reporter)
 
     def _resumption(self, turn: int, text: str, standing: Standing) -> Start:
         """Return how a turn that a crash cut off goes on."""
 
         async def resume(hear: Callable[[Happening], None]) -> None:
-            if turn != standing.turn:
-                await self._thread.begin(turn, text, hear)
-            elif standing.unfinished and not standing.questions:
+            if turn == standing.turn and (standing.questions or standing.closed):
+                return
+            if turn == standing.turn and standing.unfinished:
                 hear(Notice(level="info", text="Taking up the step that was cut off."))
                 await self._thread.go_on(hear)
+            else:  # it waited for its turn, or the crash came before its first step was kept
+                await self._thread.begin(turn, text, hear)
 
         return resume
 

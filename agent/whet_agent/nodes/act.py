@@ -1,18 +1,19 @@
 """Make one call that the mind asked for, with a person's yes where the server wants one."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final
 
 from google.protobuf.message import Message
 from opentelemetry import trace
 
-from whet.v1 import approval_pb2, event_pb2, options_pb2
+from whet.v1 import approval_pb2, options_pb2
 from whet_agent.calls import Outcome, make, method_named
 from whet_agent.catalogue import BadArguments, Tool, request_from
 from whet_agent.client import CallError
 from whet_agent.conversation import Entry, OpenCall, arguments_of, from_tool
-from whet_agent.events import ApprovalAsked, Notice, RunHeard, ToolAnswered, ToolAsked
+from whet_agent.events import ApprovalAsked, ToolAnswered, ToolAsked
 from whet_agent.nodes.context import Context
+from whet_agent.nodes.reporter import Reporter
 
 ASKS: Final = 3
 """How often one call may ask: an approval can expire while the person thinks, and the next one is asked for. More is
@@ -20,24 +21,6 @@ a quarrel with the server.
 """
 
 _tracer = trace.get_tracer("whet_agent")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Reporter:
-    """Passes on what happens during a call."""
-
-    context: Context
-    turn: int
-    key: str
-
-    def run_named(self, run_id: str) -> None:
-        self.context.running[self.key] = run_id
-
-    def run_heard(self, run_id: str, event: event_pb2.Event) -> None:
-        self.context.hear(RunHeard(turn=self.turn, key=self.key, run_id=run_id, event=event))
-
-    def lost(self, text: str) -> None:
-        self.context.hear(Notice(level="warning", text=text))
 
 
 async def act(call: OpenCall, turn: int, context: Context) -> list[Entry]:
@@ -68,12 +51,14 @@ async def _outcome(call: OpenCall, turn: int, key: str, context: Context) -> Out
     except (BadArguments, ValueError) as error:
         return Outcome(ok=False, text=f"Not called: {error}")
     try:
-        return await _approved(tool, request, _Reporter(context=context, turn=turn, key=key))
+        return await _approved(
+            tool, request, context, Reporter(turn=turn, key=key, hear=context.hear, running=context.running)
+        )
     except CallError as error:
         return Outcome(ok=False, text=_refusal(error), run_id=context.running.get(key, ""))
 
 
-async def _approved(tool: Tool, request: Message, reporter: _Reporter) -> Outcome:
+async def _approved(tool: Tool, request: Message, context: Context, reporter: Reporter) -> Outcome:
     """Make the call; when the server wants a person's yes, ask for it and make the same call again.
 
     A node that waits for a person runs again from its start, so the refused call is made twice: it has no effect
@@ -81,23 +66,23 @@ async def _approved(tool: Tool, request: Message, reporter: _Reporter) -> Outcom
     """
     for _ in range(ASKS):
         try:
-            return await make(reporter.context.agent, tool, request, reporter)
+            return await make(context.agent, tool, request, reporter)
         except CallError as error:
             if error.reason not in {"APPROVAL_REQUIRED", "APPROVAL_NOT_OPEN"}:
                 raise
-            asked = await _question(error.metadata.get("approval_id", ""), tool, reporter)
-        reporter.context.hear(asked)
-        decision = reporter.context.ask(asdict(asked))
+            asked = await _question(error.metadata.get("approval_id", ""), tool, context, reporter)
+        context.hear(asked)
+        decision = context.ask(asdict(asked))
         if not decision["granted"]:
             reason = str(decision.get("reason") or "no reason given")
             return Outcome(ok=False, text=f"Not done: rejected by the person: {reason}")
     return Outcome(ok=False, text="Not done: the approval ran out again and again. Ask the person what to do.")
 
 
-async def _question(approval_id: str, tool: Tool, reporter: _Reporter) -> ApprovalAsked:
+async def _question(approval_id: str, tool: Tool, context: Context, reporter: Reporter) -> ApprovalAsked:
     """Fetch exactly what the server would hold the grant to."""
     method = method_named("ApprovalService", "GetApproval")
-    answer: Any = await reporter.context.agent.call(method, approval_pb2.GetApprovalRequest(approval_id=approval_id))
+    answer: Any = await context.agent.call(method, approval_pb2.GetApprovalRequest(approval_id=approval_id))
     approval: approval_pb2.Approval = answer.approval
     return ApprovalAsked(
         turn=reporter.turn,

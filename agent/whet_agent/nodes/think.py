@@ -38,10 +38,12 @@ async def think(entries: Sequence[Entry], turn: int, context: Context) -> list[E
 
 
 def heard_of(entry: Entry) -> list[AssistantSaid]:
-    """Return what a listener hears of an entry of the mind's: nothing when it only asks for calls."""
+    """Return what a listener hears of an entry of the mind's: nothing when it only asks for calls, or closes a cut
+    turn.
+    """
     turn, step = (int(part) for part in entry["k"].split("/"))
     text = entry["m"]["content"]
-    if not text:
+    if not text or not entry.get("author"):
         return []
     return [
         AssistantSaid(
