@@ -65,6 +65,8 @@ class ProviderStub:
         self.requests = 0
         self.open = 0
         """Requests being answered right now."""
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         self.headers_seen: list[dict[str, str]] = []
         self.model_names: list[str] = [PLAIN, MIXED, *KINDS]
 
@@ -92,6 +94,10 @@ class ProviderStub:
             probe.bind(("127.0.0.1", 0))
             return f"http://127.0.0.1:{probe.getsockname()[1]}/v1"
 
+    async def quiet(self) -> None:
+        """Wait until no request is being answered any more."""
+        await self._quiet.wait()
+
     async def _models(self, request: web.Request) -> web.StreamResponse:
         listed = [{"id": name, "object": "model", "owned_by": "whet"} for name in self.model_names]
         return web.json_response({"object": "list", "data": listed})
@@ -102,6 +108,7 @@ class ProviderStub:
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         self.requests += 1
         self.open += 1
+        self._quiet.clear()
         try:
             self.headers_seen.append({name.lower(): value for name, value in request.headers.items()})
             body: dict[str, Any] = json.loads(await request.read())
@@ -113,6 +120,8 @@ class ProviderStub:
             return web.Response()  # the caller left in the middle; nobody will read this
         finally:
             self.open -= 1
+            if not self.open:
+                self._quiet.set()
 
     def _named(self, model: str) -> tuple[str, Settings]:
         """Read a model's name into what to do and how."""

@@ -78,7 +78,7 @@ class Slots:
             return
         self._decreased = now
         self._successes = 0
-        self._allowed = max(1.0, self._allowed * DECREASE)
+        self._allowed = max(1.0, float(int(self._allowed * DECREASE)))
 
     def resize(self, most: int) -> None:
         """Set the limit anew."""
