@@ -22,10 +22,10 @@ A conversation on this machine alone: no key, no network, nothing paid. local/sm
 million parameters, so it is quick and knows little. sim/ models are simulated: what they say, their timing and their
 prices are made up. Whatever stands on one of them is marked (simulated).
 """
-_QUESTION: Final = "What is a hash table good for?"
-_MODELS: Final = ("local/smollm2", "sim/fast", "sim/steady")
-"""One that is real, one that answers first and one that comes late, so that a draft is revised."""
-_LIMITS: Final = "--max-tokens 90 --synthesis-model sim/steady"
+_QUESTION: Final = "What is a hash table?"
+_MODELS: Final = ("local/smollm2", "sim/fast", "sim/costly")
+"""One that is real and comes late, so that a draft is revised; one that is quick; one that has a price."""
+_LIMITS: Final = "--max-tokens 90 --synthesis-model sim/fast"
 """The real model is quick enough for a paragraph; its draft of what all the others wrote is not worth the wait."""
 
 
