@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     options = _parser().parse_args(arguments)
     os.umask(0o077)
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # its C core writes lines of its own kind between ours
     data = _data(options.data, os.environ)
     if options.command == "token":
         return _create_token(data, options)

@@ -5,9 +5,9 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from whet_server.approval.approvals import Approvals
 from whet_server.config import ENVIRONMENT_ENDPOINT, LOCAL_MODEL, ServerConfig, local_panel, panel_of, preferred
@@ -15,7 +15,7 @@ from whet_server.datadir import DEFAULT_WORKSPACE, DataDir
 from whet_server.errors import WhetError
 from whet_server.fanout.fanouts import FanoutDefaults, Fanouts
 from whet_server.ledger.ledger import Ledger
-from whet_server.llm.base import EndpointKind, EndpointSettings, Transport
+from whet_server.llm.base import Answer, EndpointKind, EndpointSettings, Request, Sink, Transport
 from whet_server.llm.cache import ResponseCache
 from whet_server.llm.call import ModelCaller
 from whet_server.llm.keys import BoundKey, Sealer
@@ -24,7 +24,6 @@ from whet_server.llm.local.settings import ENDPOINT as LOCAL_ENDPOINT
 from whet_server.llm.local.transport import LocalTransport
 from whet_server.llm.registry import Endpoints
 from whet_server.llm.sim import SimTransport
-from whet_server.llm.transport import HttpTransport
 from whet_server.log.log import EventLog
 from whet_server.rpc.identity import Tokens
 from whet_server.rpc.server import Rooms, RpcServer
@@ -32,6 +31,9 @@ from whet_server.store.base import Store
 from whet_server.store.sql import SqlStore
 from whet_server.trace.traces import Traces
 from whet_server.values import ModelName, RunState, Value
+
+if TYPE_CHECKING:
+    from whet_server.llm.transport import HttpTransport
 
 DRAIN_SECONDS: Final = 8.0
 """How long runs may take to end when the server is told to stop: below the ten seconds that supervisors give."""
@@ -52,13 +54,44 @@ class ServeOptions(Value):
     idle_exit: float | None = None
 
 
+class HttpOnDemand:
+    """The HTTP transport, loaded with the first call that needs it: aiohttp takes a quarter of a second and fifteen
+    megabytes, and a server that only answers from its log or its simulations does without.
+    """
+
+    def __init__(self) -> None:
+        self._loading: asyncio.Future[HttpTransport] | None = None
+
+    async def send(self, request: Request, sink: Sink) -> Answer:
+        return await (await self._loaded()).send(request, sink)
+
+    async def models(self, request: Request) -> Sequence[str]:
+        return await (await self._loaded()).models(request)
+
+    async def close(self) -> None:
+        if self._loading is not None:
+            await (await self._loading).close()
+
+    async def _loaded(self) -> "HttpTransport":
+        if self._loading is None:
+            self._loading = asyncio.ensure_future(asyncio.to_thread(_http))
+        # Shielded: a caller that leaves must not take the transport away from those who wait beside it.
+        return await asyncio.shield(self._loading)
+
+
+def _http() -> "HttpTransport":
+    from whet_server.llm.transport import HttpTransport
+
+    return HttpTransport()
+
+
 @asynccontextmanager
 async def opened_rooms(
     store: Store, config: ServerConfig, sealer: Sealer, *, clock: Callable[[], int] = time.time_ns
 ) -> AsyncGenerator[Rooms, None]:
     """Put the rooms together over a store; close them in the opposite order."""
     async with AsyncExitStack() as stack:
-        http, host = HttpTransport(), LocalHost()
+        http, host = HttpOnDemand(), LocalHost()
         stack.push_async_callback(http.close)
         stack.push_async_callback(host.close)
         transports: dict[EndpointKind, Transport] = {

@@ -11,6 +11,8 @@ from whet_server.rpc import calls
 
 MAX_MESSAGE: Final = 8_000
 """A log line is for reading: what is longer has lost its way."""
+TALKATIVE: Final = ("alembic", "aiosqlite", "asyncio")
+"""Libraries that tell every step of theirs; only their warnings are of interest."""
 
 
 class JsonLines(logging.Formatter):
@@ -40,6 +42,8 @@ def log_to(stream: TextIO, level: str) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for talkative in TALKATIVE:
+        logging.getLogger(talkative).setLevel(max(logging.WARNING, logging.getLogger().level))
     sys.excepthook = lambda kind, value, trace: logging.getLogger("whet_server").critical(
         "the server ended by an error", exc_info=(kind, value, trace)
     )

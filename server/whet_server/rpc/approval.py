@@ -7,13 +7,15 @@ from whet_server.rpc.convert.approval import approval_message
 from whet_server.rpc.convert.enums import APPROVAL_STATE
 from whet_server.rpc.layers import Context
 from whet_server.rpc.pages import page_of
+from whet_server.rpc.requests import Requests
 
 
 class ApprovalServicer(approval_pb2_grpc.ApprovalServiceServicer):
     """What waits for a person of the workspace that calls."""
 
-    def __init__(self, approvals: Approvals) -> None:
+    def __init__(self, approvals: Approvals, requests: Requests) -> None:
         self._approvals = approvals
+        self._requests = requests
 
     async def ListApprovals(
         self, request: approval_pb2.ListApprovalsRequest, context: Context
@@ -36,6 +38,11 @@ class ApprovalServicer(approval_pb2_grpc.ApprovalServiceServicer):
 
     async def DecideApproval(
         self, request: approval_pb2.DecideApprovalRequest, context: Context
+    ) -> approval_pb2.DecideApprovalResponse:
+        return await self._requests.whole(self._decide_approval(request))
+
+    async def _decide_approval(
+        self, request: approval_pb2.DecideApprovalRequest
     ) -> approval_pb2.DecideApprovalResponse:
         record = await self._approvals.decide(
             calls.principal().workspace,

@@ -40,7 +40,8 @@ class FanoutServicer(fanout_pb2_grpc.FanoutServiceServicer):
     async def RunFanout(
         self, request: fanout_pb2.RunFanoutRequest, context: Context
     ) -> AsyncGenerator[fanout_pb2.RunFanoutResponse, None]:
-        run_id, _ = await self._start(_RUN, request)
+        run_id, _ = await self._requests.whole(self._start(_RUN, request))
+        calls.enter_run(run_id)
         workspace = calls.principal().workspace
         watch = self._life.follow(lambda cursor: self._fanouts.watch(workspace, run_id, cursor), "")
         async with aclosing(watch) as batches:
@@ -50,7 +51,8 @@ class FanoutServicer(fanout_pb2_grpc.FanoutServiceServicer):
     async def StartFanout(
         self, request: fanout_pb2.StartFanoutRequest, context: Context
     ) -> fanout_pb2.StartFanoutResponse:
-        run_id, started = await self._start(_START, request)
+        run_id, started = await self._requests.whole(self._start(_START, request))
+        calls.enter_run(run_id)
         view = await self._fanouts.get(calls.principal().workspace, run_id)
         return fanout_pb2.StartFanoutResponse(fanout=view_message(view), started=started)
 

@@ -23,11 +23,20 @@ class Health(health_pb2_grpc.HealthServicer):
     def __init__(self, services: Iterable[str]) -> None:
         self._services = frozenset({"", SERVICE, *services})
         self._serving = True
+        self._closed = False
         self._changed: set[asyncio.Event] = set()
 
     def stop_serving(self) -> None:
         """Say NOT_SERVING from now on, to watchers too."""
         self._serving = False
+        self._tell()
+
+    def close(self) -> None:
+        """End every watch: a server that stops waits for no listener."""
+        self._closed = True
+        self._tell()
+
+    def _tell(self) -> None:
         for changed in self._changed:
             changed.set()
 
@@ -44,6 +53,8 @@ class Health(health_pb2_grpc.HealthServicer):
         try:
             while True:
                 yield _Response(status=self._status(request.service))
+                if self._closed:
+                    return
                 await changed.wait()
                 changed.clear()
         finally:

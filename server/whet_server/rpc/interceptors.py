@@ -1,4 +1,5 @@
-"""What every call passes on its way in and out, outermost first: status, activity, decoding, identity, deadline, rules.
+"""What every call passes on its way in and out, outermost first: status, activity, span, identity, deadline, decoding,
+rules.
 
 Servicers raise `WhetError` and nothing else on purpose; whatever else comes out of them is a bug, which the caller
 hears of as INTERNAL with an id that stands beside the traceback in the log.
@@ -7,6 +8,7 @@ hears of as INTERNAL with an id that stands beside the traceback in the log.
 import asyncio
 import functools
 import logging
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
@@ -71,21 +73,28 @@ class StatusLayer:
         calls.enter(call)
         trailer = ((REQUEST_ID_KEY, call.request_id),)
         context.set_trailing_metadata(trailer)
+        start, outcome = time.perf_counter(), "left by the caller"
         try:
             yield
+            outcome = "OK"
         except (grpc.aio.AbortError, GeneratorExit):
             raise
         except WhetError as error:
-            _log.info("refused: %s", error.reason)
+            outcome = error.reason.value
             await _abort(context, error, trailer)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
             # Nobody cancelled this call: something it waited for was. Left alone, the caller would wait for ever.
+            outcome = "INTERNAL"
             await _abort(context, _bug("a cancellation strayed into the call"), trailer)
         except BaseException:  # noqa: BLE001 -- the top of every call: a bug's words are for the log, not for the caller
+            outcome = "INTERNAL"
             await _abort(context, _bug("the call failed"), trailer)
+        finally:
+            level = logging.DEBUG if is_open(details) else logging.INFO
+            _log.log(level, "%s after %.1f ms", outcome, (time.perf_counter() - start) * 1e3)
 
 
 def _bug(what: str) -> WhetError:

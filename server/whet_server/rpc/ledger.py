@@ -55,6 +55,9 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         )
 
     async def PutCap(self, request: ledger_pb2.PutCapRequest, context: Context) -> ledger_pb2.PutCapResponse:
+        return await self._requests.whole(self._put_cap(request))
+
+    async def _put_cap(self, request: ledger_pb2.PutCapRequest) -> ledger_pb2.PutCapResponse:
         principal, period, limit = calls.principal(), CAP_PERIOD.value[request.period], nanos_of(request.limit)
         if limit < 0:
             raise InvalidField(("limit.nanos", "A cap cannot be negative. 0 refuses every call that costs money."))
@@ -66,6 +69,9 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         return ledger_pb2.PutCapResponse(cap=cap_message(caps[0]) if caps else None)
 
     async def DeleteCap(self, request: ledger_pb2.DeleteCapRequest, context: Context) -> ledger_pb2.DeleteCapResponse:
+        return await self._requests.whole(self._delete_cap(request))
+
+    async def _delete_cap(self, request: ledger_pb2.DeleteCapRequest) -> ledger_pb2.DeleteCapResponse:
         principal = calls.principal()
         async with self._requests.turn(principal.workspace, _DELETE_CAP, request.request_id, request) as turn:
             if turn.answer is None:
@@ -74,6 +80,9 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         return ledger_pb2.DeleteCapResponse()
 
     async def Reserve(self, request: ledger_pb2.ReserveRequest, context: Context) -> ledger_pb2.ReserveResponse:
+        return await self._requests.whole(self._reserve(request))
+
+    async def _reserve(self, request: ledger_pb2.ReserveRequest) -> ledger_pb2.ReserveResponse:
         workspace, model = calls.principal().workspace, ModelName(request.model)
         async with self._requests.turn(workspace, _RESERVE, request.request_id, request) as turn:
             if turn.answer is not None:
@@ -95,6 +104,9 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         return ledger_pb2.ReserveResponse(reservation=reservation_message(record))
 
     async def Settle(self, request: ledger_pb2.SettleRequest, context: Context) -> ledger_pb2.SettleResponse:
+        return await self._requests.whole(self._settle(request))
+
+    async def _settle(self, request: ledger_pb2.SettleRequest) -> ledger_pb2.SettleResponse:
         workspace, reservation_id = calls.principal().workspace, request.reservation_id
         match BILLING.value.get(request.billing):
             case Billing.SETTLED:

@@ -38,6 +38,9 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
     async def PutEndpoint(
         self, request: model_pb2.PutEndpointRequest, context: Context
     ) -> model_pb2.PutEndpointResponse:
+        return await self._requests.whole(self._put_endpoint(request))
+
+    async def _put_endpoint(self, request: model_pb2.PutEndpointRequest) -> model_pb2.PutEndpointResponse:
         principal = calls.principal()
         async with self._requests.turn(principal.workspace, _PUT, request.request_id, request) as turn:
             if turn.answer is None:
@@ -55,6 +58,9 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
     async def DeleteEndpoint(
         self, request: model_pb2.DeleteEndpointRequest, context: Context
     ) -> model_pb2.DeleteEndpointResponse:
+        return await self._requests.whole(self._delete_endpoint(request))
+
+    async def _delete_endpoint(self, request: model_pb2.DeleteEndpointRequest) -> model_pb2.DeleteEndpointResponse:
         principal = calls.principal()
         async with self._requests.turn(principal.workspace, _DELETE, request.request_id, request) as turn:
             if turn.answer is None:
@@ -80,6 +86,9 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
         )
 
     async def ClearCache(self, request: model_pb2.ClearCacheRequest, context: Context) -> model_pb2.ClearCacheResponse:
+        return await self._requests.whole(self._clear_cache(request))
+
+    async def _clear_cache(self, request: model_pb2.ClearCacheRequest) -> model_pb2.ClearCacheResponse:
         principal = calls.principal()
         async with self._requests.turn(principal.workspace, _CLEAR, request.request_id, request) as turn:
             if turn.answer is None:

@@ -6,8 +6,10 @@ that a crash leaves both or neither.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Callable
+import logging
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 import msgspec
 from google.protobuf.message import Message
@@ -16,6 +18,9 @@ from whet_server.errors import RequestIdReused
 from whet_server.rpc.convert.values import rfc3339
 from whet_server.store.base import RequestRecord, Store
 from whet_server.values import Value, Workspace, new_id
+
+ResultT = TypeVar("ResultT")
+_log = logging.getLogger(__name__)
 
 
 class Turn(Value):
@@ -40,12 +45,32 @@ def payload_digest(method: str, request: Message) -> str:
 
 
 class Requests:
-    """The request ids of every workspace."""
+    """The request ids of every workspace, and the effects under way."""
 
     def __init__(self, store: Store, *, clock: Callable[[], int]) -> None:
         self._store = store
         self._clock = clock
         self._locks: dict[tuple[Workspace, str], _Lock] = {}
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    async def whole(self, effect: Coroutine[Any, Any, ResultT]) -> ResultT:
+        """Return what `effect` returns. It runs to its end even if the caller leaves: a half of it would be neither
+        done nor free to be done again.
+        """
+        task = asyncio.create_task(effect)
+        self._under_way.add(task)
+        task.add_done_callback(self._done)
+        return await asyncio.shield(task)
+
+    async def idle(self) -> None:
+        """Wait until no effect is under way."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.debug("an effect was refused: %s", error)
 
     @asynccontextmanager
     async def turn(

@@ -94,33 +94,35 @@ class RpcServer:
         self.activity = Activity(clock=time.monotonic)
         self._fanouts = rooms.fanouts
         self._life = Life()
+        self._requests = Requests(rooms.store, clock=clock)
         self._health = health.Health(service.full_name for service in SERVICES)
         self._server = grpc.aio.server(
             interceptors=[
                 LayerInterceptor(StatusLayer()),
                 LayerInterceptor(self.activity),
-                DecodingInterceptor(),
                 *([LayerInterceptor(SpanLayer())] if spans else []),
                 LayerInterceptor(IdentityLayer(tokens)),
                 LayerInterceptor(DeadlineLayer()),
+                DecodingInterceptor(),
                 LayerInterceptor(RulesLayer(rules)),
             ],
             options=OPTIONS,
             maximum_concurrent_rpcs=MAX_CALLS,
         )
-        self._register(rooms, clock)
+        self._register(rooms)
 
-    def _register(self, rooms: Rooms, clock: Callable[[], int]) -> None:
-        requests = Requests(rooms.store, clock=clock)
+    def _register(self, rooms: Rooms) -> None:
         gate = Gate(rooms.approvals, threshold=rooms.approval_threshold)
-        life, server = self._life, self._server
+        life, server, requests = self._life, self._server, self._requests
         fanout = FanoutServicer(rooms.fanouts, requests, gate, life)
         ledger = LedgerServicer(rooms.ledger, rooms.caller, rooms.store, requests, gate, life)
         model = ModelServicer(rooms.endpoints, rooms.cache, rooms.panel, requests, gate)
         fanout_pb2_grpc.add_FanoutServiceServicer_to_server(fanout, server)
         model_pb2_grpc.add_ModelServiceServicer_to_server(model, server)
         ledger_pb2_grpc.add_LedgerServiceServicer_to_server(ledger, server)
-        approval_pb2_grpc.add_ApprovalServiceServicer_to_server(ApprovalServicer(rooms.approvals), server)
+        approval_pb2_grpc.add_ApprovalServiceServicer_to_server(
+            ApprovalServicer(rooms.approvals, self._requests), server
+        )
         trace_pb2_grpc.add_TraceServiceServicer_to_server(TraceServicer(rooms.traces, life), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [service.full_name for service in SERVICES]
@@ -154,7 +156,9 @@ class RpcServer:
         self._life.drain(seconds)
         await self._fanouts.drain(seconds)
         self._life.close()
+        self._health.close()
         await self._server.stop(CLOSE_SECONDS)
+        await self._requests.idle()
 
 
 def is_local(address: str) -> bool:
