@@ -7,6 +7,7 @@ person would see.
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -18,6 +19,9 @@ from pathlib import Path
 from typing import Final
 
 _CHUNK: Final = 65_536
+
+_KEYBOARD: Final = re.compile(rb"\x1b\[[<>=][0-9;]*[A-Za-z]")
+"""Requests about keyboards that pyte would print."""
 
 _RUNES: Final = tuple(chr(code) for code in range(0x16A0, 0x16EB))
 """Letters one cell wide that no program prints by itself: seeing one is seeing its echo."""
@@ -37,6 +41,7 @@ class Terminal:
         """Everything the program wrote."""
         self._descriptor = descriptor
         self._size = (columns, rows)
+        self._painted_from = 0
         self._started = time.perf_counter()
 
     def send(self, keys: str) -> None:
@@ -47,6 +52,7 @@ class Terminal:
 
     def resize(self, columns: int, rows: int) -> None:
         self._size = (columns, rows)
+        self._painted_from = len(self.raw)  # a program paints everything anew when its terminal changes
         _set_size(self._descriptor, columns, rows)
 
     def screen(self) -> list[str]:
@@ -55,7 +61,7 @@ class Terminal:
 
         columns, rows = self._size
         screen = pyte.Screen(columns, rows)
-        pyte.ByteStream(screen).feed(bytes(self.raw))
+        pyte.ByteStream(screen).feed(_KEYBOARD.sub(b"", bytes(self.raw[self._painted_from :])))
         return [line.rstrip() for line in screen.display]
 
     def read(self, seconds: float) -> bytes:

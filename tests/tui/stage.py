@@ -43,7 +43,12 @@ async def idle(session: object) -> None:
     """Nothing happens."""
 
 
-async def fanouts(session: object) -> None:
+async def quick(session: object) -> None:
+    """Every message becomes a fan-out, at once."""
+    await fanouts(session, pause=0.0)
+
+
+async def fanouts(session: object, pause: float = 0.05) -> None:
     """Every message becomes a fan-out, slowly enough to watch."""
     from tests.tui import story
 
@@ -59,7 +64,7 @@ async def fanouts(session: object) -> None:
         await session.tell(ToolAsked(turn=turn, key=key, tool="fanout", arguments_json='{"spec":{"prompt":"monads"}}'))
         for event in story.fanout(int(time.time())):
             await session.tell(RunHeard(turn=turn, key=key, run_id=story.RUN, event=event))
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(pause)
         await session.tell(
             ToolAnswered(turn=turn, key=key, tool="fanout", ok=True, text="done", run_id=story.RUN),
             AssistantSaid(turn=turn, step=2, text=story.ANSWER, author="offline planner", run_id=story.RUN),
@@ -131,7 +136,49 @@ async def hostile(session: object) -> None:
     )
 
 
-SCENES = {"idle": idle, "fanouts": fanouts, "long_stream": long_stream, "hostile": hostile}
+async def approval(session: object) -> None:
+    """The agent wants to spend."""
+    from whet_agent.events import ApprovalAsked, ToolAsked, UserSaid
+    from whet_tui.scripted import ScriptedSession
+
+    assert isinstance(session, ScriptedSession)
+    arguments = '{"spec": {"prompt": "What is a monad?", "models": ["openai/gpt-4.1", "local/smollm2"]}}'
+    await session.tell(
+        UserSaid(turn=1, text="ask the expensive ones"),
+        ToolAsked(turn=1, key="k", tool="fanout", arguments_json=arguments),
+        ApprovalAsked(
+            turn=1,
+            key="k",
+            approval_id="apr_1",
+            tool="fanout",
+            summary="Ask several models the same question side by side and draft one answer from theirs",
+            effect="spends",
+            arguments_json=arguments,
+            digest="0123456789abcdef",
+            worst_cost_nanos=3_100_000_000,
+            expires_at="12:30:00",
+        ),
+    )
+
+
+async def noisy(session: object) -> None:
+    """Libraries print, from Python and from C."""
+    import os
+
+    os.write(1, b"printed to one\n")
+    os.write(2, b"printed to two\n")
+    sys.stderr.write("printed by python\n")
+
+
+SCENES = {
+    "quick": quick,
+    "noisy": noisy,
+    "approval": approval,
+    "idle": idle,
+    "fanouts": fanouts,
+    "long_stream": long_stream,
+    "hostile": hostile,
+}
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whet_tui.safe import safe, safe_line
+from whet_tui.safe import exact_json, safe, safe_line
 
 ATTACKS = {
     "a title": "\x1b]0;owned\x07",
@@ -103,6 +103,12 @@ def test_line_ends_become_newlines() -> None:
 def test_a_line_is_one_line_of_bounded_length() -> None:
     assert safe_line("  a\n\tb\x1b[2Jc ") == "a bc"
     assert len(safe_line("x" * 10_000, 80)) == 80
+
+
+def test_arguments_to_decide_about_show_what_would_be_hidden() -> None:
+    shown = exact_json('{"a": "x\\u200by\\u202ez\\u001b[0m\u00ad", "b": "ü宽"}')
+    assert shown == '{\n  "a": "x\\u200by\\u202ez\\u001b[0m\\u00ad",\n  "b": "ü宽"\n}'
+    assert exact_json("no \x1b[31mjson") == "no json"
 
 
 def test_plain_text_passes_at_fifty_megabytes_a_second() -> None:

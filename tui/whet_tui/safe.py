@@ -9,6 +9,7 @@ What passed is drawn as plain segments or as Markdown, never as console markup, 
 brackets.
 """
 
+import json
 import re
 from collections.abc import Iterable
 from typing import Final, NewType
@@ -91,6 +92,17 @@ def safe_line(text: str, limit: int = 500) -> Safe:
     """The text as one line of at most `limit` characters: runs of white space become one blank."""
     line = " ".join(safe(text[: limit * 4]).split())
     return Safe(line if len(line) <= limit else line[: limit - 1] + "…")
+
+
+def exact_json(text: str) -> Safe:
+    """JSON with a field a line, for somebody who decides by it: what would be hidden or replaced is written as its
+    escape. Other text passes as `safe`.
+    """
+    try:
+        pretty = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except ValueError:
+        return safe(text)
+    return safe(_SUSPECT.sub(lambda found: json.dumps(found.group())[1:-1], pretty))
 
 
 def _cleaned(text: str) -> str:

@@ -2,7 +2,6 @@
 typing cannot.
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -13,12 +12,18 @@ from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
 from whet_tui.entries import Card, dollars
-from whet_tui.safe import safe, safe_line
+from whet_tui.safe import exact_json, safe_line
 from whet_tui.widgets.ink import ink_of
 
 GRACE: Final = 0.5
 """Seconds during which a card that has just appeared hears nothing: a key that was already on its way is no decision.
 """
+
+KEYS: Final = "Ctrl+Y approve · Ctrl+N reject · Ctrl+Up/Down scroll"
+
+_FEWEST_ROWS: Final = 2
+_OTHER_ROWS: Final = 5
+"""Rows of the tray that are not arguments: frame, tool, facts."""
 
 _DIGEST: Final = 12
 """Digits of the digest that are shown: enough to compare by eye with `whet approval list`."""
@@ -39,10 +44,15 @@ class ApprovalTray(Vertical):
         body = VerticalScroll(Static(id="card-arguments"), id="card-body")
         body.can_focus = False
         yield body
-        yield Static(id="card-keys")
 
     def on_mount(self) -> None:
         self.display = False
+        self.border_title = "May the agent do this?"
+
+    def on_resize(self) -> None:
+        """The arguments scroll in what the conversation and the composer can spare."""
+        rows = max(_FEWEST_ROWS, self.screen.size.height // 2 - _OTHER_ROWS)
+        self.query_one("#card-body", VerticalScroll).styles.max_height = rows
 
     @property
     def card(self) -> Card | None:
@@ -67,8 +77,7 @@ class ApprovalTray(Vertical):
             self.display = card is not None
             if card is not None:
                 self._write(card)
-        if card is not None:
-            self.query_one("#card-keys", Static).update(self._keys(len(cards)))
+        self.border_subtitle = KEYS + (f" · 1 of {len(cards)}" if len(cards) > 1 else "")
 
     def scroll_arguments(self, lines: int) -> None:
         self.query_one("#card-body", VerticalScroll).scroll_relative(y=lines, animate=False)
@@ -79,23 +88,10 @@ class ApprovalTray(Vertical):
         facts = f"{card.effect} · {worst} · expires {card.expires_at} · digest {card.digest[:_DIGEST]}"
         self.query_one("#card-head", Static).update(
             Text.assemble(
-                ("May the agent call ", ""),
                 (safe_line(card.tool, 60), ink.you),
-                (f"?  {safe_line(card.summary, 200)}\n", ""),
+                (f"  {safe_line(card.summary, 200)}\n", ""),
                 (safe_line(facts), ink.warning),
             )
         )
-        self.query_one("#card-arguments", Static).update(Text(safe(_pretty(card.arguments_json)), overflow="fold"))
+        self.query_one("#card-arguments", Static).update(Text(exact_json(card.arguments_json), overflow="fold"))
         self.query_one("#card-body", VerticalScroll).scroll_home(animate=False)
-
-    def _keys(self, count: int) -> Text:
-        ink = ink_of(self.app.current_theme)
-        more = f" · 1 of {count}" if count > 1 else ""
-        return Text(f"Ctrl+Y approve · Ctrl+N reject · Ctrl+Up/Down scroll{more}", ink.accent)
-
-
-def _pretty(text: str) -> str:
-    try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except ValueError:
-        return text

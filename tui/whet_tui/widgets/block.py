@@ -1,6 +1,5 @@
 """One entry of the transcript as lines."""
 
-import json
 from typing import Final
 
 from rich.cells import cell_len
@@ -10,7 +9,7 @@ from textual.strip import Strip
 
 from whet_tui.entries import Answer, Call, CallState, Entry, Note, Said
 from whet_tui.marks import marked_text
-from whet_tui.safe import safe, safe_line
+from whet_tui.safe import exact_json, safe, safe_line
 from whet_tui.widgets.fanout_block import FanoutLines, headline
 from whet_tui.widgets.ink import Ink
 from whet_tui.widgets.prose import Flow, laid_out, plain_lines
@@ -143,7 +142,7 @@ class Block:
             segments.append(Segment("  " + safe_line(call.arguments_json, max(1, room)), ink.muted))
         lines = [Strip(segments).crop(0, width)]
         if self.unfolded:
-            lines += plain_lines(safe(_pretty(call.arguments_json)), width, ink.muted)
+            lines += plain_lines(exact_json(call.arguments_json), width, ink.muted)
         if call.fanout is not None:
             lines += self._fanout.lines(call.fanout, width, ink, unfolded=self.unfolded, now_ns=now_ns)
         if call.fanout is None or call.state in {CallState.FAILED, CallState.REJECTED}:
@@ -157,7 +156,7 @@ def _result(call: Call, width: int, ink: Ink, *, unfolded: bool) -> list[Strip]:
         return []
     style = ink.bad if call.state in {CallState.FAILED, CallState.REJECTED} else ink.muted
     if unfolded:
-        return plain_lines(safe(_pretty(call.result)), width, style)[:_RESULT_LINES]
+        return plain_lines(exact_json(call.result), width, style)[:_RESULT_LINES]
     return plain_lines(safe_line(call.result, max(1, width - 1)), width, style)
 
 
@@ -169,14 +168,6 @@ def _call_style(call: Call, ink: Ink) -> Style:
 
 def _note_style(note: Note, ink: Ink) -> Style:
     return {"info": ink.muted, "warning": ink.warning, "error": ink.bad}[note.level]
-
-
-def _pretty(text: str) -> str:
-    """JSON with a field a line; anything else as it is."""
-    try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except ValueError:
-        return text
 
 
 def _finished(line: Strip, before: Segment, width: int, ink: Ink) -> Strip:
