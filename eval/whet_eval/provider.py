@@ -48,10 +48,6 @@ class Bill:
 
     charges: list[Charge] = field(default_factory=list)
 
-    def of(self, prompt: str) -> list[Charge]:
-        """The charges for requests whose last message was `prompt`."""
-        return [charge for charge in self.charges if charge.prompt == prompt]
-
 
 class ProviderStub:
     """The server. Use it as an async context manager; `url` is its base URL, `refused_url` one where nobody listens."""

@@ -10,6 +10,8 @@ from typing import Final
 
 FAULTS_TO_OPEN: Final = 5
 """Faults in a row: with one call in ten failing by chance, that happens once in a hundred thousand calls."""
+TROUBLE_SECONDS: Final = 5.0
+"""The row must last so long: what is over sooner is what retries are for, and a fan-out meets it many times at once."""
 OPEN_SECONDS: Final = 15.0
 """Until the first probe: a restarted server is back by then."""
 MAX_OPEN_SECONDS: Final = 120.0
@@ -30,6 +32,7 @@ class Breaker:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._faults = 0
+        self._trouble = 0.0
         self._opened: float | None = None
         self._wait = OPEN_SECONDS
         self._probing = False
@@ -73,13 +76,15 @@ class Breaker:
         """The connection or the server failed."""
         if ticket != self._era:
             return
+        now = self._clock()
         if self._opened is not None:
             self._wait = min(MAX_OPEN_SECONDS, self._wait * 2)
         else:
+            self._trouble = self._trouble if self._faults else now
             self._faults += 1
-            if self._faults < FAULTS_TO_OPEN:
+            if self._faults < FAULTS_TO_OPEN or now - self._trouble < TROUBLE_SECONDS:
                 return
-        self._opened, self._probing, self._faults = self._clock(), False, 0
+        self._opened, self._probing, self._faults = now, False, 0
         self._era += 1
 
     def abandoned(self, ticket: int) -> None:

@@ -57,6 +57,7 @@ class Diary:
     pieces: list[str] = field(default_factory=list)
     failed: list[Attempt] = field(default_factory=list)
     spoke: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
     waits: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -70,6 +71,8 @@ class Diary:
         self.details.append(detail)
         if state is BranchState.WAITING:
             self.waits.set()
+        if state is BranchState.ASKED:
+            self.asked.set()
 
     def text(self, piece: str) -> None:
         self.pieces.append(piece)

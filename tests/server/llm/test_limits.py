@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from tests.server.llm.house import Clock
 
 from whet_server.llm.base import RateLimits
-from whet_server.llm.breaker import FAULTS_TO_OPEN, MAX_OPEN_SECONDS, OPEN_SECONDS, Breaker, CircuitState
+from whet_server.llm.breaker import (
+    FAULTS_TO_OPEN,
+    MAX_OPEN_SECONDS,
+    OPEN_SECONDS,
+    TROUBLE_SECONDS,
+    Breaker,
+    CircuitState,
+)
 from whet_server.llm.endpoint import Gate
 from whet_server.llm.limits import DECREASE_WINDOW, DEFAULT_CONCURRENCY, Bucket, Slots
 from whet_server.llm.retry import MOST_SAVED, RESERVE, RESERVE_SECONDS, RETRY_SHARE, RetryBudget, backoff
@@ -192,6 +199,8 @@ def _opened(clock: Clock) -> Breaker:
         ticket = breaker.admit()
         assert ticket is not None
         breaker.failed(ticket)
+        clock.now += TROUBLE_SECONDS / (FAULTS_TO_OPEN - 1)
+    clock.now -= TROUBLE_SECONDS / (FAULTS_TO_OPEN - 1)
     return breaker
 
 
@@ -202,11 +211,25 @@ def test_a_circuit_opens_after_faults_in_a_row() -> None:
     assert breaker.refusal() == OPEN_SECONDS
 
 
+def test_a_blip_does_not_open_it_however_many_calls_meet_it() -> None:
+    clock = Clock()
+    breaker = Breaker(clock)
+    for _ in range(1000):
+        breaker.failed(0)
+        clock.now += 0.9 * TROUBLE_SECONDS / 1000
+    assert breaker.state is CircuitState.CLOSED
+    clock.now += 0.2 * TROUBLE_SECONDS
+    breaker.failed(0)
+    assert breaker.refusal() == OPEN_SECONDS
+
+
 def test_a_success_in_between_keeps_it_closed() -> None:
-    breaker = Breaker(Clock())
+    clock = Clock()
+    breaker = Breaker(clock)
     for _ in range(10 * FAULTS_TO_OPEN):
         for _ in range(FAULTS_TO_OPEN - 1):
             breaker.failed(0)
+            clock.now += TROUBLE_SECONDS
         breaker.passed(0)
     assert breaker.state is CircuitState.CLOSED
 
@@ -254,6 +277,7 @@ def test_calls_from_before_the_circuit_opened_have_no_say() -> None:
     assert old is not None
     for _ in range(FAULTS_TO_OPEN):
         breaker.failed(old)
+        clock.now += TROUBLE_SECONDS
     breaker.passed(old)
     assert breaker.state is CircuitState.OPEN
     clock.now += OPEN_SECONDS
