@@ -1,5 +1,6 @@
 """Turn what a call returned into compact Markdown: what the mind reads and what the planner answers with."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -16,6 +17,10 @@ TABLE_ROWS: Final = 30
 
 CELL_CHARACTERS: Final = 80
 """A cell is for recognising; the whole value is a call away."""
+
+
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def shorten(text: str, limit: int, rest: str) -> str:
@@ -91,26 +96,52 @@ def _cell(value: Any, limit: int) -> str:
     if isinstance(value, bool):
         text = "yes" if value else "no"
     elif isinstance(value, Mapping):
-        text = ", ".join(
-            f"{k.replace('_', ' ')} {_cell(v, limit)}" for k, v in value.items() if v not in ("", None, [], {})
-        )
+        text = ", ".join(f"{k.replace('_', ' ')} {_cell(v, limit)}" for k, v in value.items() if v)
     elif isinstance(value, list):
         text = ", ".join(_cell(item, limit) for item in value) if not _is_table(value) else f"{len(value)}"
     else:
         text = str(value)
+    if _HASH.fullmatch(text) and limit == CELL_CHARACTERS:
+        text = f"{text[:12]}…"
     one_line = " ".join(text.split()).replace("|", "\\|")
     return one_line if len(one_line) <= limit else f"{one_line[: limit - 1]}…"
 
 
 def _readable(value: Any) -> Any:
-    """Replace money in nanos by dollars, all the way down."""
+    """Put amounts, sums and times the way people read them, all the way down."""
     if isinstance(value, list):
         return [_readable(item) for item in value]
+    if isinstance(value, str) and _TIME.fullmatch(value):
+        return value[:19].replace("T", " ")
     if not isinstance(value, Mapping):
         return value
     if set(value) == {"nanos"}:
         return dollars(int(value["nanos"]))
-    return {name: _readable(item) for name, item in value.items()}
+    if "settled" in value and "attempts" in value:
+        return _sums(value)
+    return dict(_readable_field(name, item) for name, item in value.items())
+
+
+def _readable_field(name: str, value: Any) -> tuple[str, Any]:
+    if "nanos" in name.split("_"):  # an amount that is a plain number, such as a price for a million tokens
+        return name.replace("_nanos", ""), dollars(int(value)) if value else ""
+    return name, _readable(value)
+
+
+def _sums(totals: Mapping[str, Any]) -> str:
+    """Return sums in one line: money, tokens, calls."""
+    words = []
+    for name, before in (("settled", ""), ("unknown", "up to "), ("reserved", "")):
+        nanos = int(totals.get(name, {}).get("nanos", 0))
+        if nanos or name == "settled":
+            words.append(f"{before}{dollars(nanos)} {name}")
+    usage = totals.get("usage", {})
+    about = "about " if usage.get("estimated") else ""
+    words.append(f"{about}{usage.get('input_tokens', 0)} + {usage.get('output_tokens', 0)} tokens")
+    words.append(f"{totals['attempts']} calls")
+    if totals.get("cache_hits"):
+        words.append(f"{totals['cache_hits']} from the cache")
+    return ", ".join(words)
 
 
 def as_data(tool: str, text: str) -> str:

@@ -15,6 +15,7 @@ from whet_agent.planner.match import Matcher
 from whet_agent.planner.plan import Call, Plan, Situation, situation_of
 from whet_agent.planner.sentences import Reader
 
+_WATCHED: Final = frozenset({"fanout", "watch_fanout"})
 _OPTION: Final = re.compile(r"^(\d)\. `(/[^`]+)`", re.MULTILINE)
 _ORDINALS: Final = {"first": "1", "second": "2", "third": "3", "the first": "1", "the second": "2", "the third": "3"}
 
@@ -68,7 +69,7 @@ def _chosen(text: str, situation: Situation) -> str:
 
 
 def _handed_on(entry: Entry) -> Thought:
-    """Say what the tool said; a run's own answer stands for the run."""
-    if entry.get("answer"):
+    """Say what the tool said; of a run that was watched, its own answer is enough."""
+    if entry.get("answer") and entry["tool"] in _WATCHED:
         return Thought(text=entry["answer"], simulated=entry["simulated"], quoted_run=entry["run"])
     return Thought(text=entry["m"]["content"], simulated=entry.get("simulated", False))
