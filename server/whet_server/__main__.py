@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         "--insecure-listen", action="store_true", help="listen where other machines can call, without encryption"
     )
     parser.add_argument(
-        "--idle-exit", type=float, metavar="SECONDS", help="end when nobody called for so long and nothing runs"
+        "--idle-exit", type=_seconds, metavar="SECONDS", help="end when nobody called for so long and nothing runs"
     )
     parser.add_argument("--log-level", choices=LEVELS, default="info")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -61,6 +61,13 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--role", choices=("person", "agent"), default="person")
     create.add_argument("--days", type=int, default=90, help="how long it is valid (default 90)")
     return parser
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError("give a number of seconds above 0")
+    return seconds
 
 
 def _data(given: Path | None, environment: Mapping[str, str]) -> Path:

@@ -121,6 +121,13 @@ async def test_a_server_makes_a_private_home_answers_and_leaves_when_told(data: 
     assert [line["message"] for line in log][-1] == "stopping"
 
 
+async def test_a_server_at_rest_is_small(data: Path) -> None:
+    async with running(data) as child:
+        status = Path(f"/proc/{child.process.pid}/status").read_text(encoding="utf-8")  # noqa: ASYNC240 -- no disk
+        kilobytes = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+    assert kilobytes < 120_000
+
+
 async def test_two_servers_do_not_share_a_data_directory(data: Path) -> None:
     async with running(data) as child:
         second = await launch(data, "--address", "127.0.0.1:0")

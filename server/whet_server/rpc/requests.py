@@ -62,10 +62,10 @@ class Requests:
         task.add_done_callback(self._done)
         return await asyncio.shield(task)
 
-    async def idle(self) -> None:
-        """Wait until no effect is under way."""
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+    async def idle(self, seconds: float) -> None:
+        """Wait until no effect is under way, at most so long."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=seconds)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)

@@ -140,7 +140,8 @@ class RpcServer:
         try:
             port = self._server.add_insecure_port(address)
         except RuntimeError as error:
-            raise AddressRefused(f"The server cannot listen on {address}: is another one there?") from error
+            hint = "Is its path longer than 107 bytes?" if address.startswith("unix:") else "Is another one there?"
+            raise AddressRefused(f"The server cannot listen on {address}. {hint}") from error
         await self._server.start()
         if address.startswith("unix:"):
             return address
@@ -158,7 +159,7 @@ class RpcServer:
         self._life.close()
         self._health.close()
         await self._server.stop(CLOSE_SECONDS)
-        await self._requests.idle()
+        await self._requests.idle(CLOSE_SECONDS)
 
 
 def is_local(address: str) -> bool:

@@ -134,3 +134,15 @@ async def test_a_plan_says_beforehand_whether_an_agent_would_have_to_ask(
         fanout_pb2.PlanFanoutRequest(spec=question(model).spec), metadata=served.agent.metadata
     )
     assert plan.needs_approval is needed
+
+
+async def test_a_model_whose_price_nobody_knows_counts_as_dear(served: Served) -> None:
+    put = model_pb2.PutEndpointRequest(name="mine", base_url="http://127.0.0.1:9/v1")
+    await served.person.model.PutEndpoint(put, metadata=served.person.metadata)
+    asked = await ask(served.agent, question("mine/nobody-knows-me"))
+    assert asked.reason == "APPROVAL_REQUIRED"
+    plan = await served.agent.fanout.PlanFanout(
+        fanout_pb2.PlanFanoutRequest(spec=question("mine/nobody-knows-me").spec), metadata=served.agent.metadata
+    )
+    assert list(plan.unpriced_models) == ["mine/nobody-knows-me"]
+    assert plan.needs_approval

@@ -85,3 +85,33 @@ def test_the_digest_leaves_out_the_request_id_and_nothing_else() -> None:
     capped = asked("a")
     capped.spec.cap.CopyFrom(value_pb2.Money(nanos=1))
     assert payload_digest(METHOD, asked("a")) != payload_digest(METHOD, capped)
+
+
+async def test_an_effect_goes_on_when_its_caller_leaves(requests: Requests, store: MemoryStore) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> str:
+        async with requests.turn(MINE, METHOD, "r1", asked("a")) as turn:
+            begun.set()
+            await go_on.wait()
+            await store.commit(*turn.record("run1"))
+            return "run1"
+
+    caller = asyncio.ensure_future(requests.whole(slow()))
+    async with asyncio.timeout(10):
+        await begun.wait()
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        go_on.set()
+        assert await effect(requests, store, count(7)) == "run1"
+        await requests.idle(10)
+    assert not requests._under_way
+
+
+async def test_an_effect_that_is_refused_says_so_to_its_caller(requests: Requests) -> None:
+    async def refused() -> None:
+        raise RequestIdReused("No.")
+
+    with pytest.raises(RequestIdReused):
+        await requests.whole(refused())

@@ -40,7 +40,7 @@ async def test_the_same_works_over_a_unix_socket(directory: DataDir, tmp_path: P
 
 
 async def test_a_port_that_is_taken_is_refused_and_not_shared(served: Served, tmp_path: Path) -> None:
-    with pytest.raises(AddressRefused, match="is another one there"):
+    with pytest.raises(AddressRefused, match="Is another one there"):
         async with serving(DataDir(tmp_path / "other"), served.address):
             pass
 
@@ -142,6 +142,14 @@ async def test_a_call_without_a_known_token_is_refused(served: Served) -> None:
         await served.caller("whet_wrong").fanout.ListFanouts(request, metadata=served.caller("whet_wrong").metadata)
     assert (said[0].code, said[0].reason) == ("UNAUTHENTICATED", "TOKEN_INVALID")
     assert "whet_wrong" not in str(said[0])
+
+
+async def test_who_may_not_call_learns_nothing_about_the_message(served: Served) -> None:
+    call: Raw = served.channel.unary_unary("/whet.v1.FanoutService/PlanFanout")
+    for raw in (b"\xff\xff", b"x" * (9 * MIB), b""):
+        async with refused() as said:
+            await call(raw, metadata=served.caller("whet_wrong").metadata)
+        assert said[0].reason == "TOKEN_INVALID"
 
 
 async def test_an_expired_token_is_told_when_it_expired(served: Served) -> None:
