@@ -113,8 +113,8 @@ class Endpoints:
         configured: Sequence[tuple[EndpointSettings, BoundKey | None]],
         clock: Callable[[], float] = time.monotonic,
     ) -> "Endpoints":
-        """Take the configured endpoints and load those the workspaces stored. Raises `InvalidField` for a configured
-        URL that no key should be sent to.
+        """Take the configured endpoints and load those the workspaces stored. A later one of a name wins; what it
+        says of a built-in one leaves that one's models. Raises `InvalidField` for a URL that no key should be sent to.
         """
         endpoints = cls(store, sealer, transports, clock=clock)
         for settings, key in configured:
@@ -122,6 +122,9 @@ class Endpoints:
                 field = f"endpoint {settings.name}: base_url"
                 url = checked_url(settings.base_url, field=field, plain_http=settings.plain_http)
                 settings = msgspec.structs.replace(settings, base_url=url)  # noqa: PLW2901 -- the checked one
+            elif (built_in := endpoints._shared.get(settings.name)) and not settings.models:
+                models = built_in.settings.models
+                settings = msgspec.structs.replace(settings, models=models)  # noqa: PLW2901 -- with its models
             endpoints._shared[settings.name] = Endpoint(settings, key, clock)
         for record in await store.endpoints(None):
             settings = msgspec.json.decode(record.settings, type=EndpointSettings)
@@ -146,8 +149,8 @@ class Endpoints:
         """
         async with self._changing:
             before = self._all(workspace).get(settings.name)
-            if settings.kind is not EndpointKind.OPENAI or (before and before.settings.source == "built-in"):
-                raise WrongState(f"{settings.name} is built in and cannot be changed: choose another name")
+            if EndpointKind.OPENAI is not settings.kind or (before and before.settings.kind is not EndpointKind.OPENAI):
+                raise WrongState(f"{settings.name} is built in and is not changed by RPC: choose another name")
             settings = _completed(settings, before.settings if before else None)
             bound = self._bound(settings, key, before)
             record = EndpointRecord(

@@ -97,6 +97,15 @@ async def test_a_built_in_endpoint_is_not_changed() -> None:
         await endpoints.put(HOME, EndpointSettings(name="local", base_url="https://a.example/v1"), None)
 
 
+async def test_limits_of_the_file_leave_a_built_in_endpoint_its_models() -> None:
+    limited = EndpointSettings(name="local", kind=EndpointKind.LOCAL, limits=RateLimits(max_concurrency=2))
+    endpoints = await _open(MemoryStore(), (LOCAL, None), (limited, None))
+    assert endpoints.get(HOME, "local").current_concurrency == 2
+    assert (await endpoints.resolve(HOME, ModelName("local/smollm2"))).price is not None
+    with pytest.raises(WrongState):
+        await endpoints.put(HOME, EndpointSettings(name="local", base_url="https://a.example/v1"), None)
+
+
 async def test_a_workspace_may_adjust_an_endpoint_of_the_environment_for_itself_and_take_it_back() -> None:
     store = MemoryStore()
     key = BoundKey("sk-env", "https://api.openai.com:443")
