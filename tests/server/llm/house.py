@@ -1,6 +1,7 @@
 """The whole call path on a real local provider: transport, registry, ledger, cache and caller around a stub."""
 
 import asyncio
+import itertools
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -164,12 +165,12 @@ async def open_house(
             await http.close()
 
 
-_second = iter(range(1_700_000_000, 1_800_000_000))
+_ticks = itertools.count(1_700_000_000_000_000_000)
 
 
 def _unix() -> int:
     """A time that goes on with every look, in the middle of one UTC day."""
-    return 1_700_000_000_000_000_000 + (next(_second) - 1_700_000_000)
+    return next(_ticks)
 
 
 def spec(

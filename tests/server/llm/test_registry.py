@@ -9,7 +9,6 @@ from whet_server.ledger.prices import Price
 from whet_server.llm.base import EndpointKind, EndpointSettings, ModelSettings, RateLimits
 from whet_server.llm.keys import BoundKey, origin_of
 from whet_server.llm.registry import Endpoints
-from whet_server.llm.transport import HttpTransport
 from whet_server.store.base import EndpointRecord, RequestRecord
 from whet_server.store.memory import MemoryStore
 from whet_server.values import ModelName, Workspace
@@ -239,9 +238,3 @@ async def test_a_key_by_rpc_reaches_only_the_endpoint_it_was_given_for() -> None
         assert house.stub.headers_seen[-1]["authorization"] == "Bearer sk-mine"
         assert theirs.requests == 1
         assert "authorization" not in theirs.headers_seen[-1]
-
-
-async def test_http_is_spoken_by_one_transport_for_all() -> None:
-    transport = HttpTransport()
-    await transport.close()
-    await transport.close()

@@ -223,3 +223,11 @@ async def test_a_schema_that_is_no_object_is_refused_before_anything_is_sent(
     assert refused.value.failure.reason == Reason.REQUEST_REFUSED
     assert not refused.value.billed
     assert stub.requests == 0
+
+
+async def test_a_transport_is_closed_twice_without_harm_and_opens_again(stub: ProviderStub) -> None:
+    http = HttpTransport()
+    await http.close()
+    assert (await http.send(request(stub.url), Notes())).finish_reason == "stop"
+    await http.close()
+    await http.close()
