@@ -59,6 +59,7 @@ async def assemble(
     if record.restored and settings.mind is not None:
         await _earlier(agent, home.name, purse)
     await turns.begin(record.restored)
+    record.restored = ()  # a long conversation need not be held twice
     return turns
 
 

@@ -48,7 +48,7 @@ class Record:
     def __init__(self, path: Path) -> None:
         """Open the record. `restored` keeps what was told before, for whoever takes the session up."""
         self._journal = Journal(path)
-        self.restored = tuple(self._journal.read())
+        self.restored: tuple[Envelope, ...] = tuple(self._journal.read())
         self._marks = {mark for envelope in self.restored if (mark := mark_of(envelope.happening)) is not None}
         self._listeners: set[asyncio.Queue[Envelope | None]] = set()
         self._closed = False

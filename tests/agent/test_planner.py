@@ -15,7 +15,6 @@ LAST = "fan_77ab"
 KNOWN = Situation(
     last_run=LAST, question="What is a monad?", answer="A monoid.", panel=("local/a", "local/b", "local/c", "sim/d")
 )
-NEW = Situation(panel=KNOWN.panel)
 
 
 @cache

@@ -56,8 +56,8 @@ _BACKGROUND: Final = re.compile(
     re.IGNORECASE,
 )
 _START: Final = re.compile(
-    r"(?:start|kick off|run|launch) (?:a fan-?out|this question|the question|it)?"
-    r"(?::| with| on| about)? ?(?P<q>.*)",
+    r"(?:start|kick off|run|launch) (?:a fan-?out|this question|the question|it|this|that)?"
+    r" ?(?::| with| on| about)? ?(?P<q>.*)",
     re.IGNORECASE | re.DOTALL,
 )
 _QUOTED: Final = re.compile(r"[\"“](?P<q>[^\"”]{3,})[\"”]")
@@ -69,7 +69,8 @@ _FOLLOW_UP: Final = re.compile(
     re.IGNORECASE,
 )
 _POINTS_BACK: Final = re.compile(
-    r"\b(?:it|that|this|they|them|those|these|he|she|him|her|its|their|the (?:first|second|last) one)\b", re.IGNORECASE
+    r"\b(?:it|they|them|those|these|he|she|him|her|its|their|the (?:first|second|last) one|th(?:at|is)(?=\W*$))\b",
+    re.IGNORECASE,
 )
 
 

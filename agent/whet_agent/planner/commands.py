@@ -173,7 +173,7 @@ def _names(field: _Field) -> Iterator[str]:
     last = field.path[-1]
     yield last
     if field.repeated and last.endswith("s"):
-        yield last.removesuffix("s")
+        yield last.removesuffix("s").removesuffix("_id")
     if last in {"mode", "model", "enough", "deadline", "size", "temperature", "max_tokens"} and len(field.path) > 1:
         yield f"{field.path[-2]}_{last}"
     if last == "mode":

@@ -26,6 +26,8 @@ DOUBTFUL: Final = 0.48
 """Between this and CLEAR it may be meant: ask back."""
 DOUBTFUL_OF_OURS: Final = 0.33
 """The same for what I or we did, or a run, of which no model could know."""
+NEAR: Final = 0.15
+"""How much less like a tool may be that fits the arguments better."""
 CHANGE: Final = 0.40
 """For a tool that changes something, after its verb and its noun have been found."""
 
@@ -74,9 +76,8 @@ class Reader:
 
     def read(self, text: str, situation: Situation) -> Plan:
         """Return what the sentence asks for."""
-        bare = (
-            _PLEASE.sub("", " ".join(text.split()), count=1).strip() if _PLEASE.match(text) else " ".join(text.split())
-        )
+        bare = " ".join(text.split())
+        bare = bare[polite.end() :] if (polite := _PLEASE.match(bare)) else bare
         if re.fullmatch(r"(?:help|what can (?:you|i) do|commands)\W*", bare, re.IGNORECASE):
             return Say(text=help_text(self.tools))
         if (asked := asking.explicit(bare, situation)) is not None:
@@ -97,11 +98,11 @@ class Reader:
         ]
         if not able:
             vague = [one for one in ranked if one.tool.effect == "changes" and verb in _verbs(one.tool)]
-            return _ask_back(vague[:2]) if vague and len(bare.split()) <= 3 else None
+            return _ask_back(vague[:2], bare, situation) if vague and len(bare.split()) <= 3 else None
         if able[0].score < CHANGE:
             return None
         if len(able) > 1 and able[0].score - able[1].score < MARGIN:
-            return _ask_back(able[:2])
+            return _ask_back(able[:2], bare, situation)
         return _call(able[0].tool, bare, situation)
 
     def _reading(self, bare: str, ranked: Sequence[Likeness], situation: Situation) -> Plan | None:
@@ -114,13 +115,12 @@ class Reader:
             return None
         if not (named or ours or _shares_a_word(bare, best.tool)):
             return None
-        alone = best.score - second.score >= MARGIN
-        if best.score >= CLEAR and alone:
-            return _call(best.tool, bare, situation)
+        if best.score >= CLEAR and best.score - second.score >= MARGIN:
+            return _call(_fitting(reading, bare, situation), bare, situation)
         floor = DOUBTFUL_OF_OURS if ours or named else DOUBTFUL
         if best.score < floor:
             return None
-        return _ask_back([best, second] if second.score >= floor else [best], or_ask=bare)
+        return _ask_back([one for one in (best, second) if one.score >= floor], bare, situation, or_ask=True)
 
 
 def _verbs(tool: Tool) -> set[str]:
@@ -166,9 +166,20 @@ def _call(tool: Tool, bare: str, situation: Situation) -> Plan:
     )
 
 
-def _ask_back(candidates: Sequence[Likeness], *, or_ask: str = "") -> Say:
+def _fitting(ranked: Sequence[Likeness], bare: str, situation: Situation) -> Tool:
+    """Return the likest tool that the sentence gives all arguments for, if one is near: a list, not one of it."""
+    near = [one.tool for one in ranked if ranked[0].score - one.score < NEAR]
+    whole = [tool for tool in near if not missing(tool, arguments(tool, bare, situation))]
+    return whole[0] if whole else ranked[0].tool
+
+
+def _ask_back(candidates: Sequence[Likeness], bare: str, situation: Situation, *, or_ask: bool = False) -> Say:
     """Name the candidates, numbered with their commands, so that the answer can be a number."""
-    lines = [f"{n}. `/{one.tool.name}` – {one.tool.summary}" for n, one in enumerate(candidates, start=1)]
+    lines = []
+    for number, tool in enumerate((one.tool for one in candidates), start=1):
+        found = arguments(tool, bare, situation)
+        given = [f"{name}={found[name]}" for name in tool.schema.get("required", ()) if name in found]
+        lines.append(f"{number}. `{' '.join([f'/{tool.name}', *given])}` – {tool.summary}")
     if or_ask:
-        lines.append(f"{len(lines) + 1}. `/fanout {or_ask.replace('`', '')}` – ask the panel this question")
+        lines.append(f"{len(lines) + 1}. `/fanout {bare.replace('`', '')}` – ask the panel this question")
     return Say(text="\n".join(["I am not sure what you mean. One of these? Answer with its number.", "", *lines]))
