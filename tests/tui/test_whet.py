@@ -48,10 +48,10 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
 def test_a_question_is_answered_killed_and_found_again(home: Home) -> None:
     with home.whet() as chat:
-        chat.send("is a tomato a fruit\r")  # before anything is up
+        chat.until_written("Ask something")
+        chat.send("is a tomato a fruit\r")  # before the session is there
         chat.until_shown("Ctrl+Y approve", timeout=40)
-        chat.send("\x19")
-        chat.read(0.7)
+        chat.until_shown("decision 1 s")
         chat.send("\x19")
         lines = chat.until_shown("fan_", timeout=30)
         assert any("simulated" in line for line in lines)

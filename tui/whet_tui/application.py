@@ -3,6 +3,7 @@
 import gc
 from typing import ClassVar, Final
 
+from textual import events
 from textual.app import App
 from textual.binding import BindingType
 
@@ -25,6 +26,7 @@ class ChatApp(App[str]):
         self._opener = opener
         self._lister = lister
         self._chat: ChatScreen | None = None
+        self._early: list[events.Event] | None = []
         self.animation_level = "none"  # an animation keeps the process awake and tells nothing
         name = _THEMES.get(theme, theme)
         self.theme = name if name in self.available_themes else _THEMES["dark"]
@@ -38,7 +40,17 @@ class ChatApp(App[str]):
         self._chat = ChatScreen(self._opener, self._lister)
         return self._chat
 
+    async def on_event(self, event: events.Event) -> None:
+        """Keep keys until there is a composer that can take them: fingers are faster than imports."""
+        if self._early is not None and isinstance(event, (events.Key, events.Paste)):
+            self._early.append(event)
+        else:
+            await super().on_event(event)
+
     def on_ready(self) -> None:
         """The first frame is there. What was imported for it stays: the collector need not look at it."""
         gc.freeze()
         gc.enable()
+        early, self._early = self._early, None
+        for event in early or ():
+            self.post_message(event)

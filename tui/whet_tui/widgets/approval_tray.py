@@ -4,6 +4,7 @@ typing cannot.
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Final
 
 from rich.text import Text
@@ -50,7 +51,10 @@ class ApprovalTray(Vertical):
         self.border_title = "May the agent do this?"
 
     def on_resize(self) -> None:
-        """The arguments scroll in what the conversation and the composer can spare."""
+        self._fit()
+
+    def _fit(self) -> None:
+        """Let the arguments scroll in what the conversation and the composer can spare."""
         rows = max(_FEWEST_ROWS, self.screen.size.height // 2 - _OTHER_ROWS)
         self.query_one("#card-body", VerticalScroll).styles.max_height = rows
 
@@ -83,9 +87,10 @@ class ApprovalTray(Vertical):
         self.query_one("#card-body", VerticalScroll).scroll_relative(y=lines, animate=False)
 
     def _write(self, card: Card) -> None:
+        self._fit()
         ink = ink_of(self.app.current_theme)
         worst = f"at most {dollars(card.worst_cost_nanos)}" if card.worst_cost_nanos else "costs nothing"
-        facts = f"{card.effect} · {worst} · expires {card.expires_at} · digest {card.digest[:_DIGEST]}"
+        facts = f"{card.effect} · {worst} · expires {_local(card.expires_at)} · digest {card.digest[:_DIGEST]}"
         self.query_one("#card-head", Static).update(
             Text.assemble(
                 (safe_line(card.tool, 60), ink.you),
@@ -95,3 +100,11 @@ class ApprovalTray(Vertical):
         )
         self.query_one("#card-arguments", Static).update(Text(exact_json(card.arguments_json), overflow="fold"))
         self.query_one("#card-body", VerticalScroll).scroll_home(animate=False)
+
+
+def _local(stamp: str) -> str:
+    """A time as the person's clock shows it; what is no time is shown as it is."""
+    try:
+        return datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return stamp
