@@ -6,16 +6,24 @@ a closing word.
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from whet_agent.conversation import Entry, from_mind, from_tool, next_step, open_calls
 
 
-def heal(entries: Sequence[Entry], turn: int, *, finished: Mapping[str, Entry], because: str) -> list[Entry]:
+def heal(
+    entries: Sequence[Entry],
+    turn: int,
+    *,
+    finished: Mapping[str, Entry],
+    because: str,
+    runs: Mapping[str, str] = MappingProxyType({}),
+) -> list[Entry]:
     """Return what must be written so that the next message can follow. `finished` are answers that were in but not
-    yet kept, by key: they stay what they are.
+    yet kept, by key: they stay what they are. `runs` are those that open calls had begun, by the same keys.
     """
     calls = open_calls(entries)
-    answers = [finished.get(call.k) or from_tool(call, because, ok=False) for call in calls]
+    answers = [finished.get(call.k) or from_tool(call, because, ok=False, run=runs.get(call.k, "")) for call in calls]
     whole = [*entries, *answers]
     if whole and (whole[-1]["m"]["role"] != "assistant"):
         answers.append(from_mind(turn, next_step(whole, turn), f"({because})", author=""))

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from opentelemetry import trace
@@ -133,8 +133,10 @@ class Turns:
 
     async def _ending(self, turn: int, running: "asyncio.Task[None]") -> TurnEnded:
         if running.cancelled():
-            await self._end_at_server(turn)
-            await self._heal(turn, CANCELLED)
+            running = dict(self._context.running)
+            self._context.running.clear()
+            await self._end_at_server(turn, running)
+            await self._heal(turn, CANCELLED, running)
             return TurnEnded(turn=turn, state="cancelled")
         error = running.exception()
         if error is None:
@@ -145,15 +147,16 @@ class Turns:
             # A bug must not end the conversation: it is logged with its trace, and the next message is taken.
             _log.error("turn %s failed", turn, exc_info=error)
             failure = f"Something went wrong inside the agent ({type(error).__name__}). The log has the details."
-        await self._heal(turn, "not answered: " + failure)
+        await self._heal(turn, "not answered: " + failure, {})
         return TurnEnded(turn=turn, state="failed", failure=failure)
 
-    async def _heal(self, turn: int, because: str) -> None:
+    async def _heal(self, turn: int, because: str, running: Mapping[str, str]) -> None:
         """Answer what was left open, so that the next message is not refused for ever."""
         standing = await self._thread.standing()
         if standing.turn != turn:
             return  # cancelled before the graph had begun: the message was never part of the conversation
-        added = heal(standing.entries, turn, finished=standing.finished, because=because)
+        runs = {key.partition("/")[2]: run_id for key, run_id in running.items()}
+        added = heal(standing.entries, turn, finished=standing.finished, because=because, runs=runs)
         if added or standing.unfinished:
             # Writing drops what finished steps had not yet handed in, though it can be read: so the turn is written
             # whole.
@@ -165,10 +168,8 @@ class Turns:
         outcome = Outcome(text=entry["m"]["content"], ok=entry["ok"], run_id=entry["run"])
         return heard_answer(turn, f"{self._context.session_id}/{entry['k']}", entry["tool"], outcome)
 
-    async def _end_at_server(self, turn: int) -> None:
+    async def _end_at_server(self, turn: int, running: Mapping[str, str]) -> None:
         """Cancel the runs that open calls had begun, and withdraw open questions. What cannot be reached is said."""
-        running = dict(self._context.running)
-        self._context.running.clear()
         standing = await self._thread.standing()
         approvals = [str(question["approval_id"]) for question in standing.questions.values()]
         endings = [self._cancel_run(turn, key, run_id) for key, run_id in running.items()]
