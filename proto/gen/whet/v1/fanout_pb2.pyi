@@ -307,7 +307,7 @@ class Fanout(_message.Message):
 
     @_builtins.property
     def plan(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.BranchPlan]:
-        """The branches as planned."""
+        """The branches as planned. Not set in lists."""
 
     @_builtins.property
     def branches(self) -> _containers.RepeatedCompositeFieldContainer[_event_pb2.BranchFinished]:
