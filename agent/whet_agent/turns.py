@@ -133,10 +133,10 @@ class Turns:
 
     async def _ending(self, turn: int, running: "asyncio.Task[None]") -> TurnEnded:
         if running.cancelled():
-            running = dict(self._context.running)
+            runs = dict(self._context.running)
             self._context.running.clear()
-            await self._end_at_server(turn, running)
-            await self._heal(turn, CANCELLED, running)
+            await self._end_at_server(turn, runs)
+            await self._heal(turn, CANCELLED, runs)
             return TurnEnded(turn=turn, state="cancelled")
         error = running.exception()
         if error is None:
