@@ -178,6 +178,6 @@ def test_the_first_frame_loads_textual_and_nothing_of_the_agent() -> None:
         "whet_agent",
         "whet_server",
     ]
-    code = f"import sys, whet_tui.application; print([name for name in {heavy!r} if name in sys.modules])"
+    code = f"import sys, whet_tui.application, whet_tui.cli.chat; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout.strip() == "[]"

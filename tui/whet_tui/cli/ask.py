@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from whet_agent.events import TurnEnded
-from whet_tui.cli.calls import json_line, load_settings
+from whet_tui.cli.calls import json_line
+from whet_tui.cli.configured import load_settings
 from whet_tui.cli.exits import FAILED, INTERRUPTED, OK, USAGE, Stopped
 from whet_tui.cli.root import Launch
 from whet_tui.cli.talk import Talk, talking

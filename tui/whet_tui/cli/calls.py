@@ -15,6 +15,7 @@ from whet_agent.catalogue import Method, to_plain
 from whet_agent.client import CallError, Client
 from whet_agent.connect import connect
 from whet_tui import settings as settings_of
+from whet_tui.cli.configured import load_settings
 from whet_tui.cli.exits import FAILED, OK, TRY_AGAIN, Stopped
 from whet_tui.cli.root import Launch
 from whet_tui.cli.show import shown
@@ -22,17 +23,6 @@ from whet_tui.entries import Fanout, FanoutState
 from whet_tui.lanes import hear
 from whet_tui.opening import connect_settings
 from whet_tui.plain import FanoutPrinter, answer_lines
-
-
-def load_settings(launch: Launch) -> settings_of.Settings:
-    """Return the settings and say once what in the configuration was not understood. Raises `SettingsError`."""
-    flags = settings_of.Flags(
-        server=launch.server, token_file=launch.token_file, data=launch.data, config=launch.config
-    )
-    settings = settings_of.load(flags, launch.environment)
-    for complaint in settings.complaints:
-        click.echo(f"warning: {complaint}", err=True)
-    return settings
 
 
 @asynccontextmanager

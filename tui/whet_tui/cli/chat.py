@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from whet_tui.cli.calls import load_settings
+from whet_tui.cli.configured import load_settings
 from whet_tui.cli.exits import FAILED, OK, USAGE, Stopped
 from whet_tui.cli.root import Launch
 from whet_tui.settings import Settings

@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from whet_agent.connect import stop
-from whet_tui.cli.calls import load_settings
+from whet_tui.cli.configured import load_settings
 from whet_tui.cli.exits import FAILED, INTERRUPTED, OK
 from whet_tui.cli.root import Launch
 from whet_tui.cli.talk import Talk, talking

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from whet_tui.cli.calls import json_line, load_settings
+from whet_tui.cli.calls import json_line
+from whet_tui.cli.configured import load_settings
 from whet_tui.cli.exits import FAILED, OK
 from whet_tui.cli.root import Launch
 from whet_tui.safe import safe_line

@@ -1,0 +1,17 @@
+"""The settings of a command. Light, because the chat's first frame waits for it."""
+
+import click
+
+from whet_tui import settings as settings_of
+from whet_tui.cli.root import Launch
+
+
+def load_settings(launch: Launch) -> settings_of.Settings:
+    """Return the settings and say once what in the configuration was not understood. Raises `SettingsError`."""
+    flags = settings_of.Flags(
+        server=launch.server, token_file=launch.token_file, data=launch.data, config=launch.config
+    )
+    settings = settings_of.load(flags, launch.environment)
+    for complaint in settings.complaints:
+        click.echo(f"warning: {complaint}", err=True)
+    return settings
