@@ -1,17 +1,16 @@
 """What the synthesiser is told: the question and the branches' answers, wrapped as data.
 
-Answers are marked off by a fence whose name is a digest of all of them, so that no answer can close it and speak as
-somebody else. Equal answers are given once. When the answers are longer than the budget, the longest are shortened
-first, until what is left fits: a short answer is never cut to make room for a long one. The question and the draft so
-far have shares beside the budget and are cut in their middle.
+Answers stand between marks that no answer can close (`fence.py`). Equal answers are given once. When the answers are
+longer than the budget, the longest are shortened first, until what is left fits: a short answer is never cut to make
+room for a long one. The question and the draft so far have shares beside the budget and are cut in their middle.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from string import Template
 from typing import Final
 
 import whet_prompts
+from whet_server.fanout.fence import Fence
 from whet_server.log.events import BranchFinished
 from whet_server.values import BranchId, Message, Speaker
 
@@ -42,12 +41,12 @@ def draft_messages(
     budget: int = DRAFT_CHARACTERS,
 ) -> tuple[Message, ...]:
     """Return the messages that ask for a draft, or for a revision of `previous` when there is one."""
-    fence = hashlib.sha256("\0".join([*(answer.text for answer in answers), previous]).encode()).hexdigest()[:12]
+    fence = fence_of(answers, previous)
     system, _, user = whet_prompts.load("revise" if previous else "draft").text.partition("\n---\n")
     filled = {
-        "fence": fence,
+        "fence": fence.name,
         "question": _ends(question_text(messages), int(budget * _QUESTION_SHARE)),
-        "previous": _ends(previous, int(budget * _PREVIOUS_SHARE)),
+        "previous": fence.around("draft", _ends(previous, int(budget * _PREVIOUS_SHARE))),
         "answers": _wrapped(answers, fence, budget),
     }
     return (
@@ -56,20 +55,24 @@ def draft_messages(
     )
 
 
+def fence_of(answers: Sequence[BranchFinished], previous: str = "") -> Fence:
+    """Return the fence for a draft from these texts."""
+    return Fence([*(answer.text for answer in answers), previous])
+
+
 def digests() -> Mapping[str, str]:
     """Return the digest of every prompt a synthesis may use: a plan holds for these words only."""
     return {name: whet_prompts.load(name).digest for name in ("draft", "revise")}
 
 
-def _wrapped(answers: Sequence[BranchFinished], fence: str, budget: int) -> str:
+def _wrapped(answers: Sequence[BranchFinished], fence: Fence, budget: int) -> str:
     """Return the answers between fences, equal ones together under all their branches' names."""
     speakers: dict[str, list[BranchId]] = {}
     for answer in answers:
         speakers.setdefault(answer.text.strip(), []).append(answer.branch_id)
     share = fair_share([len(text) for text in speakers], max(budget, LEAST_SHARE * len(speakers)))
     return "\n\n".join(
-        f'<answer-{fence} from="{" ".join(names)}">\n{_ends(text, share)}\n</answer-{fence}>'
-        for text, names in speakers.items()
+        fence.around("answer", _ends(text, share), source=" ".join(names)) for text, names in speakers.items()
     )
 
 

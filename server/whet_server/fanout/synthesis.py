@@ -13,8 +13,9 @@ from whet_server.errors import Reason
 from whet_server.fanout import vote
 from whet_server.fanout.branches import CANCELLED_BY_CALLER, Branches, no_answer
 from whet_server.fanout.evidence import gather
+from whet_server.fanout.fence import Fence, Unfenced
 from whet_server.fanout.plan import MAX_DRAFTS, draft_call
-from whet_server.fanout.prompts import draft_messages
+from whet_server.fanout.prompts import draft_messages, fence_of
 from whet_server.fanout.spec import FanoutSpec, SynthesisMode
 from whet_server.fanout.view import History
 from whet_server.llm.base import Caller, CallResult
@@ -40,16 +41,21 @@ _NO_FAULT = frozenset({Reason.CANCELLED, Reason.INTERRUPTED})
 class Sheet:
     """One draft under way. Hears its call: every piece of text becomes a live event with its offset."""
 
-    def __init__(self, revision: int, seen: Sequence[BranchId], writer: RunWriter) -> None:
+    def __init__(self, revision: int, seen: Sequence[BranchId], fence: Fence, writer: RunWriter) -> None:
         self.revision = revision
+        self.fence = fence
         self.seen = tuple(seen)
         self.stop = asyncio.Event()
         self.cause: Failure | None = None
         self._writer = writer
+        self._unfenced = Unfenced(fence)
         self._pieces: list[str] = []
         self._length = 0
 
     def text(self, piece: str) -> None:
+        piece = self._unfenced.feed(piece)
+        if not piece:
+            return
         self._writer.emit(DraftDelta(revision=self.revision, offset=self._length, text=piece))
         self._pieces.append(piece)
         self._length += len(piece)
@@ -163,19 +169,12 @@ class Synthesis:
         """Write one draft from these answers."""
         self._revision += 1
         run = self._writer.run
-        call = draft_call(
-            run.workspace,
-            run.run_id,
-            self._spec,
-            self._revision,
-            draft_messages(
-                self._spec.messages,
-                answers,
-                previous=self._whole.ended.text if self._whole else "",
-                budget=self._budget,
-            ),
+        previous = self._whole.ended.text if self._whole else ""
+        asked = draft_messages(self._spec.messages, answers, previous=previous, budget=self._budget)
+        call = draft_call(run.workspace, run.run_id, self._spec, self._revision, asked)
+        sheet = self._sheet = Sheet(
+            self._revision, [answer.branch_id for answer in answers], fence_of(answers, previous), self._writer
         )
-        sheet = self._sheet = Sheet(self._revision, [answer.branch_id for answer in answers], self._writer)
         await self._writer.append(
             DraftStarted(
                 revision=sheet.revision,
@@ -247,7 +246,7 @@ def _ended(sheet: Sheet, result: CallResult) -> DraftEnded:
         revision=sheet.revision,
         state=result.state,
         model=result.model,
-        text=result.text,
+        text=sheet.fence.without(result.text).strip(),
         failure=sheet.cause if cut else result.failure,
         attempts=result.attempts,
         totals=result.totals,

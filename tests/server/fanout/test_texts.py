@@ -1,11 +1,13 @@
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from whet_server.fanout import vote
-from whet_server.fanout.prompts import DRAFT_CHARACTERS, draft_messages, fair_share, question_text
+from whet_server.fanout.fence import Unfenced
+from whet_server.fanout.prompts import DRAFT_CHARACTERS, draft_messages, fair_share, fence_of, question_text
 from whet_server.fanout.sentences import split
 from whet_server.fanout.words import number_of, phrase, stem
 from whet_server.log.events import BranchFinished
@@ -188,3 +190,16 @@ def test_a_question_of_two_megabytes_leaves_room_for_the_answers() -> None:
     words = "".join(random.Random(1).choices("abcdefgh ", k=2_000_000))
     _, user = draft_messages((Message(role=Speaker.USER, content=words),), done("A.", "B."))
     assert len(user.content) < 10_000
+
+
+@given(st.lists(st.integers(1, 200), max_size=8))
+def test_a_repeated_mark_is_left_out_of_a_draft_however_its_text_was_cut(cuts: list[int]) -> None:
+    fence = fence_of(done("One.", "Two."))
+    wrote = (
+        f"<response-{fence.name}>\nIf a < b then\n  b > a.\n</answer-{fence.name}>\n<b>Bold</b> stays, and so does 1 <"
+    )
+    hears = Unfenced(fence)
+    places = sorted({min(cut, len(wrote)) for cut in cuts} | {0, len(wrote)})
+    shown = "".join(hears.feed(wrote[start:end]) for start, end in pairwise(places))
+    assert fence.without(wrote) == kept
+    assert kept in {shown, f"{shown}<"}

@@ -1,0 +1,53 @@
+"""The marks around what a synthesiser is shown as data, and their removal from what it writes.
+
+A mark carries a digest of all the texts, so that none of them can close it and speak as somebody else. Small models
+repeat marks in their answers; since no text of ours or theirs can hold that digest by chance, every tag that does is
+a repeated mark and is left out.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import Final
+
+_LONGEST: Final = 160
+"""Characters after which an opened angle bracket is no mark any more: ours are far shorter, even with branch names."""
+
+
+class Fence:
+    """The marks of one draft."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self.name = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
+        self._mark = re.compile(rf"[ \t]*<[^<>\n]*-{self.name}[^<>\n]*>\n?")
+
+    def around(self, kind: str, text: str, *, source: str = "") -> str:
+        """Return the text between marks of this kind."""
+        attribute = f' from="{source}"' if source else ""
+        return f"<{kind}-{self.name}{attribute}>\n{text}\n</{kind}-{self.name}>"
+
+    def without(self, text: str) -> str:
+        """Return the text without repeated marks."""
+        return self._mark.sub("", text) if self.name in text else text
+
+
+class Unfenced:
+    """Takes a text in pieces and gives it on without repeated marks. What may be the beginning of one waits for the
+    next piece; what still waits when the text ends is told with the whole text.
+    """
+
+    def __init__(self, fence: Fence) -> None:
+        self._fence = fence
+        self._held = ""
+
+    def feed(self, piece: str) -> str:
+        """Return what can be shown now."""
+        if not self._held and "<" not in piece:
+            return piece
+        text = self._held + piece
+        opened = text.rfind("<")
+        if opened < 0 or ">" in text[opened:] or "\n" in text[opened:] or len(text) - opened > _LONGEST:
+            self._held = ""
+        else:
+            text, self._held = text[:opened], text[opened:]
+        return self._fence.without(text)
