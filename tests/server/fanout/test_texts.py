@@ -195,9 +195,8 @@ def test_a_question_of_two_megabytes_leaves_room_for_the_answers() -> None:
 @given(st.lists(st.integers(1, 200), max_size=8))
 def test_a_repeated_mark_is_left_out_of_a_draft_however_its_text_was_cut(cuts: list[int]) -> None:
     fence = fence_of(done("One.", "Two."))
-    wrote = (
-        f"<response-{fence.name}>\nIf a < b then\n  b > a.\n</answer-{fence.name}>\n<b>Bold</b> stays, and so does 1 <"
-    )
+    kept = "If a < b then\n  b > a.\n<b>Bold</b> stays, and so does 1 <"
+    wrote = f"<response-{fence.name}>\n" + kept.replace("<b>", f"</answer-{fence.name}>\n<b>")
     hears = Unfenced(fence)
     places = sorted({min(cut, len(wrote)) for cut in cuts} | {0, len(wrote)})
     shown = "".join(hears.feed(wrote[start:end]) for start, end in pairwise(places))
