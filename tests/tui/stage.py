@@ -161,6 +161,17 @@ async def approval(session: object) -> None:
     )
 
 
+async def fault(session: object) -> None:
+    """A happening that nobody knows: a mistake in the program."""
+    from whet_tui.scripted import ScriptedSession
+
+    class TheRoofFellIn:
+        """Has no place in the reducer."""
+
+    assert isinstance(session, ScriptedSession)
+    await session.tell(TheRoofFellIn())  # type: ignore[arg-type]  # that is the mistake
+
+
 async def noisy(session: object) -> None:
     """Libraries print, from Python and from C."""
     import os
@@ -172,6 +183,7 @@ async def noisy(session: object) -> None:
 
 SCENES = {
     "quick": quick,
+    "fault": fault,
     "noisy": noisy,
     "approval": approval,
     "idle": idle,

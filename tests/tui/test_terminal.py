@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.tui import story
 
 from whet_eval.terminal import Terminal, terminal
+from whet_tui.app import farewell
 
 ROOT = Path(__file__).parents[2]
 SIZES = ((60, 20), (80, 24), (120, 40))
@@ -129,6 +130,23 @@ def test_a_resize_while_words_stream_keeps_the_screen_whole(tmp_path: Path) -> N
         assert len(lines[-2]) == 80
 
 
+def test_the_way_out_tells_how_to_come_back_and_where_a_fault_is_told() -> None:
+    log = Path("/data/chat.log")
+    assert farewell("ses_1", 0, log) == "Resume with: whet chat --resume ses_1\n"
+    assert farewell("", 0, log) == ""
+    assert farewell("ses_1", 1, log).splitlines() == [
+        "The chat stopped by a fault of its own. What is known is at the end of /data/chat.log.",
+        "Resume with: whet chat --resume ses_1",
+    ]
+
+
+def test_a_fault_of_the_chat_leaves_the_terminal_whole_and_is_told_in_the_log(tmp_path: Path) -> None:
+    with stage("fault", tmp_path / "chat.log") as chat:
+        assert chat.wait() == 1
+        assert b"\x1b[?1049l" in chat.raw
+    assert "TheRoofFellIn" in (tmp_path / "chat.log").read_text()
+
+
 def test_the_light_theme_paints_a_light_ground(tmp_path: Path) -> None:
     with stage("idle", tmp_path / "log", theme="light") as chat:
         chat.until_shown("scripted mind")
@@ -178,6 +196,7 @@ def test_the_first_frame_loads_textual_and_nothing_of_the_agent() -> None:
         "whet_agent",
         "whet_server",
     ]
-    code = f"import sys, whet_tui.application, whet_tui.cli.chat; print([name for name in {heavy!r} if name in sys.modules])"
+    first = "import sys, whet_tui.application, whet_tui.cli.chat"
+    code = f"{first}; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout.strip() == "[]"

@@ -67,3 +67,10 @@ def test_a_question_is_answered_killed_and_found_again(home: Home) -> None:
         chat.send("\x04")
         assert chat.wait() == 0
         assert b"Resume with: whet chat --resume ses_" in chat.raw
+
+
+def test_a_session_that_is_not_there_is_named_and_the_chat_stays(home: Home) -> None:
+    with home.whet("chat", "--resume", "ses_missing") as chat:
+        chat.until_shown("There is no session 'ses_missing'", timeout=40)
+        chat.send("\x04")
+        assert chat.wait() == 0

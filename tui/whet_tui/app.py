@@ -4,6 +4,7 @@ import gc
 import sys
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from whet_tui.chat_settings import ChatSettings
 
@@ -22,8 +23,15 @@ def run_chat(settings: ChatSettings) -> int:
                 other = chat.run()
         finally:
             gc.enable()
-            if chat.session_id:
-                sys.stdout.write(f"Resume with: whet chat --resume {chat.session_id}\n")
+            sys.stdout.write(farewell(chat.session_id, chat.return_code or 0, settings.log))
         if not other:
             return chat.return_code or 0
         settings = replace(settings, resume=other)
+
+
+def farewell(session_id: str, code: int, log: Path) -> str:
+    """What is printed when the screen is gone: what went wrong, if anything did, and how to go on."""
+    lines = [f"The chat stopped by a fault of its own. What is known is at the end of {log}."] if code else []
+    if session_id:
+        lines.append(f"Resume with: whet chat --resume {session_id}")
+    return "".join(f"{line}\n" for line in lines)

@@ -48,10 +48,8 @@ class StatusLine(Widget):
 
     def work(self, doing: str) -> None:
         """Say what is under way since now; empty when nothing is."""
-        if doing and not self._doing:
-            self._since = time.monotonic()
         if doing != self._doing:
-            self._doing = doing
+            self._doing, self._since = doing, time.monotonic()
             self.refresh()
 
     def hint(self, text: str) -> None:
