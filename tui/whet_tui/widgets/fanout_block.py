@@ -18,6 +18,8 @@ from whet_tui.widgets.prose import Flow, laid_out, marked, plain_lines
 
 _CLAIMS: Final = 3
 """Sole claims and contradictions told while the block is folded."""
+_NAME: Final = 36
+"""Letters of a branch's name where the sources are listed; the branch itself says the rest."""
 _CLAIM: Final = 90
 """Letters of a claim that are quoted."""
 
@@ -140,7 +142,7 @@ def _verdict(fanout: Fanout, width: int, ink: Ink, *, limit: int | None) -> list
     for claim in synthesis.sole_claims[:limit]:
         left_out = "" if claim.in_final else ", left out of the answer"
         text = f"! only {fanout.number(claim.branch_id)} says{left_out}: “{_quoted(claim.text)}”"
-        lines += plain_lines(safe_line(text, 2000), width, ink.muted)
+        lines += plain_lines(safe_line(text, 2000 if limit is None else width), width, ink.muted)
     hidden = (
         0 if limit is None else max(0, len(synthesis.disputes) - limit) + max(0, len(synthesis.sole_claims) - limit)
     )
@@ -151,7 +153,7 @@ def _verdict(fanout: Fanout, width: int, ink: Ink, *, limit: int | None) -> list
 
 def _legend(fanout: Fanout) -> str:
     parts = [
-        f"{mark([lane.number])} {lane_name(lane)}{' simulated' * lane.simulated}"
+        f"{mark([lane.number])} {safe_line(lane_name(lane), _NAME)}{' simulated' * lane.simulated}"
         + ("" if lane.state is LaneState.DONE else f" ({lane.state})")
         for lane in fanout.lanes.values()
     ]
