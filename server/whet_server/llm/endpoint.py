@@ -70,7 +70,7 @@ class Endpoint:
         if settings.limits != before.limits:
             self.gate.resize(settings.limits)
         for name, gate in self._gates.items():
-            if (limits := self.model(name).limits) != _limits_of(before, name):
+            if (limits := _limits_of(settings, name)) != _limits_of(before, name):
                 gate.resize(limits)
         if settings.base_url != before.base_url:
             self.breaker = Breaker(self._clock)
@@ -82,7 +82,7 @@ class Endpoint:
 
     def model_gate(self, name: str) -> Gate:
         """Return a model's own limits. Those that were not used for the longest time are forgotten."""
-        gate = self._gates.pop(name, None) or Gate(self.model(name).limits, self._clock)
+        gate = self._gates.pop(name, None) or Gate(_limits_of(self.settings, name), self._clock)
         self._gates[name] = gate
         if len(self._gates) > MOST_MODELS:
             idle = next((each for each, gate in self._gates.items() if not gate.slots.in_flight), name)
@@ -109,14 +109,16 @@ class Route(Value):
 
     def limits(self, asked: CallLimits) -> CallLimits:
         """Return the limits of time: as asked, else the endpoint's, else the defaults."""
-        chain = (asked, self.endpoint.settings.call_limits, DEFAULT_LIMITS)
+        own = self.endpoint.settings.call_limits
         return CallLimits(
-            **{
-                name: next(value for limits in chain if (value := getattr(limits, name)) is not None)
-                for name in CallLimits.__struct_fields__
-            }
+            connect=asked.connect or own.connect or DEFAULT_LIMITS.connect,
+            first_token=asked.first_token or own.first_token or DEFAULT_LIMITS.first_token,
+            idle=asked.idle or own.idle or DEFAULT_LIMITS.idle,
+            total=asked.total or own.total or DEFAULT_LIMITS.total,
         )
 
 
 def _limits_of(settings: EndpointSettings, model: str) -> RateLimits:
-    return next((each.limits for each in settings.models if each.model == model), RateLimits())
+    """Return a model's own limits; where it does not say how many calls at once, the endpoint's limit is its own."""
+    own = next((each.limits for each in settings.models if each.model == model), RateLimits())
+    return own if own.max_concurrency else replace(own, max_concurrency=settings.limits.max_concurrency)

@@ -110,7 +110,9 @@ Global___Price: _TypeAlias = Price  # noqa: Y015
 
 @_typing.final
 class RateLimits(_message.Message):
-    """Limits of an endpoint or a model. 0 means no limit, for `max_concurrency` the server's default of 256."""
+    """Limits of an endpoint or a model. 0 means no limit; for `max_concurrency` of an endpoint the server's default of 256, and of a
+    model its endpoint's.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
