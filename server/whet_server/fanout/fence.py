@@ -32,8 +32,8 @@ class Fence:
 
 
 class Unfenced:
-    """Takes a text in pieces and gives it on without repeated marks. What may be the beginning of one waits for the
-    next piece; what still waits when the text ends is told with the whole text.
+    """Takes a text in pieces and gives it on without repeated marks. What may be one, or the beginning of one, waits
+    for the next piece, because the end of a line after a mark belongs to it.
     """
 
     def __init__(self, fence: Fence) -> None:
@@ -46,8 +46,12 @@ class Unfenced:
             return piece
         text = self._held + piece
         opened = text.rfind("<")
-        if opened < 0 or ">" in text[opened:] or "\n" in text[opened:] or len(text) - opened > _LONGEST:
+        if opened < 0 or ">" in text[opened:-1] or "\n" in text[opened:] or len(text) - opened > _LONGEST:
             self._held = ""
         else:
             text, self._held = text[:opened], text[opened:]
         return self._fence.without(text)
+
+    def rest(self) -> str:
+        """Return what still waits when the text has ended."""
+        return self._fence.without(self._held)

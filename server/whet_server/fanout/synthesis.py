@@ -43,7 +43,7 @@ class Sheet:
 
     def __init__(self, revision: int, seen: Sequence[BranchId], fence: Fence, writer: RunWriter) -> None:
         self.revision = revision
-        self.fence = fence
+        self._fence = fence
         self.seen = tuple(seen)
         self.stop = asyncio.Event()
         self.cause: Failure | None = None
@@ -76,6 +76,12 @@ class Sheet:
     def snapshot(self) -> Iterator[LivePayload]:
         if self._pieces:
             yield DraftDelta(revision=self.revision, offset=0, text="".join(self._pieces))
+
+    def whole(self, result: CallResult) -> str:
+        """Return the draft as it was shown, to the character; one from the cache comes whole and was not shown."""
+        if not self._pieces:
+            return self._fence.without(result.text)
+        return "".join(self._pieces) + self._unfenced.rest()
 
 
 class Draft(Value):
@@ -246,7 +252,7 @@ def _ended(sheet: Sheet, result: CallResult) -> DraftEnded:
         revision=sheet.revision,
         state=result.state,
         model=result.model,
-        text=sheet.fence.without(result.text).strip(),
+        text=sheet.whole(result),
         failure=sheet.cause if cut else result.failure,
         attempts=result.attempts,
         totals=result.totals,
