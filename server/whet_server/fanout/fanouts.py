@@ -265,6 +265,6 @@ async def _ended(live: _Live, branches: Sequence[BranchId]) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(CANCEL_SECONDS):
             if branches:
-                await live.run.branches.until(lambda: live.run.branches.lanes.keys().isdisjoint(branches))
+                await live.run.ended(branches)
             else:
                 await asyncio.wait({live.task})

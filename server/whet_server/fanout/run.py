@@ -64,10 +64,10 @@ class FanoutRun:
                 for lane in tuple(self.branches.lanes.values()):
                     group.create_task(self._ask(lane))
                 synthesis = await self._made()
+                await self._finish(*self._outcome(synthesis))
         finally:
             if timer is not None:
                 timer.cancel()
-        await self._finish(*self._outcome(synthesis))
 
     def cancel(self, branches: Sequence[BranchId] = ()) -> None:
         """Cut these branches off, or without any the whole fan-out with its synthesis."""
@@ -76,12 +76,18 @@ class FanoutRun:
             self._cancelled = True
             self._synthesis.cancel()
 
+    async def ended(self, branches: Sequence[BranchId]) -> None:
+        """Wait until these branches have ended and their ends are on the record."""
+        await self.branches.until(lambda: self.branches.lanes.keys().isdisjoint(branches))
+        await self._writer.idle()
+
     async def _ask(self, lane: Lane) -> None:
         finished = await lane.ask(self._caller)
-        await self._writer.append(finished)
+        recorded = self._writer.post(finished)
         self.branches.land(finished)
         self._judge()
         self._synthesis.landed()
+        await recorded
 
     def _judge(self) -> None:
         """Apply the finish rules that need no clock."""

@@ -8,6 +8,7 @@ Days and months are UTC's; an entry counts in the period in which it was reserve
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -40,6 +41,7 @@ from whet_server.values import (
     new_id,
 )
 
+_logger = logging.getLogger(__name__)
 _Key: TypeAlias = tuple[Workspace, str]
 
 PAGE: Final = 500
@@ -162,6 +164,22 @@ class Ledger:
     async def unknown(self, workspace: Workspace, reservation_id: str, usage: Usage = Usage()) -> ReservationRecord:
         """The outcome is not known: the worst case stays reserved. `usage` is what was seen of it, as an estimate."""
         return await self._end(workspace, reservation_id, Billing.UNKNOWN, usage)
+
+    def end(
+        self, workspace: Workspace, reservation_id: str, billing: Billing, usage: Usage = Usage()
+    ) -> ReservationRecord:
+        """End an entry that this process reserved and nobody has ended: counted at once, written before whatever is
+        committed from now on, such as the event that tells of it. Never waits, so a cancel cannot come between.
+
+        What the disk refuses stays RESERVED there and is UNKNOWN after the next start. Raises `ReservationNotFound`.
+        """
+        entry = self._entries.get((workspace, reservation_id))
+        if entry is None:
+            raise _not_found(reservation_id)
+        ended = self._ended(entry, billing, usage)
+        self._note(ended, instead_of=entry)
+        self._spawn(self._write(ended))
+        return ended
 
     def run_totals(self, run_id: str) -> Totals:
         """Return the money of a run so far (usage and counts are not filled in)."""
@@ -295,10 +313,7 @@ class Ledger:
         async with self._cold:
             entry = await self._find(workspace, reservation_id)
             if entry is None:
-                raise ReservationNotFound(
-                    f"there is no reservation {reservation_id} in this workspace",
-                    metadata={"reservation_id": reservation_id},
-                )
+                raise _not_found(reservation_id)
             return await self._change(entry, billing, usage)
 
     async def _change(self, entry: ReservationRecord, billing: Billing, usage: Usage) -> ReservationRecord:
@@ -306,20 +321,7 @@ class Ledger:
         if entry.billing is billing and (billing is not Billing.SETTLED or usage == entry.usage):
             await self._store.commit(entry)  # the first time may not be durable yet
             return entry
-        if billing not in NEXT[entry.billing]:
-            raise WrongState(
-                f"reservation {entry.reservation_id} is {entry.billing} already and cannot become {billing}"
-                + (" with other figures" if entry.billing is billing else ""),
-                metadata=_metadata(entry),
-            )
-        settled = cost(usage.input_tokens, entry.input_price) + cost(usage.output_tokens, entry.output_price)
-        ended = replace(
-            entry,
-            billing=billing,
-            settled=Nanos(settled if billing is Billing.SETTLED else 0),
-            usage=usage,
-            end_ns=self._now(),
-        )
+        ended = self._ended(entry, billing, usage)
         self._note(ended, instead_of=entry)
         try:
             await self._store.commit(ended)
@@ -333,6 +335,23 @@ class Ledger:
             raise
         self._written(ended)
         return ended
+
+    def _ended(self, entry: ReservationRecord, billing: Billing, usage: Usage) -> ReservationRecord:
+        """Return the entry after this step. Raises `WrongState` where the law has none."""
+        if billing not in NEXT[entry.billing]:
+            raise WrongState(
+                f"reservation {entry.reservation_id} is {entry.billing} already and cannot become {billing}"
+                + (" with other figures" if entry.billing is billing else ""),
+                metadata=_metadata(entry),
+            )
+        settled = cost(usage.input_tokens, entry.input_price) + cost(usage.output_tokens, entry.output_price)
+        return replace(
+            entry,
+            billing=billing,
+            settled=Nanos(settled if billing is Billing.SETTLED else 0),
+            usage=usage,
+            end_ns=self._now(),
+        )
 
     def _note(self, entry: ReservationRecord, *, instead_of: ReservationRecord | None = None) -> None:
         """Count the entry in memory, in place of what it was before."""
@@ -359,12 +378,13 @@ class Ledger:
         return self._entries.get((entry.workspace, entry.reservation_id)) is entry
 
     async def _write(self, entry: ReservationRecord) -> None:
-        """Write for a caller that was cancelled. What the disk refuses stays RESERVED there and is UNKNOWN after the
+        """Write for a caller that does not wait. What the disk refuses stays RESERVED there and is UNKNOWN after the
         next start.
         """
         try:
             await self._store.commit(entry)
         except StorageUnavailable:
+            _logger.exception("reservation %s stays open on the disk", entry.reservation_id)
             return
         self._written(entry)
 
@@ -417,6 +437,12 @@ def _period(name: str) -> Period:
         return Period(name)
     except ValueError:
         raise CapNotFound(f"a cap counts per day or per month, not per {name!r}", metadata={"cap_id": name}) from None
+
+
+def _not_found(reservation_id: str) -> ReservationNotFound:
+    return ReservationNotFound(
+        f"there is no reservation {reservation_id} in this workspace", metadata={"reservation_id": reservation_id}
+    )
 
 
 def _metadata(entry: ReservationRecord) -> dict[str, str]:

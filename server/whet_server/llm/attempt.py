@@ -10,7 +10,7 @@ from whet_server.errors import Reason
 from whet_server.ledger.ledger import Ledger
 from whet_server.llm.base import Answer, CallSpec, EndpointKind, Listener, ProviderFault, Request, Transport
 from whet_server.llm.endpoint import Route
-from whet_server.llm.tab import Tab, Worst, unbroken
+from whet_server.llm.tab import Tab, Worst
 from whet_server.llm.taxonomy import failure
 from whet_server.llm.turn import Turn
 from whet_server.log.lifecycle import BranchState
@@ -108,13 +108,13 @@ class Try:
             try:
                 transport = transports[self._route.kind]
                 self.answer = await transport.send(self._request(deadline), self.ear)
-                await self._answered(self.answer, ticket)
+                self._answered(self.answer, ticket)
             except ProviderFault as fault:
-                await self._failed(fault, ticket)
+                self._failed(fault, ticket)
             except BaseException:
                 if self.answer is None and self.failure is None:
                     self.failure = failure(Reason.CANCELLED, "The call was cut off.")
-                await unbroken(self._abandon())
+                self._abandon()
                 raise
             finally:
                 self.record = self._recorded(start_ns, start)
@@ -136,7 +136,7 @@ class Try:
             key=endpoint.key,
         )
 
-    async def _answered(self, answer: Answer, ticket: int) -> None:
+    def _answered(self, answer: Answer, ticket: int) -> None:
         endpoint = self._route.endpoint
         endpoint.breaker.passed(ticket)
         endpoint.last_success_ns, endpoint.last_failure = self._clock(), None
@@ -145,28 +145,28 @@ class Try:
         usage = answer.usage or seen
         self._turn.used(usage.input_tokens + usage.output_tokens)
         if answer.usage is not None or self._tab.free:
-            await self._tab.settle(usage)
+            self._tab.settle(usage)
         else:
-            await self._tab.unknown(seen)
+            self._tab.unknown(seen)
 
-    async def _failed(self, fault: ProviderFault, ticket: int) -> None:
+    def _failed(self, fault: ProviderFault, ticket: int) -> None:
         self.failure = fault.failure
         self._blame(fault, ticket)
         if fault.usage is not None:
-            await self._tab.settle(fault.usage)
+            self._tab.settle(fault.usage)
         elif not fault.billed or self._tab.free:
-            await self._tab.release()
+            self._tab.release()
         else:
-            await self._tab.unknown(self._worst.seen(self.ear.heard))
+            self._tab.unknown(self._worst.seen(self.ear.heard))
 
-    async def _abandon(self) -> None:
+    def _abandon(self) -> None:
         """Close the entry of an attempt that was cut off, unless it is closed already."""
         if self._tab.billing is not Billing.RESERVED:
             return
         if self.ear.left and not self._tab.free:
-            await self._tab.unknown(self._worst.seen(self.ear.heard))
+            self._tab.unknown(self._worst.seen(self.ear.heard))
         else:
-            await self._tab.release()
+            self._tab.release()
 
     def _blame(self, fault: ProviderFault, ticket: int) -> None:
         """Let the endpoint's circuit and limits learn from a fault."""

@@ -1,12 +1,7 @@
-"""The money of one attempt: opened before anything is sent, closed once, whatever happens in between."""
+"""The money of one attempt: opened before anything is sent, closed once in a step that nothing can interrupt."""
 
-import asyncio
-import contextlib
-import logging
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final
 
-from whet_server.errors import StorageUnavailable
 from whet_server.ledger.ledger import Ledger
 from whet_server.llm.base import CallSpec, ModelInfo, entry_id
 from whet_server.store.base import ReservationRecord
@@ -16,9 +11,6 @@ TOKENS_PER_MESSAGE: Final = 16
 """What a message costs at most beside its text: its role and its separators."""
 BYTES_PER_TOKEN: Final = 4
 """For estimates: what a token of English amounts to."""
-_T = TypeVar("_T")
-
-_log = logging.getLogger(__name__)
 
 
 class Worst:
@@ -74,51 +66,24 @@ class Tab:
         )
         self._take(record)
 
-    async def settle(self, usage: Usage) -> None:
+    def settle(self, usage: Usage) -> None:
         """The provider said what was used; or nothing is owed, and an estimate will do."""
         self.usage = usage
-        await self._close(lambda: self._ledger.settle(self._spec.workspace, self._id, usage))
+        self._end(Billing.SETTLED)
 
-    async def release(self) -> None:
+    def release(self) -> None:
         """Nothing was sent, or the provider bills nothing for it."""
-        await self._close(lambda: self._ledger.release(self._spec.workspace, self._id))
+        self._end(Billing.NONE)
 
-    async def unknown(self, seen: Usage) -> None:
+    def unknown(self, seen: Usage) -> None:
         """It was sent, and nobody knows what it costs: the worst case stays reserved."""
         self.usage = seen
-        await self._close(lambda: self._ledger.unknown(self._spec.workspace, self._id, seen))
+        self._end(Billing.UNKNOWN)
 
-    async def _close(self, end: Callable[[], Awaitable[ReservationRecord]]) -> None:
-        """Close the entry, also when the call is being cancelled: ending an entry twice in the same way is harmless."""
-        try:
-            self._take(await end())
-        except asyncio.CancelledError:
-            await unbroken(self._end_again(end))
-            raise
-        except StorageUnavailable as error:
-            self._keep(error)
-
-    async def _end_again(self, end: Callable[[], Awaitable[ReservationRecord]]) -> None:
-        try:
-            self._take(await end())
-        except StorageUnavailable as error:
-            self._keep(error)
-
-    def _keep(self, error: StorageUnavailable) -> None:
-        """The disk refuses: the entry stays reserved, and is unknown after a restart."""
-        _log.error("reservation %s stays open: %s", self._id, error)
-        self.billing = Billing.UNKNOWN
+    def _end(self, billing: Billing) -> None:
+        self._take(self._ledger.end(self._spec.workspace, self._id, billing, self.usage))
 
     def _take(self, record: ReservationRecord) -> None:
         self.billing = record.billing
         held = record.billing in (Billing.UNKNOWN, Billing.RESERVED)
         self.cost = record.reserved if held else record.settled
-
-
-async def unbroken(work: Awaitable[_T]) -> _T:
-    """Do the work to its end, however often the caller is cancelled meanwhile. The caller raises afterwards."""
-    task = asyncio.ensure_future(work)
-    while not task.done():
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.shield(task)
-    return task.result()

@@ -57,11 +57,17 @@ class RunWriter:
         """Append events in one transaction with `also`; durable and shown to watchers when it returns. Safe to call
         from many tasks. Raises `StorageUnavailable`; then nothing was appended.
         """
+        await self.post(*payloads, also=also)
+
+    def post(self, *payloads: DurablePayload, also: Sequence[Write] = ()) -> "asyncio.Future[None]":
+        """Take events in their order and return at once; what is returned is done when they are durable, and must be
+        awaited. What happens because of them may be appended meanwhile: it is committed with them or after them.
+        """
         if self._finishing:
             raise WrongState(f"run {self.run.run_id} has ended: nothing can be appended", metadata=self._metadata())
         if any(isinstance(payload, RunFinished) for payload in payloads):
             raise TypeError("a run ends by `finish`")
-        await self._submit(payloads, also)
+        return self._submit(payloads, also)
 
     def emit(self, payload: LivePayload) -> None:
         """Show a live event to whoever watches. Never waits."""
@@ -106,16 +112,17 @@ class RunWriter:
         if self._committing is not None:
             await asyncio.wait([self._committing])
 
-    async def _submit(self, payloads: Sequence[DurablePayload], also: Sequence[Write]) -> None:
+    def _submit(self, payloads: Sequence[DurablePayload], also: Sequence[Write]) -> "asyncio.Future[None]":
         jsons = [chain.to_json(payload) for payload in payloads]
         done = asyncio.get_running_loop().create_future()
         self._queue.append(_Append(payloads, jsons, self._clock(), also, done))
         if self._committing is None:
             self._committing = asyncio.create_task(self._commit_all(), name=f"log-{self.run.run_id}")
-        await done
+        return done
 
     async def _commit_all(self) -> None:
         try:
+            await asyncio.sleep(0)  # what follows from the first event at once goes into the same transaction
             while self._queue:
                 await self._commit(self._take())
         finally:

@@ -47,7 +47,7 @@ async def _call(house: House, number: int) -> None:
 
 def _check(charges: list[Charge], entries: list[ReservationRecord]) -> None:
     """Compare one call's attempts with its charges, one by one in their order."""
-    entries = sorted(entries, key=lambda entry: entry.reservation_id)
+    entries = sorted(entries, key=lambda entry: entry.create_ns)
     assert len(charges) == len(entries)
     for charge, entry in zip(charges, entries, strict=True):
         owed = _money(charge.input_tokens, charge.output_tokens)

@@ -94,6 +94,8 @@ async def test_a_call_cancelled_while_its_money_is_settled_settles_it_all_the_sa
         calling.cancel()
         with pytest.raises(asyncio.CancelledError):
             await calling
+        assert house.ledger.run_totals(RUN).reserved == 0
+        await house.ledger.close()
         (entry,) = await house.store.reservations(HOME)
     assert entry.billing is Billing.UNKNOWN
 
