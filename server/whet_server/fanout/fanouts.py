@@ -126,8 +126,13 @@ class Fanouts:
             synthesis=planned.spec.synthesis.mode.value,
             spec=msgspec.json.encode(planned.spec).decode(),
         )
-        writer = await self._log.open(run, opened, also=also)
-        self._launch(writer, planned.spec, History(opened))
+        writer, durable = self._log.begin(run, opened, also=also)
+        live = self._launch(writer, planned.spec, History(opened))
+        try:
+            await durable
+        except StorageUnavailable:
+            live.task.cancel()
+            raise
         return writer.run
 
     async def watch(self, workspace: Workspace, run_id: RunId, cursor: str = "") -> AsyncIterator[Batch]:
@@ -240,10 +245,11 @@ class Fanouts:
         self._launch(writer, spec, history)
         return True
 
-    def _launch(self, writer: RunWriter, spec: FanoutSpec, history: History) -> None:
+    def _launch(self, writer: RunWriter, spec: FanoutSpec, history: History) -> _Live:
         run = FanoutRun(writer, self._caller, spec, history, budget=self._defaults.draft_characters, clock=self._clock)
         run_id = writer.run.run_id
-        self._live[run_id] = _Live(run, asyncio.create_task(self._drive(run_id, run), name=run_id))
+        live = self._live[run_id] = _Live(run, asyncio.create_task(self._drive(run_id, run), name=run_id))
+        return live
 
     async def _drive(self, run_id: RunId, run: FanoutRun) -> None:
         """Own a run to its end. A run that an error ended is closed if that is still possible, and else left to

@@ -57,7 +57,9 @@ class FanoutRun:
         taken up again.
         """
         left = self._time_left()
-        timer = None if left is None else asyncio.get_running_loop().call_later(left, self.branches.cut, TOO_LATE)
+        if left == 0:
+            self.branches.cut(TOO_LATE)
+        timer = asyncio.get_running_loop().call_later(left, self.branches.cut, TOO_LATE) if left else None
         try:
             async with asyncio.TaskGroup() as group:
                 self._judge()

@@ -52,18 +52,26 @@ class EventLog:
         """Create the run with its first event, in one transaction with `also` (such as the request id). A caller that
         is cancelled here leaves no run behind, or a cancelled one.
         """
-        writer = self._writer(run)
+        writer, durable = self.begin(run, opened, also=also)
         try:
-            await writer.append(opened, also=also)
+            await durable
         except asyncio.CancelledError:
             task = asyncio.create_task(self._abandon(writer), name=f"log-abandon-{run.run_id}")
             self._abandoning.add(task)
             task.add_done_callback(self._abandoning.discard)
             raise
-        except BaseException:
-            del self._writers[run.run_id]
-            raise
         return writer
+
+    def begin(
+        self, run: Run, opened: RunOpened, *, also: Sequence[Write] = ()
+    ) -> "tuple[RunWriter, asyncio.Future[None]]":
+        """Create the run as `open` does, and return before it is durable: the work on it may begin, and what that
+        commits first shares the run's own transaction. When the future fails there is no run.
+        """
+        writer = self._writer(run)
+        durable = writer.post(opened, also=also)
+        durable.add_done_callback(lambda done: self._begun(run.run_id, done))
+        return writer, durable
 
     async def reopen(self, run: Run) -> RunWriter:
         """Take up a run that a crash left RUNNING: the writer goes on after its last durable event. Raises
@@ -149,6 +157,10 @@ class EventLog:
         writer = RunWriter(self._store, run, clock=self._clock, on_end=self._ended)
         self._writers[run.run_id] = writer
         return writer
+
+    def _begun(self, run_id: RunId, done: "asyncio.Future[None]") -> None:
+        if not done.cancelled() and done.exception() is not None:
+            del self._writers[run_id]
 
     def _ended(self, run: Run) -> None:
         del self._writers[run.run_id]

@@ -122,7 +122,8 @@ class RunWriter:
 
     async def _commit_all(self) -> None:
         try:
-            await asyncio.sleep(0)  # what follows from the first event at once goes into the same transaction
+            if self.run.event_count:
+                await asyncio.sleep(0)  # what follows at once from this event goes into the same transaction
             while self._queue:
                 await self._commit(self._take())
         finally:

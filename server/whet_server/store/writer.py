@@ -92,6 +92,7 @@ class Writer:
             if not self._queue:
                 self._work.clear()
                 await self._work.wait()
+                await asyncio.sleep(0)  # what follows at once from the first submission shares its transaction
                 continue
             await self._write(self._take())
 

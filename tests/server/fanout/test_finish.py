@@ -113,16 +113,6 @@ async def test_cancelling_all_ends_the_run_before_it_returns() -> None:
         assert await room.fanouts.cancel(HOME, run_id) == view
 
 
-async def test_a_run_cancelled_before_its_branches_began_asks_nobody() -> None:
-    async with open_room({"a/x": Answer(gate="never")}) as room:
-        run_id = await room.start(ask("a/x", "a/x"))
-        live = room.fanouts._live[run_id]
-        live.run.cancel()
-        events = await room.events(run_id)
-        assert not room.panel.asked
-    assert outcome(events).state is RunState.CANCELLED
-
-
 async def test_text_comes_as_deltas_with_offsets_in_code_points() -> None:
     text = "Grüße 👋 and 数学 for all of you"
     async with open_room({"a/x": Answer(text=text, gate="go", middle="more")}) as room:

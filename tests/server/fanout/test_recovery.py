@@ -194,6 +194,7 @@ async def test_a_deadline_that_passed_while_the_server_was_down_cuts_what_is_lef
     failure = found["b3"].failure
     assert failure is not None
     assert failure.reason == Reason.DEADLINE_EXCEEDED
+    assert not panel.asked
 
 
 async def test_a_drained_server_leaves_its_runs_to_the_next_one() -> None:
