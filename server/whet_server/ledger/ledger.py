@@ -422,8 +422,8 @@ def _check_cap(name: str, limit: Nanos, balance: Balance, money: int) -> None:
             metadata={
                 "cap": name,
                 "limit_nanos": str(limit),
-                "counted_nanos": str(balance.total),
-                "asked_nanos": str(money),
+                "reserved_nanos": str(balance.total),
+                "requested_nanos": str(money),
             },
         )
 
@@ -446,7 +446,7 @@ def _not_found(reservation_id: str) -> ReservationNotFound:
 
 
 def _metadata(entry: ReservationRecord) -> dict[str, str]:
-    return {"reservation_id": entry.reservation_id, "billing": entry.billing.value}
+    return {"reservation_id": entry.reservation_id, "state": entry.billing.value}
 
 
 __all__ = ["CapStatus", "Ledger", "Price"]

@@ -28,7 +28,7 @@ def read_cursor(run_id: RunId, cursor: str, newest: int) -> int:
     if not 0 <= sequence <= newest or cursor_at(run_id, sequence) != cursor:
         raise CursorInvalid(
             f"the cursor is not one of {run_id}: attach with an empty cursor to begin at the first event",
-            metadata={"run_id": run_id},
+            metadata={"run_id": run_id, "cursor": cursor},
         )
     return sequence
 

@@ -146,8 +146,8 @@ async def test_every_cap_that_applies_is_checked_and_a_refusal_takes_nothing(led
     assert refused.value.metadata == {
         "cap": "day",
         "limit_nanos": "20",
-        "counted_nanos": "15",
-        "asked_nanos": "6",
+        "reserved_nanos": "15",
+        "requested_nanos": "6",
     }
     with pytest.raises(CapExceeded, match="run's cap"):
         await reserve(ledger, 1, run_cap=15)
