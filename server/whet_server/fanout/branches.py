@@ -8,7 +8,7 @@ from whet_server.llm.base import Caller, CallResult, CallSpec
 from whet_server.log.events import AttemptFailed, BranchDelta, BranchFinished, BranchPlan, BranchProgress, LivePayload
 from whet_server.log.lifecycle import BranchState
 from whet_server.log.log import RunWriter
-from whet_server.values import Attempt, BranchId, Failure
+from whet_server.values import Attempt, BranchId, Failure, Totals
 
 CANCELLED_BY_CALLER = Failure(reason=Reason.CANCELLED, message="Cancelled as asked.")
 ENOUGH = Failure(reason=Reason.CANCELLED, message="Cut off: enough other branches were in.")
@@ -19,17 +19,20 @@ TOO_LATE = Failure(
 
 
 class Lane:
-    """One branch under way. Hears its call: every piece of text becomes a live event with its offset."""
+    """One branch under way. Hears its call: every piece of text becomes a live event with its offset. `spent` is what
+    it has cost before, when a crash makes that it is asked again.
+    """
 
-    __slots__ = ("_emit", "_length", "_over", "_pieces", "_writer", "call", "cause", "plan", "state", "stop")
+    __slots__ = ("_emit", "_length", "_over", "_pieces", "_spent", "_writer", "call", "cause", "plan", "state", "stop")
 
-    def __init__(self, plan: BranchPlan, call: CallSpec, writer: RunWriter) -> None:
+    def __init__(self, plan: BranchPlan, call: CallSpec, writer: RunWriter, spent: Totals) -> None:
         self.plan = plan
         self.call = call
         self.state = BranchState.WAITING
         self.stop = asyncio.Event()
         self.cause: Failure | None = None
         self._writer = writer
+        self._spent = spent
         self._emit = writer.emit
         self._pieces: list[str] = []
         self._length = 0
@@ -72,7 +75,11 @@ class Lane:
         """Make the call and return how it ended. A branch that was cut off before it began is not asked."""
         if self.cause is not None:
             return BranchFinished(
-                branch_id=self.plan.branch_id, state=BranchState.CANCELLED, model=self.plan.model, failure=self.cause
+                branch_id=self.plan.branch_id,
+                state=BranchState.CANCELLED,
+                model=self.plan.model,
+                failure=self.cause,
+                totals=self._spent,
             )
         result = await caller.call(self.call, self, self.stop)
         self._over = True
@@ -87,7 +94,7 @@ class Lane:
             text=result.text,
             failure=self.cause if cut else result.failure,
             attempts=result.attempts,
-            totals=result.totals,
+            totals=self._spent + result.totals,
             latency_ns=result.latency_ns,
             first_token_ns=result.first_token_ns,
             cached=result.cached,

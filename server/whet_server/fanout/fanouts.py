@@ -174,7 +174,10 @@ class Fanouts:
             live.run.cancel(branches)
             await _ended(live, branches)
         elif view.run.state is RunState.RUNNING:
-            raise WrongState(f"{run_id} is not under way here; it is taken up at the server's next start.")
+            raise WrongState(
+                f"{run_id} is not under way here; it is taken up at the server's next start.",
+                metadata={"run_id": run_id, "state": view.run.state},
+            )
         return await self.get(workspace, run_id)
 
     async def recover(self) -> int:
@@ -238,7 +241,7 @@ class Fanouts:
             _logger.exception("the spec of %s cannot be read any more; the run is closed", run.run_id)
             await writer.finish(RunFinished(state=RunState.FAILED, failure=INTERRUPTED, totals=history.totals()))
             return True
-        branches, drafts = await interrupted(self._store, self._caller, run, spec, history)
+        branches, drafts, history.spent = await interrupted(self._store, self._caller, run, spec, history)
         if branches or drafts:
             await writer.append(*branches, *drafts)
         history.take(*branches, *drafts)

@@ -2,10 +2,10 @@
 
 The ledger's entries of a run tell which calls may have left: an entry's id names its call, and one that names none
 stands for every open branch that could have asked its model. A branch of a model that costs nothing is asked again, and
-so is one whose answer the cache has: both are free.
+so is one whose answer the cache has: both are free. What the first asking has cost is added to what the second says.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from whet_server.errors import NotFound, Reason
@@ -16,7 +16,7 @@ from whet_server.llm.base import Caller, CallSpec, call_of
 from whet_server.log.events import BranchFinished, DraftEnded
 from whet_server.log.lifecycle import BranchState
 from whet_server.store.base import ReservationRecord, Store
-from whet_server.values import Billing, Failure, Nanos, Run, Totals
+from whet_server.values import Billing, BranchId, Failure, Nanos, Run, Totals
 
 INTERRUPTED: Final = Failure(
     reason=Reason.INTERRUPTED,
@@ -29,26 +29,34 @@ _PAGE: Final = 500
 
 async def interrupted(
     store: Store, caller: Caller, run: Run, spec: FanoutSpec, history: History
-) -> tuple[list[BranchFinished], list[DraftEnded]]:
-    """Return the ends of the branches that are not asked again, and of the draft that was being written."""
+) -> tuple[list[BranchFinished], list[DraftEnded], Mapping[BranchId, Totals]]:
+    """Return the ends of the branches that are not asked again and of the draft that was being written, and what was
+    spent on branches that are asked again.
+    """
     entries = await _entries(store, run)
     branches = []
+    spent = {}
     for plan, call in zip(
         history.opened.branches,
         branch_calls(run.workspace, run.run_id, spec, history.opened.branches),
         strict=True,
     ):
-        if plan.branch_id not in history.finished and await _may_be_paid(caller, call, entries):
+        if plan.branch_id in history.finished:
+            continue
+        totals = _totals(call.call_id, entries)
+        if await _may_be_paid(caller, call, entries):
             branches.append(
                 BranchFinished(
                     branch_id=plan.branch_id,
                     state=BranchState.FAILED,
                     model=plan.model,
                     failure=INTERRUPTED,
-                    totals=_totals(call.call_id, entries),
+                    totals=totals,
                     simulated=plan.simulated,
                 )
             )
+        else:
+            spent[plan.branch_id] = totals
     drafts = [
         DraftEnded(
             revision=revision,
@@ -60,7 +68,7 @@ async def interrupted(
         for revision, started in history.started.items()
         if revision not in history.ended
     ]
-    return branches, drafts
+    return branches, drafts, spent
 
 
 async def _entries(store: Store, run: Run) -> list[ReservationRecord]:

@@ -17,7 +17,7 @@ from whet_server.llm.base import Caller
 from whet_server.log.events import BranchFinished, LivePayload, RunFinished, SynthesisFinished
 from whet_server.log.lifecycle import BranchState
 from whet_server.log.log import RunWriter
-from whet_server.values import BranchId, Failure, RunState
+from whet_server.values import BranchId, Failure, RunState, Totals
 
 
 class FanoutRun:
@@ -43,7 +43,10 @@ class FanoutRun:
         calls = branch_calls(writer.run.workspace, writer.run.run_id, spec, plans)
         self.branches = Branches(
             [plan.branch_id for plan in plans],
-            {plan.branch_id: Lane(plan, call, writer) for plan, call in zip(plans, calls, strict=True)},
+            {
+                plan.branch_id: Lane(plan, call, writer, history.spent.get(plan.branch_id, Totals()))
+                for plan, call in zip(plans, calls, strict=True)
+            },
         )
         self._synthesis = Synthesis(writer, caller, spec, self.branches, budget=budget)
         self._cancelled = False

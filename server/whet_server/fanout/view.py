@@ -1,6 +1,6 @@
 """A fan-out folded from its events: what `get` shows, and what recovery goes on from."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from whet_server.fanout.spec import FanoutView
 from whet_server.log.events import (
@@ -26,6 +26,8 @@ class History:
         self.ended: dict[int, DraftEnded] = {}
         self.synthesis: SynthesisFinished | None = None
         self.end: RunFinished | None = None
+        self.spent: Mapping[BranchId, Totals] = {}
+        """What the ledger holds of branches that are asked again, because a crash took the event that would say it."""
 
     def take(self, *payloads: AnyPayload) -> None:
         """Take events in, in the order of the log."""

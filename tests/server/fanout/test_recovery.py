@@ -148,7 +148,7 @@ async def test_what_costs_nothing_is_asked_again() -> None:
     assert of(whole, RunFinished)[0].state is RunState.SUCCEEDED
 
 
-async def test_what_the_cache_still_has_is_asked_again() -> None:
+async def test_what_the_cache_still_has_is_asked_again_and_what_it_cost_is_not_forgotten() -> None:
     recorded, run_id, _ = await record(SPEC)
     store = await crashed(recorded, run_id, 1)
     await store.commit(entry(run_id, f"{run_id}/b1", "a/x", billing=Billing.SETTLED))
@@ -157,6 +157,10 @@ async def test_what_the_cache_still_has_is_asked_again() -> None:
     async with open_room(SCRIPTS, panel=panel, store=store) as room:
         whole = await recovered(room, run_id)
     assert of(whole, RunFinished)[0].state is RunState.SUCCEEDED
+    assert ends(whole)["b2"].totals.settled == COST
+    assert (
+        ends(whole)["b1"].totals.settled == COST + COST
+    )  # the scripted caller takes its price for a cached answer too
 
 
 async def test_an_entry_that_names_no_call_stands_for_every_open_branch_of_its_model() -> None:
