@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from whet_server.approval.approvals import Approvals
-from whet_server.config import ENVIRONMENT_ENDPOINT, LOCAL_MODEL, ServerConfig, local_panel, panel_of, preferred
+from whet_server.config import ENVIRONMENT_ENDPOINT, ServerConfig, local_panel, panel_of, preferred
 from whet_server.datadir import DEFAULT_WORKSPACE, DataDir
 from whet_server.errors import WhetError
 from whet_server.fanout.fanouts import FanoutDefaults, Fanouts
@@ -108,7 +108,7 @@ async def opened_rooms(
         log = EventLog(store, clock=clock)
         defaults = await _defaults(config, endpoints)
         yield Rooms(
-            fanouts=Fanouts(log, caller, store, defaults, clock=clock),
+            fanouts=Fanouts(log, caller, store, defaults, clock=clock, on_end=ledger.forget_run),
             ledger=ledger,
             caller=caller,
             endpoints=endpoints,
@@ -135,10 +135,10 @@ async def _defaults(config: ServerConfig, endpoints: Endpoints) -> FanoutDefault
         return FanoutDefaults(panel=config.panel, synthesiser=config.synthesiser)
     models = await _environment_models(config, endpoints) if config.has_environment_endpoint else ()
     if models:
-        return FanoutDefaults(panel=panel_of(models), synthesiser=config.synthesiser or models[0])
+        return FanoutDefaults(panel=panel_of(models), synthesiser=config.synthesiser)
     return FanoutDefaults(
         panel=local_panel(),
-        synthesiser=config.synthesiser or LOCAL_MODEL,
+        synthesiser=config.synthesiser,
         draft_characters=LOCAL_DRAFT_CHARACTERS,
     )
 

@@ -6,8 +6,11 @@ import pytest
 from whet_eval.provider import ProviderStub
 from whet_server.app import opened_rooms
 from whet_server.config import LOCAL_MODEL, ServerConfig, config_from, with_environment
+from whet_server.datadir import DEFAULT_WORKSPACE
+from whet_server.fanout.spec import BranchSpec, FanoutSpec
 from whet_server.llm.keys import Sealer
 from whet_server.store.memory import MemoryStore
+from whet_server.values import Message, ModelName, Principal, Role, Speaker, Totals
 
 
 async def panel(tmp_path: Path, config: ServerConfig) -> tuple[list[str], str | None]:
@@ -75,3 +78,15 @@ async def test_a_built_in_endpoint_may_be_limited_by_the_file(tmp_path: Path) ->
         listed = {status.settings.name: status.settings for status in await rooms.endpoints.list("default")}  # type: ignore[arg-type]
     assert set(listed) == {"local", "sim"}
     assert listed["sim"].limits.max_concurrency == 2
+
+
+async def test_the_ledger_keeps_no_balance_of_a_run_that_has_ended(tmp_path: Path) -> None:
+    message = Message(role=Speaker.USER, content="What is a monad?")
+    branch = BranchSpec(model=ModelName("sim/costly?first_ms=0&rate=10000"))
+    async with opened_rooms(MemoryStore(), ServerConfig(), Sealer.from_file(tmp_path / "key")) as rooms:
+        who = Principal(workspace=DEFAULT_WORKSPACE, role=Role.PERSON)
+        run = await rooms.fanouts.start(who, FanoutSpec(messages=(message,), branches=(branch,)), request_id="r1")
+        await rooms.fanouts.drain(10.0)
+        view = await rooms.fanouts.get(DEFAULT_WORKSPACE, run.run_id)
+        assert view.run.totals.settled > 0
+        assert rooms.ledger.run_totals(run.run_id) == Totals()

@@ -73,13 +73,15 @@ class Fanouts:
         defaults: FanoutDefaults,
         *,
         clock: Callable[[], int] = time.time_ns,
+        on_end: Callable[[RunId], None] | None = None,
     ) -> None:
-        """`clock` returns Unix nanoseconds."""
+        """`clock` returns Unix nanoseconds. `on_end` hears of every run that makes no more calls."""
         self._log = log
         self._caller = caller
         self._store = store
         self._defaults = defaults
         self._clock = clock
+        self._on_end = on_end
         self._live: dict[RunId, _Live] = {}
         self._draining = False
 
@@ -267,6 +269,8 @@ class Fanouts:
                 await run.close(FAULT)
         finally:
             del self._live[run_id]
+            if self._on_end is not None:
+                self._on_end(run_id)
 
 
 async def _ended(live: _Live, branches: Sequence[BranchId]) -> None:
