@@ -42,7 +42,7 @@ def config(url: str) -> str:
 
 
 async def fanouts(url: str, server: Server) -> AsyncIterator[Figure]:
-    """Wall time of a fan-out through gRPC, ledger and log, over that of bare aiohttp doing the same calls and parsing."""
+    """Wall time of a fan-out through gRPC, ledger and log over bare aiohttp making and parsing the same calls."""
     client = whet.Client(server)
     try:
         for size in SIZES:
@@ -52,13 +52,17 @@ async def fanouts(url: str, server: Server) -> AsyncIterator[Figure]:
                 alone, characters = await bare.fanout(url, MODEL, prompt, size)
                 ours = await client.run(whet.spec(f"stub/{MODEL}", prompt, size))
                 if ours.done != size or ours.characters != characters:
-                    raise RuntimeError(f"{size} branches: {ours.done} done, {ours.characters} of {characters} characters")
+                    raise RuntimeError(
+                        f"{size} branches: {ours.done} done, {ours.characters} of {characters} characters"
+                    )
                 if number:  # the first round warms both sides up
                     ratios.append(ours.seconds / alone)
                     walls.append((ours.seconds, alone))
             seconds, alone = map(median, zip(*walls, strict=True))
             note = f"{seconds:.3f} s, bare {alone:.3f} s; ratios {min(ratios):.2f} to {max(ratios):.2f}"
-            yield Figure(name=f"fan-out of {size}, wall / bare", value=median(ratios), unit="x", bar=WALL_BAR, note=note)
+            yield Figure(
+                name=f"fan-out of {size}, wall / bare", value=median(ratios), unit="x", bar=WALL_BAR, note=note
+            )
     finally:
         await client.close()
 
@@ -79,7 +83,11 @@ async def single_call(url: str, server: Server) -> AsyncIterator[Figure]:
         await client.close()
     note = f"p50 {median(ours) * 1e3:.2f} ms, bare {median(alone) * 1e3:.2f} ms"
     yield Figure(
-        name="one call, added at p50", value=(median(ours) - median(alone)) * 1e3, unit="ms", bar=ADDED_BAR_MS, note=note
+        name="one call, added at p50",
+        value=(median(ours) - median(alone)) * 1e3,
+        unit="ms",
+        bar=ADDED_BAR_MS,
+        note=note,
     )
     added = percentile(ours, 0.99) - percentile(alone, 0.99)
     yield Figure(name="one call, added at p99", value=added * 1e3, unit="ms")
@@ -104,6 +112,6 @@ async def first_draft(server: Server) -> AsyncIterator[Figure]:
     if outcome.first_draft is None:
         raise RuntimeError("no draft was streamed")
     note = f"the last branch came at about 5 s, the run ended at {outcome.seconds:.2f} s"
-    yield Figure(name="first draft token of a 50/200/5000 ms panel", value=outcome.first_draft, unit="s", bar=0.6, note=note)
-
-
+    yield Figure(
+        name="first draft token of a 50/200/5000 ms panel", value=outcome.first_draft, unit="s", bar=0.6, note=note
+    )

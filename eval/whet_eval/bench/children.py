@@ -44,7 +44,16 @@ async def server(data: Path, config: str = "") -> AsyncIterator[Server]:
     data.mkdir(parents=True, exist_ok=True)
     path = data / "config.toml"
     path.write_text(config, encoding="utf-8")
-    arguments = ("--data", str(data), "--config", str(path), "--socket", str(data / "whet.sock"), "--log-level", "warning")
+    arguments = (
+        "--data",
+        str(data),
+        "--config",
+        str(path),
+        "--socket",
+        str(data / "whet.sock"),
+        "--log-level",
+        "warning",
+    )
     async with _child("whet_server", *arguments) as process:
         ready = data / "server.json"
         async with asyncio.timeout(START_SECONDS):

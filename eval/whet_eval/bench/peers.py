@@ -1,0 +1,96 @@
+"""The same fan-out with other libraries, installed beside us and measured in the same run: `make bench-peers`.
+
+Each peer runs as a child process of its own in `.venv-peers`, as its documentation says it is used, against the same
+loopback provider. Whet runs as it always does: through gRPC, with the ledger and the log durable.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from whet_eval.bench import calls, report, whet
+from whet_eval.bench.children import Server, provider, server
+from whet_eval.bench.figure import Figure, median
+
+FOLDER: Final = Path(".venv-peers")
+PACKAGES: Final = ("openai", "litellm", "tensorzero", "aiohttp")
+SIZES: Final = (200, 1000)
+ROUNDS: Final = 3
+BARS: Final[Mapping[str, Mapping[int, float]]] = {
+    "openai": {200: 8.0, 1000: 8.0},
+    "litellm": {200: 8.0, 1000: 8.0},
+    "tensorzero": {200: 1.0, 1000: 1.0},
+}
+"""How many times faster we have to be."""
+_CHILD: Final = Path(__file__).with_name("peer.py")
+
+
+def prepare() -> str:
+    """Make the environment of the peers if it is missing; return its interpreter."""
+    python = FOLDER / "bin" / "python"
+    if not (FOLDER / ".ready").exists():
+        print(f"Installing {', '.join(PACKAGES)} into {FOLDER} ...", flush=True)
+        venv.create(FOLDER, with_pip=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES]
+        subprocess.run(install, check=True)  # noqa: S603 -- our own list of packages
+        (FOLDER / ".ready").touch()
+    return str(python)
+
+
+async def peer(python: str, name: str, url: str, size: int) -> float:
+    """Return the median wall seconds of a peer's fan-outs, measured inside its own process after a first one."""
+    arguments = (str(_CHILD), name, url, calls.MODEL, str(size), str(ROUNDS))
+    process = await asyncio.create_subprocess_exec(python, *arguments, stdout=asyncio.subprocess.PIPE)
+    output, _ = await asyncio.wait_for(process.communicate(), 600)
+    if process.returncode:
+        raise RuntimeError(f"{name} ended with code {process.returncode}")
+    return median(json.loads(output.splitlines()[-1]))
+
+
+async def ours(url: str, running: Server, size: int) -> float:
+    """Return the median wall seconds of our fan-outs."""
+    client = whet.Client(running)
+    try:
+        walls = []
+        for number in range(ROUNDS + 1):
+            outcome = await client.run(whet.spec(f"stub/{calls.MODEL}", f"Say twenty words. {size} {number}", size))
+            walls.append(outcome.seconds)
+    finally:
+        await client.close()
+    return median(walls[1:])
+
+
+async def measure(python: str, sizes: Sequence[int]) -> list[Figure]:
+    """Measure everybody at every size."""
+    figures = []
+    with tempfile.TemporaryDirectory(prefix="whet-peers-") as base:
+        async with provider() as url, server(Path(base) / "data", calls.config(url)) as running:
+            for size in sizes:
+                mine = await ours(url, running, size)
+                for name, bars in BARS.items():
+                    theirs = await peer(python, name, url, size)
+                    note = f"{name} {theirs:.2f} s, whet {mine:.2f} s"
+                    title = f"{size} streaming branches, {name} / whet"
+                    bar = bars[size]
+                    figure = Figure(name=title, value=theirs / mine, unit="x", bar=bar, better="higher", note=note)
+                    print(figure.line(), f"  {note}", flush=True)
+                    figures.append(figure)
+    return figures
+
+
+def main() -> int:
+    """Measure, write the report, and return 1 when a figure is short."""
+    python = prepare()
+    figures = asyncio.run(measure(python, SIZES))
+    print(f"report: {report.write(figures, Path('results'), name='bench-peers')}")
+    return int(any(figure.short for figure in figures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
