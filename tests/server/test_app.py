@@ -21,17 +21,16 @@ async def panel(tmp_path: Path, config: ServerConfig) -> tuple[list[str], str | 
         return [branch.model for branch in defaults.panel], defaults.synthesiser
 
 
-async def test_without_a_key_the_local_model_is_asked_three_times_and_drafts(tmp_path: Path) -> None:
-    assert await panel(tmp_path, ServerConfig()) == ([LOCAL_MODEL] * 3, LOCAL_MODEL)
+async def test_without_a_key_the_local_model_is_asked_three_times(tmp_path: Path) -> None:
+    assert await panel(tmp_path, ServerConfig()) == ([LOCAL_MODEL] * 3, None)
 
 
 async def test_with_a_key_the_panel_is_made_of_what_the_endpoint_lists(tmp_path: Path) -> None:
     async with ProviderStub() as provider:
         provider.model_names[:] = ["whisper", "gpt-4o", "gpt-4o-mini", "gpt-4.1-mini"]
         environment = {"OPENAI_API_KEY": "sk-1", "OPENAI_BASE_URL": provider.url}
-        models, synthesiser = await panel(tmp_path, with_environment(ServerConfig(), environment))
+        models, _ = await panel(tmp_path, with_environment(ServerConfig(), environment))
     assert models == ["openai/gpt-4.1-mini", "openai/gpt-4o-mini"]
-    assert synthesiser == "openai/gpt-4.1-mini"
 
 
 async def test_a_model_that_the_environment_names_is_asked_in_three_voices_without_a_question_first(
@@ -39,10 +38,9 @@ async def test_a_model_that_the_environment_names_is_asked_in_three_voices_witho
 ) -> None:
     async with ProviderStub() as provider:
         environment = {"OPENAI_API_KEY": "sk-1", "OPENAI_BASE_URL": provider.url, "OPENAI_MODEL": "plain"}
-        models, synthesiser = await panel(tmp_path, with_environment(ServerConfig(), environment))
+        models, _ = await panel(tmp_path, with_environment(ServerConfig(), environment))
         assert provider.requests == 0
     assert models == ["openai/plain"] * 3
-    assert synthesiser == "openai/plain"
 
 
 async def test_an_endpoint_that_does_not_answer_leaves_the_panel_to_the_local_model(

@@ -38,6 +38,10 @@ _PERSONA_CHARACTERS: Final = 60
 _TITLE_CHARACTERS: Final = 80
 _UNKNOWN_LIMIT: Final = 1_024
 """Tokens of an answer where a model has no limit of its own; only for guesses of a prompt's length."""
+_SIMULATED_DRAFTER: Final = ModelName("sim/fast")
+"""Drafts where all branches are simulated: the branches' own models may be those that fail or hang on purpose."""
+_LAST_TO_DRAFT: Final = {"local": 1, "sim": 2}
+"""Endpoints whose models draft only where no better one takes part."""
 _WIDE: Final = "\N{GRINNING FACE}"
 """A character of four bytes: no prompt of so many characters can be longer."""
 _CHARACTERS_OF_TOKEN: Final = 4
@@ -61,12 +65,20 @@ def filled(spec: FanoutSpec, panel: Sequence[BranchSpec], synthesiser: ModelName
         mode = SynthesisMode.DRAFT if count > 1 else SynthesisMode.NONE
     synthesis = SynthesisSpec(
         mode=mode,
-        model=(spec.synthesis.model or synthesiser or branches[0].model) if mode is SynthesisMode.DRAFT else None,
+        model=(spec.synthesis.model or synthesiser or _drafter(branches)) if mode is SynthesisMode.DRAFT else None,
         start_after=spec.synthesis.start_after or min(2, count),
         parameters=spec.synthesis.parameters,
     )
     title = spec.title or _title(spec.messages)
     return msgspec.structs.replace(spec, branches=branches, synthesis=synthesis, title=title)
+
+
+def _drafter(branches: Sequence[BranchSpec]) -> ModelName:
+    """Return who drafts when nobody was named: one of those who are asked, so that a draft costs and waits for nothing
+    that the branches do not.
+    """
+    chosen = min((branch.model for branch in branches), key=lambda model: _LAST_TO_DRAFT.get(model.split("/")[0], 0))
+    return _SIMULATED_DRAFTER if chosen.startswith("sim/") else chosen
 
 
 async def look_up(caller: Caller, workspace: Workspace, spec: FanoutSpec) -> Planned:

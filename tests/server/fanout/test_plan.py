@@ -124,6 +124,22 @@ async def test_the_defaults_fill_in_the_panel_the_mode_and_the_synthesiser() -> 
     assert alone.title == alone.prompt == "What is a monad?"
 
 
+@pytest.mark.parametrize(
+    ("asked", "drafter"),
+    [
+        (("sim/slow", "local/tiny", "a/x", "a/y"), "a/x"),
+        (("sim/slow", "local/tiny"), "local/tiny"),
+        (("sim/silent", "sim/slow"), "sim/fast"),
+    ],
+)
+async def test_without_a_synthesiser_the_best_of_those_asked_drafts(asked: tuple[str, ...], drafter: str) -> None:
+    scripts: dict[str, Script] = dict.fromkeys((*asked, drafter), Answer())
+    async with open_room(scripts) as room:
+        await room.ask(ask(*asked, mode=SynthesisMode.DRAFT))
+        drafts = {call.models[0] for call in room.panel.asked if "/draft-" in call.call_id}
+    assert drafts == {drafter}
+
+
 async def test_the_plan_bounds_what_the_run_reserves() -> None:
     spec = changed(
         ask("a/x", "a/x", "a/y", mode=SynthesisMode.DRAFT, draft_by="d/m"), parameters=Parameters(max_tokens=50)

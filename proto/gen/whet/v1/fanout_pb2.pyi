@@ -220,7 +220,10 @@ class Synthesis(_message.Message):
     mode: Global___SynthesisMode.ValueType
     """How it is made."""
     model: _builtins.str
-    """The model that drafts, as `endpoint/model`. Not set: the workspace's synthesiser, else the first branch's model."""
+    """The model that drafts, as `endpoint/model`. Not set: the synthesiser of the server's configuration; without one the
+    model of the first branch that is neither local nor simulated, else of the first local one. Where all branches are
+    simulated, a simulated model drafts.
+    """
     start_after: _builtins.int
     """After how many finished branches the first draft begins; 0 means 2, or 1 when only one is asked."""
     @_builtins.property

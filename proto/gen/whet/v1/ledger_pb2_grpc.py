@@ -93,7 +93,7 @@ class LedgerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PutCap(self, request, context):
-        """Sets a cap of the workspace. A cap that is lower than what is spent already refuses every further call.
+        """Sets a cap of the workspace. A cap that is lower than what is spent already refuses every further call that costs money.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

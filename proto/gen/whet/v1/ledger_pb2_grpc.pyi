@@ -23,7 +23,7 @@ class LedgerServiceStub:
     ListCaps: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ListCapsRequest, _ledger_pb2.ListCapsResponse]
     """Lists the workspace's caps and how much of each is left."""
     PutCap: _aio.UnaryUnaryMultiCallable[_ledger_pb2.PutCapRequest, _ledger_pb2.PutCapResponse]
-    """Sets a cap of the workspace. A cap that is lower than what is spent already refuses every further call."""
+    """Sets a cap of the workspace. A cap that is lower than what is spent already refuses every further call that costs money."""
     DeleteCap: _aio.UnaryUnaryMultiCallable[_ledger_pb2.DeleteCapRequest, _ledger_pb2.DeleteCapResponse]
     """Removes a cap of the workspace."""
     Reserve: _aio.UnaryUnaryMultiCallable[_ledger_pb2.ReserveRequest, _ledger_pb2.ReserveResponse]
@@ -62,7 +62,7 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ledger_pb2.PutCapRequest,
         context: _aio.ServicerContext[_ledger_pb2.PutCapRequest, _abc.Awaitable[_ledger_pb2.PutCapResponse]],
     ) -> _abc.Awaitable[_ledger_pb2.PutCapResponse]:
-        """Sets a cap of the workspace. A cap that is lower than what is spent already refuses every further call."""
+        """Sets a cap of the workspace. A cap that is lower than what is spent already refuses every further call that costs money."""
 
     @_abc_1.abstractmethod
     def DeleteCap(
