@@ -1,0 +1,76 @@
+import asyncio
+import json
+import os
+import shutil
+from asyncio.subprocess import PIPE
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.e2e.serving import PATIENCE, House, Wire
+
+NODE = Path(__file__).parents[1] / "clients" / "node"
+PROTO = Path(__file__).parents[2] / "proto"
+MODELS = ("sim/fast", "sim/terse")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="there is no node on this machine"),
+]
+
+
+async def run(*command: str, folder: Path, **environment: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=folder, env=os.environ | environment, stdout=PIPE, stderr=PIPE
+    )
+    async with asyncio.timeout(PATIENCE):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+@pytest.fixture
+async def client(tmp_path: Path) -> Path:
+    """A copy of the client beside what it needs, and nothing of ours but the proto files."""
+    folder = tmp_path / "client"
+    shutil.copytree(NODE, folder, ignore=shutil.ignore_patterns("node_modules"))
+    code, _, err = await run("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", folder=folder)
+    if code:
+        pytest.skip(f"npm cannot fetch what the client needs: {err[:300]}")
+    return folder
+
+
+async def ask(client: Path, address: str, token: str, *models: str) -> tuple[int, list[dict[str, Any]], str]:
+    code, out, err = await run(
+        "node", "ask.mjs", address, token, "What is a monad?", *models, folder=client, WHET_PROTO=str(PROTO)
+    )
+    return code, [json.loads(line) for line in out.splitlines()], err
+
+
+@pytest.fixture
+async def wire(house: House) -> Wire:
+    house.config = 'synthesiser = "sim/steady"'
+    return await house.start()
+
+
+async def test_a_client_in_another_language_needs_the_proto_files_only(wire: Wire, client: Path) -> None:
+    code, lines, err = await ask(client, wire.address, wire.token, *MODELS)
+    assert (code, err) == (0, "")
+    *branches, synthesis, run = lines
+    assert {branch["branch_id"] for branch in branches} == {"b1", "b2"}
+    assert {branch["model"] for branch in branches} == set(MODELS)
+    assert all(branch["state"] == "BRANCH_STATE_DONE" and branch["characters"] > 0 for branch in branches)
+    assert synthesis["synthesis"] == "BRANCH_STATE_DONE"
+    assert synthesis["text"]
+    assert synthesis["sentences"] > 0
+    assert run["run_id"].startswith("fan_")
+    assert (run["state"], run["settled"]) == ("RUN_STATE_SUCCEEDED", "0")
+
+
+async def test_it_hears_why_a_call_was_refused(wire: Wire, client: Path) -> None:
+    code, lines, err = await ask(client, wire.address, "no-token", *MODELS)
+    assert (code, lines) == (1, [])
+    assert err.startswith("16 ")
+    code, lines, err = await ask(client, wire.address, wire.token, "nowhere/model")
+    assert (code, lines) == (1, [])
+    assert "nowhere" in err
