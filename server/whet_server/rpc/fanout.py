@@ -89,8 +89,8 @@ class FanoutServicer(fanout_pb2_grpc.FanoutServiceServicer):
         principal, run_id = calls.principal(), RunId(request.run_id)
         calls.enter_run(run_id)
         await self._life.taken_up()
-        await self._fanouts.get(principal.workspace, run_id)
-        await self._gate.changes(principal, _CANCEL, request, request_id=new_id("req"))
+        begun_by = (await self._fanouts.get(principal.workspace, run_id)).run.role
+        await self._gate.cancels(principal, _CANCEL, request, request_id=new_id("req"), begun_by=begun_by)
         view = await self._fanouts.cancel(
             principal.workspace, run_id, [BranchId(branch) for branch in request.branch_ids]
         )

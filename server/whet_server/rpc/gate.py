@@ -1,7 +1,7 @@
 """The approval gate: what an agent may not do alone waits here for a person.
 
-An agent's call needs approval when it changes something, or when its worst cost is above the workspace's threshold or
-cannot be known because a model has no price.
+An agent's call needs approval when it changes something, other than to cancel what an agent began, or when its worst
+cost is above the workspace's threshold or cannot be known because a model has no price.
 """
 
 from collections.abc import Mapping
@@ -50,6 +50,15 @@ class Gate:
         """Pass an agent's call that changes something, or raise `ApprovalRequired` or `ApprovalNotOpen`."""
         if principal.role is Role.AGENT:
             await self._use(principal, method, request, request_id=request_id, worst_cost=Nanos(0))
+
+    async def cancels(
+        self, principal: Principal, method: str, request: Message, *, request_id: str, begun_by: Role
+    ) -> None:
+        """Pass an agent's call that ends a run, as `changes` does. What an agent began an agent may end: to cost less
+        than was agreed needs no second yes.
+        """
+        if begun_by is not Role.AGENT:
+            await self.changes(principal, method, request, request_id=request_id)
 
     async def _use(
         self, principal: Principal, method: str, request: Message, *, request_id: str, worst_cost: Nanos

@@ -1,9 +1,9 @@
 import json
 
 import pytest
-from tests.server.rpc.conftest import Client, Refusal, Served, question, refused
+from tests.server.rpc.conftest import HELD, Client, Refusal, Served, question, refused
 
-from whet.v1 import approval_pb2, fanout_pb2, ledger_pb2, model_pb2, value_pb2
+from whet.v1 import approval_pb2, event_pb2, fanout_pb2, ledger_pb2, model_pb2, value_pb2
 
 DEAR = "sim/costly?price_out=900000000000000"
 """Nine hundred dollars for a thousand tokens: above every threshold."""
@@ -107,6 +107,22 @@ async def test_what_an_agent_changes_always_waits_for_a_person(served: Served) -
         async with refused() as said:
             await call
         assert said[0].reason == "APPROVAL_REQUIRED"
+
+
+async def test_an_agent_ends_what_an_agent_began_and_asks_before_it_ends_what_a_person_began(served: Served) -> None:
+    agent = served.agent
+    for begun_by in (agent, served.person):
+        begun = await begun_by.start(fanout_pb2.StartFanoutRequest(spec=question(HELD).spec))
+        cancel = fanout_pb2.CancelFanoutRequest(run_id=begun.fanout.run_id)
+        if begun_by is agent:
+            ended = await agent.fanout.CancelFanout(cancel, metadata=agent.metadata)
+        else:
+            async with refused() as said:
+                await agent.fanout.CancelFanout(cancel, metadata=agent.metadata)
+            assert said[0].reason == "APPROVAL_REQUIRED"
+            await decide(served.person, said[0], grant=True)
+            ended = await agent.fanout.CancelFanout(cancel, metadata=agent.metadata)
+        assert ended.fanout.state == event_pb2.RUN_STATE_CANCELLED
 
 
 async def test_a_key_is_not_shown_in_an_approval_but_belongs_to_its_digest(served: Served) -> None:

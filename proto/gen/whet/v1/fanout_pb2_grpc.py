@@ -121,7 +121,7 @@ class FanoutServiceServicer(object):
 
     def CancelFanout(self, request, context):
         """Cancels a fan-out. What was under way is cut off, billed honestly and reported; finished branches stay. Cancelling a finished fan-out
-        changes nothing and returns it.
+        changes nothing and returns it. An agent may cancel what an agent began; for a person's fan-out it needs approval.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -32,7 +32,7 @@ class FanoutServiceStub:
     """Lists fan-outs, newest first."""
     CancelFanout: _aio.UnaryUnaryMultiCallable[_fanout_pb2.CancelFanoutRequest, _fanout_pb2.CancelFanoutResponse]
     """Cancels a fan-out. What was under way is cut off, billed honestly and reported; finished branches stay. Cancelling a finished fan-out
-    changes nothing and returns it.
+    changes nothing and returns it. An agent may cancel what an agent began; for a person's fan-out it needs approval.
     """
 
 class FanoutServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -95,7 +95,7 @@ class FanoutServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_fanout_pb2.CancelFanoutRequest, _abc.Awaitable[_fanout_pb2.CancelFanoutResponse]],
     ) -> _abc.Awaitable[_fanout_pb2.CancelFanoutResponse]:
         """Cancels a fan-out. What was under way is cut off, billed honestly and reported; finished branches stay. Cancelling a finished fan-out
-        changes nothing and returns it.
+        changes nothing and returns it. An agent may cancel what an agent began; for a person's fan-out it needs approval.
         """
 
 def add_FanoutServiceServicer_to_server(servicer: FanoutServiceServicer, server: _aio.Server) -> None: ...
