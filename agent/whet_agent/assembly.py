@@ -17,7 +17,7 @@ from whet_agent.graph import Thread
 from whet_agent.model.base import Mind
 from whet_agent.model.billing import Billing
 from whet_agent.nodes import Context
-from whet_agent.planner import OfflinePlanner
+from whet_agent.planner import CommandsFirst, OfflinePlanner
 from whet_agent.purse import Purse
 from whet_agent.record import Record
 from whet_agent.turns import Turns
@@ -36,9 +36,8 @@ async def assemble(
     agent = Client(connection.address, connection.agent_token)
     purse = Purse()
     panel, doubt = await _panel(agent)
-    mind = given or await _mind(
-        settings.mind, panel, Money(agent=agent, session_id=home.name, record=record, purse=purse)
-    )
+    money = Money(agent=agent, session_id=home.name, record=record, purse=purse)
+    mind = await _mind(given, settings.mind, OfflinePlanner(panel=panel), money)
     context = Context(session_id=home.name, mind=mind, agent=agent, tools=tools(), max_steps=settings.max_steps)
     thread = await Thread.open(settings.folder / CHECKPOINTS, home.name, context)
     turns = Turns(record=record, thread=thread, context=context, person=person, purse=purse)
@@ -77,14 +76,17 @@ class Money:
         self.record.tell(self.purse.spent())
 
 
-async def _mind(settings: "MindSettings | None", panel: tuple[str, ...], money: Money) -> Mind:
+async def _mind(
+    given: Mind | None, settings: "MindSettings | None", planner: OfflinePlanner, money: Money
+) -> OfflinePlanner | CommandsFirst:
     """Return whoever thinks."""
+    if given is not None:
+        return CommandsFirst(given, planner)
     if settings is None:
-        planner = OfflinePlanner(panel=panel)
         planner.prepare(tools())
         return planner
     # openai takes a second to import, and its client reads certificates.
-    return await asyncio.to_thread(_chat_mind, settings, money)
+    return CommandsFirst(await asyncio.to_thread(_chat_mind, settings, money), planner)
 
 
 def _chat_mind(settings: "MindSettings", money: Money) -> Mind:

@@ -15,6 +15,8 @@ from whet_agent.events import (
     ToolAnswered,
     ToolAsked,
 )
+from whet_agent.model.base import Thought
+from whet_agent.model.scripted import ScriptedMind
 from whet_agent.session import AgentSession, SessionSettings
 
 
@@ -121,3 +123,18 @@ async def test_a_turn_is_one_trace_down_to_the_server(
     assert call.parent is not None
     assert tool.context is not None
     assert call.parent.span_id == tool.context.span_id
+
+
+async def test_a_command_goes_to_the_planner_whoever_thinks(house: House, tmp_path: Path) -> None:
+    mind = ScriptedMind([Thought(text="a path, I see")])
+    session = await AgentSession.open(house.connection, SessionSettings(folder=tmp_path), mind=mind)
+    async with listening(session) as heard:
+        for turn, text in enumerate(["/models", "/modles", "/usr/bin/env is what?"], start=1):
+            await heard.turn_ended(await session.send(text))
+            assert len(heard.all(AssistantSaid)) == turn
+        listed, unknown, thought = heard.all(AssistantSaid)
+        assert "| local/smollm2 |" in listed.text
+        assert "Do you mean `/models`?" in unknown.text
+        assert (listed.author, unknown.author, thought.author) == (OFFLINE_PLANNER, OFFLINE_PLANNER, "scripted")
+        assert [moment.turn for moment in mind.heard] == [3]
+    await session.close()

@@ -30,9 +30,12 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thought:
-    """What came of it: text, calls, or both. `quoted_run` names the run whose answer the text is, word for word."""
+    """What came of it: text, calls, or both. `quoted_run` names the run whose answer the text is, word for word.
+    `author` is whoever thought it, when that was not the mind that was asked.
+    """
 
     text: str = ""
+    author: str = ""
     calls: tuple[ToolRequest, ...] = ()
     simulated: bool = False
     quoted_run: str = ""

@@ -28,7 +28,7 @@ async def think(entries: Sequence[Entry], turn: int, context: Context) -> list[E
     moment = Moment(session_id=context.session_id, turn=turn, step=step, entries=entries, tools=context.tools)
     with _tracer.start_as_current_span("whet.mind", attributes={"whet.turn": turn, "whet.step": step}):
         thought = await context.mind.think(moment, saying)
-    entry = from_mind(turn, step, thought.text, thought.calls, author=context.mind.name)
+    entry = from_mind(turn, step, thought.text, thought.calls, author=thought.author or context.mind.name)
     entry["simulated"] = thought.simulated
     if thought.quoted_run:
         entry["run"], entry["quoted"] = thought.quoted_run, True

@@ -2,6 +2,7 @@
 back.
 """
 
+from whet_agent.planner.commands_first import CommandsFirst
 from whet_agent.planner.planner import OfflinePlanner
 
-__all__ = ["OfflinePlanner"]
+__all__ = ["CommandsFirst", "OfflinePlanner"]

@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Final
 
 from whet_agent.catalogue import Tool
@@ -42,6 +43,8 @@ SHORT: Final[Mapping[str, str]] = {
 
 _OPTION: Final = re.compile(r"--(?P<a>[a-z][a-z_-]*)(?:=(?P<b>.*))?|(?P<c>[a-z][a-z_]*)=(?P<d>.*)", re.DOTALL)
 
+_LAST_RUN: Final = re.compile(r"(?:the )?last (?:run|fan-?out|one)", re.IGNORECASE)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Field:
@@ -66,27 +69,35 @@ class _Field:
 
 
 def is_command(text: str) -> bool:
-    return bool(re.match(r"/[a-z]", text))
+    """Whether the text begins with a slash and a word of its own; a path does not."""
+    return re.match(r"/[a-z][a-z_-]*(?:\s|$)", text, re.IGNORECASE) is not None
 
 
 def parse(text: str, tools: Mapping[str, Tool], situation: Situation) -> Plan:
     """Read a slash command. What cannot be read is answered with how it is written."""
-    name, _, rest = text[1:].partition(" ") if " " in text else (text[1:].strip(), "", "")
-    name = name.strip().lower().replace("-", "_")
+    name, rest = (*text[1:].split(maxsplit=1), "")[:2]
+    name = name.lower().replace("-", "_")
     if name in {"help", "h"}:
         return Say(text=help_text(tools, rest.strip()))
     tool = tools.get(SHORT.get(name, name))
     if tool is None:
-        return Say(text=f"There is no command `/{name}`. `/help` lists them.")
+        return Say(text=_unknown(name, tools))
     try:
         return Call(tool=tool.name, arguments=_arguments(tool, rest.strip(), situation))
     except ValueError as error:
         return Say(text=f"`/{name}`: {error}\n\n{usage_of(tool)}")
 
 
+def _unknown(name: str, tools: Mapping[str, Tool]) -> str:
+    near = get_close_matches(name, ["help", *SHORT, *tools], n=1)
+    return f"There is no command `/{name}`.{f' Do you mean `/{near[0]}`?' if near else ''} `/help` lists them."
+
+
 def _arguments(tool: Tool, rest: str, situation: Situation) -> dict[str, Any]:
     fields = list(_fields(tool.schema, ()))
     takes_prompt = any(field.path[-1] == "prompt" for field in fields)
+    if not takes_prompt:
+        rest = _LAST_RUN.sub("last", rest)
     values, loose = _options(rest, fields, stop_at_words=takes_prompt)
     if takes_prompt:
         prompt = loose[0] if loose else situation.question
