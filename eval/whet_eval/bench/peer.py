@@ -96,6 +96,8 @@ async def main() -> None:
             sys.exit(f"{name}: {sum(map(bool, texts))} of {size} answered")
         walls.append(time.perf_counter() - start)
     sys.stdout.write(json.dumps(walls[1:]) + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # an embedded gateway may crash while the interpreter takes itself down, which is not what we measure
 
 
 if __name__ == "__main__":

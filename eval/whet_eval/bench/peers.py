@@ -19,34 +19,32 @@ from whet_eval.bench.children import Server, provider, server
 from whet_eval.bench.figure import Figure, median
 
 FOLDER: Final = Path(".venv-peers")
-PACKAGES: Final = ("openai", "litellm", "tensorzero", "aiohttp")
+PEERS: Final = ("openai", "litellm", "tensorzero")
+"""Each in an environment of its own: their versions of shared packages exclude each other."""
 SIZES: Final = (200, 1000)
 ROUNDS: Final = 3
-BARS: Final[Mapping[str, Mapping[int, float]]] = {
-    "openai": {200: 8.0, 1000: 8.0},
-    "litellm": {200: 8.0, 1000: 8.0},
-    "tensorzero": {200: 1.0, 1000: 1.0},
-}
+BARS: Final[Mapping[str, float]] = {"openai": 8.0, "litellm": 8.0, "tensorzero": 1.0}
 """How many times faster we have to be."""
 _CHILD: Final = Path(__file__).with_name("peer.py")
 
 
-def prepare() -> str:
-    """Make the environment of the peers if it is missing; return its interpreter."""
-    python = FOLDER / "bin" / "python"
-    if not (FOLDER / ".ready").exists():
-        print(f"Installing {', '.join(PACKAGES)} into {FOLDER} ...", flush=True)
-        venv.create(FOLDER, with_pip=True)
-        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES]
+def prepare(name: str) -> str:
+    """Make the environment of a peer if it is missing; return its interpreter."""
+    folder = FOLDER / name
+    python = str(folder / "bin" / "python")
+    if not (folder / ".ready").exists():
+        print(f"Installing {name} into {folder} ...", flush=True)
+        venv.create(folder, with_pip=True)
+        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", name]
         subprocess.run(install, check=True)  # noqa: S603 -- our own list of packages
-        (FOLDER / ".ready").touch()
-    return str(python)
+        (folder / ".ready").touch()
+    return python
 
 
-async def peer(python: str, name: str, url: str, size: int) -> float:
+async def peer(name: str, url: str, size: int) -> float:
     """Return the median wall seconds of a peer's fan-outs, measured inside its own process after a first one."""
     arguments = (str(_CHILD), name, url, calls.MODEL, str(size), str(ROUNDS))
-    process = await asyncio.create_subprocess_exec(python, *arguments, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(prepare(name), *arguments, stdout=asyncio.subprocess.PIPE)
     output, _ = await asyncio.wait_for(process.communicate(), 600)
     if process.returncode:
         raise RuntimeError(f"{name} ended with code {process.returncode}")
@@ -66,18 +64,18 @@ async def ours(url: str, running: Server, size: int) -> float:
     return median(walls[1:])
 
 
-async def measure(python: str, sizes: Sequence[int]) -> list[Figure]:
+async def measure(sizes: Sequence[int]) -> list[Figure]:
     """Measure everybody at every size."""
     figures = []
     with tempfile.TemporaryDirectory(prefix="whet-peers-") as base:
         async with provider() as url, server(Path(base) / "data", calls.config(url)) as running:
             for size in sizes:
                 mine = await ours(url, running, size)
-                for name, bars in BARS.items():
-                    theirs = await peer(python, name, url, size)
+                for name in PEERS:
+                    theirs = await peer(name, url, size)
                     note = f"{name} {theirs:.2f} s, whet {mine:.2f} s"
                     title = f"{size} streaming branches, {name} / whet"
-                    bar = bars[size]
+                    bar = BARS[name]
                     figure = Figure(name=title, value=theirs / mine, unit="x", bar=bar, better="higher", note=note)
                     print(figure.line(), f"  {note}", flush=True)
                     figures.append(figure)
@@ -86,8 +84,9 @@ async def measure(python: str, sizes: Sequence[int]) -> list[Figure]:
 
 def main() -> int:
     """Measure, write the report, and return 1 when a figure is short."""
-    python = prepare()
-    figures = asyncio.run(measure(python, SIZES))
+    for name in PEERS:
+        prepare(name)
+    figures = asyncio.run(measure(SIZES))
     print(f"report: {report.write(figures, Path('results'), name='bench-peers')}")
     return int(any(figure.short for figure in figures))
 
