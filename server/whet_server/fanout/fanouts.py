@@ -175,10 +175,10 @@ class Fanouts:
         if live := self._live.get(run_id):
             live.run.cancel(branches)
             await _ended(live, branches)
-        elif view.run.state is RunState.RUNNING:
+        elif (run := await self._run(workspace, run_id)).state is RunState.RUNNING:  # now: it may have ended meanwhile
             raise WrongState(
                 f"{run_id} is not under way here; it is taken up at the server's next start.",
-                metadata={"run_id": run_id, "state": view.run.state},
+                metadata={"run_id": run_id, "state": run.state},
             )
         return await self.get(workspace, run_id)
 

@@ -3,7 +3,7 @@ import time
 from collections.abc import Sequence
 
 import pytest
-from tests.server.fanout.panel import BROKEN, COST, HOME, Answer, Script, ask, ends, of, open_room
+from tests.server.fanout.panel import BROKEN, COST, HOME, PATIENCE, Answer, Script, ask, ends, of, open_room
 
 from whet_server.errors import Reason
 from whet_server.fanout.branches import CANCELLED_BY_CALLER, ENOUGH, TOO_LATE
@@ -19,7 +19,9 @@ from whet_server.log.events import (
     SynthesisFinished,
 )
 from whet_server.log.lifecycle import BranchState
-from whet_server.values import BranchId, RunState
+from whet_server.store.base import EventRecord
+from whet_server.store.memory import MemoryStore
+from whet_server.values import BranchId, RunId, RunState
 
 
 def outcome(events: Sequence[Event]) -> RunFinished:
@@ -99,6 +101,37 @@ async def test_one_branch_can_be_cancelled_and_the_others_go_on() -> None:
         events = await room.events(run_id)
     assert ends(events)["b2"].state is BranchState.DONE
     assert outcome(events).state is RunState.PARTIAL
+
+
+class SlowReader(MemoryStore):
+    """A store that is slow to read events from, while `quick` is not set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.quick = asyncio.Event()
+        self.quick.set()
+        self.asked = asyncio.Event()
+
+    async def events(self, run_id: RunId, *, after: int = 0, limit: int = 500) -> Sequence[EventRecord]:
+        found = await super().events(run_id, after=after, limit=limit)
+        self.asked.set()
+        await self.quick.wait()
+        return found
+
+
+async def test_a_run_that_ends_while_its_cancellation_is_taken_is_returned_as_it_is() -> None:
+    store = SlowReader()
+    async with open_room({"a/x": Answer(text="One.", gate="x")}, store=store) as room:
+        run_id = await room.start(ask("a/x"))
+        store.quick.clear()
+        cancelling = asyncio.create_task(room.fanouts.cancel(HOME, run_id))
+        async with asyncio.timeout(PATIENCE):
+            await store.asked.wait()
+            room.panel.gate("x").set()
+            await room.fanouts.drain(PATIENCE)
+            store.quick.set()
+            view = await cancelling
+    assert view.run.state is RunState.SUCCEEDED
 
 
 async def test_cancelling_all_ends_the_run_before_it_returns() -> None:
