@@ -49,6 +49,7 @@ check: $(TOOLS) ## Lint, types, floors and the contract
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code
+	@if tag=$$(git describe --tags --abbrev=0 2>/dev/null); then buf breaking --against ".git#tag=$$tag"; else echo "no release yet: no contract to break"; fi
 	@rm -rf $(VENV)/proto-check && $(BIN)/python proto/generate.py $(VENV)/proto-check && diff -r -x __pycache__ proto/gen $(VENV)/proto-check && echo "generated code is fresh"
 
 fix: $(TOOLS) ## Format and mend what can be mended
