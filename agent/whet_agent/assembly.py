@@ -14,6 +14,7 @@ from whet_agent.client import CallError, Client
 from whet_agent.connect import Connection
 from whet_agent.events import Notice, RunHeard, SessionOpened
 from whet_agent.graph import Thread
+from whet_agent.lifeline import Lifeline
 from whet_agent.model.base import Mind
 from whet_agent.model.billing import Billing
 from whet_agent.nodes import Context
@@ -32,15 +33,16 @@ async def assemble(
     connection: Connection, settings: "SessionSettings", home: Path, record: Record, given: Mind | None
 ) -> Turns:
     """Return the worker of a session, under way. Its first word is that the session is open."""
-    person = Client(connection.address, connection.person_token)
-    agent = Client(connection.address, connection.agent_token)
+    lifeline = Lifeline(connection, record.tell)
+    person = Client(connection.address, connection.person_token, restore=lifeline.restore)
+    agent = Client(connection.address, connection.agent_token, restore=lifeline.restore)
     purse = Purse()
     panel, doubt = await _panel(agent)
     money = Money(agent=agent, session_id=home.name, record=record, purse=purse)
     mind = await _mind(given, settings.mind, OfflinePlanner(panel=panel), money)
     context = Context(session_id=home.name, mind=mind, agent=agent, tools=tools(), max_steps=settings.max_steps)
     thread = await Thread.open(settings.folder / CHECKPOINTS, home.name, context)
-    turns = Turns(record=record, thread=thread, context=context, person=person, purse=purse)
+    turns = Turns(record=record, thread=thread, context=context, person=person, lifeline=lifeline, purse=purse)
     record.tell(
         SessionOpened(
             session_id=home.name,

@@ -109,7 +109,8 @@ class _Patience:
         if self._tries > TRIES:
             raise error
         wait = error.retry_after or min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** (self._tries - 1))
-        self._listener.lost(f"Connection to the server lost, trying again ({self._tries} of {TRIES}): {error}")
+        if self._tries > 1:  # a break that heals at once is nobody's business
+            self._listener.lost(f"Connection to the server lost, trying again ({self._tries} of {TRIES}): {error}")
         await asyncio.sleep(min(wait, LONGEST_WAIT_SECONDS))
 
 

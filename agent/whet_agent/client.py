@@ -1,7 +1,7 @@
 """The only gRPC client: a method of the catalogue and a request in, a message or a stream of messages out."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, TypeAlias
 
@@ -22,6 +22,8 @@ _SEND_BYTES: Final = 32 * _MEBIBYTE
 _KEEPALIVE_MS: Final = 30_000
 """A connection that died without a word is found after this and the time-out below, not after hours."""
 _KEEPALIVE_TIMEOUT_MS: Final = 10_000
+_READY_SECONDS: Final = 5.0
+"""A channel that failed waits for up to two seconds before it tries again."""
 _STATUS_KEY: Final = "grpc-status-details-bin"
 _DOMAIN: Final = "whet"
 _TRACER: Final = trace.get_tracer("whet_agent")
@@ -29,6 +31,9 @@ _PROPAGATOR: Final = TraceContextTextMapPropagator()
 
 _UnaryCall: TypeAlias = "aio.UnaryUnaryCall[Message, Message]"
 _StreamCall: TypeAlias = "aio.UnaryStreamCall[Message, Message]"
+
+Restore: TypeAlias = Callable[[], Awaitable[str]]
+"""Brings a server back that is gone and returns its address, or nothing when that cannot be done."""
 
 CHANNEL_OPTIONS: Final = (
     ("grpc.max_receive_message_length", _RECEIVE_BYTES),
@@ -73,14 +78,23 @@ class CallError(Exception):
 class Client:
     """A connection with one token. The channel is made in the running loop at the first call."""
 
-    def __init__(self, address: str, token: str) -> None:
-        """`address` is `host:port` or `unix:PATH`."""
+    def __init__(self, address: str, token: str, *, restore: Restore | None = None) -> None:
+        """`address` is `host:port` or `unix:PATH`. `restore` is asked for help when nobody answers there."""
         self.address = address
         self._token = token
+        self._restore = restore
         self._channels: dict[asyncio.AbstractEventLoop, aio.Channel] = {}
 
     async def call(self, method: Method, request: Message, *, timeout: float | None = 60.0) -> Message:
-        """Make a unary call. Raises `CallError`."""
+        """Make a unary call; once more when nobody answered and the server was brought back. Raises `CallError`."""
+        try:
+            return await self._call(method, request, timeout)
+        except CallError as error:
+            if not (_nobody(error) and await self._restored()):
+                raise
+            return await self._call(method, request, timeout)
+
+    async def _call(self, method: Method, request: Message, timeout: float | None) -> Message:
         with self._span(method) as metadata:
             invoke = self._channel().unary_unary(
                 method.path, request_serializer=_encode, response_deserializer=method.response.FromString
@@ -94,7 +108,8 @@ class Client:
     async def stream(
         self, method: Method, request: Message, *, timeout: float | None = None
     ) -> AsyncGenerator[Message, None]:
-        """Make a streaming call. Leaving the iteration early cancels the call (not the run). Raises `CallError`.
+        """Make a streaming call. Leaving the iteration early cancels the call (not the run). Raises `CallError`, after
+        bringing the server back if nobody answered: the same call can be made again then.
 
         Whoever leaves early and goes on in the same task should hold the stream in `contextlib.aclosing`.
         """
@@ -107,11 +122,29 @@ class Client:
             async for message in call:
                 yield message
         except aio.AioRpcError as error:
-            raise _call_error(error, self.address) from error
+            told = _call_error(error, self.address)
+            if _nobody(told):
+                await self._restored()
+            raise told from error
         finally:
             # gRPC lets an abandoned stream run on; a finished one does not mind.
             call.cancel()
             span.end()
+
+    async def _restored(self) -> bool:
+        """Have the server brought back; return whether the channel reaches it again."""
+        address = await self._restore() if self._restore is not None else ""
+        if not address:
+            return False
+        if address != self.address:
+            self.address = address
+            await self.close()
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                await self._channel().channel_ready()
+        except TimeoutError:
+            return False
+        return True
 
     async def close(self) -> None:
         """Close the channel of the running loop; a later call opens another."""
@@ -142,6 +175,11 @@ class Client:
 
 def _encode(message: Message) -> bytes:
     return message.SerializeToString()
+
+
+def _nobody(error: CallError) -> bool:
+    """Whether the connection failed, rather than the server refused."""
+    return error.code == "UNAVAILABLE" and not error.reason
 
 
 def _call_error(error: aio.AioRpcError, address: str) -> CallError:

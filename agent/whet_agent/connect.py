@@ -62,6 +62,8 @@ class Connection:
     person_token: str = field(repr=False)
     agent_token: str = field(repr=False)
     embedded: bool
+    settings: ConnectSettings | None = field(default=None, repr=False)
+    """How to start the server again when it is an embedded one."""
 
 
 class ServerUnavailable(Exception):
@@ -81,7 +83,7 @@ async def connect(settings: ConnectSettings) -> Connection:
             raise ServerUnavailable(
                 f"The server was not ready after {settings.start_seconds:g} seconds. Look into {_log(settings.data)}."
             ) from None
-    return _embedded(settings.data, address)
+    return _embedded(settings, address)
 
 
 async def find(settings: ConnectSettings) -> Connection | None:
@@ -92,7 +94,7 @@ async def find(settings: ConnectSettings) -> Connection | None:
         except ServerUnavailable:
             return None
     address = await _running(settings.data)
-    return None if address is None else _embedded(settings.data, address)
+    return None if address is None else _embedded(settings, address)
 
 
 async def stop(data: Path, *, timeout: float = _STOP_SECONDS) -> bool:
@@ -113,12 +115,13 @@ async def stop(data: Path, *, timeout: float = _STOP_SECONDS) -> bool:
     return True
 
 
-def _embedded(data: Path, address: str) -> Connection:
+def _embedded(settings: ConnectSettings, address: str) -> Connection:
     return Connection(
         address=address,
-        person_token=_token(data / "person.token"),
-        agent_token=_token(data / "agent.token"),
+        person_token=_token(settings.data / "person.token"),
+        agent_token=_token(settings.data / "agent.token"),
         embedded=True,
+        settings=settings,
     )
 
 

@@ -24,6 +24,7 @@ from whet_agent.events import (
 )
 from whet_agent.graph import Standing, Thread
 from whet_agent.heal import heal
+from whet_agent.lifeline import Lifeline
 from whet_agent.model.base import MindError
 from whet_agent.nodes import Context
 from whet_agent.nodes.act import heard_answer
@@ -43,13 +44,16 @@ Start = Callable[[Callable[[Happening], None]], Awaitable[None]]
 
 
 class Turns:
-    """The worker of a session. It owns the graph's thread and the clients, and closes them."""
+    """The worker of a session. It owns the graph's thread, the clients and the lifeline, and closes them."""
 
-    def __init__(self, *, record: Record, thread: Thread, context: Context, person: Backend, purse: Purse) -> None:
+    def __init__(
+        self, *, record: Record, thread: Thread, context: Context, person: Backend, lifeline: Lifeline, purse: Purse
+    ) -> None:
         self._record = record
         self._thread = thread
         self._context = context
         self._person = person
+        self._lifeline = lifeline
         self._purse = purse
         self._decisions = Decisions(record, person)
         self._waiting: asyncio.Queue[tuple[int, Start]] = asyncio.Queue()
@@ -60,6 +64,7 @@ class Turns:
 
     async def begin(self, restored: Sequence[Envelope]) -> None:
         """Take up what the journal says is unfinished, then take messages."""
+        self._lifeline.hold()
         said = {e.happening.turn: e.happening.text for e in restored if isinstance(e.happening, UserSaid)}
         ended = {e.happening.turn for e in restored if isinstance(e.happening, TurnEnded)}
         self._last_turn = max(said, default=0)
@@ -99,6 +104,7 @@ class Turns:
         await self._context.mind.close()
         await self._context.agent.close()
         await self._person.close()
+        await self._lifeline.close()
 
     def hear(self, happening: Happening) -> None:
         """Tell a happening and keep what the session must know of it."""
