@@ -54,7 +54,7 @@ class Slots:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self.give_back()
-            else:
+            elif turn in self._waiting:  # not, when a slot was given back between the cancel and this step
                 self._waiting.remove(turn)
             raise
 

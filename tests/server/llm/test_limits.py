@@ -67,9 +67,22 @@ async def test_cancelled_waiters_lose_no_place(seed: int) -> None:
     for _ in range(12):
         await asyncio.sleep(0)
         draw.choice(tasks).cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(end is None or isinstance(end, asyncio.CancelledError) for end in ends)
     assert slots.in_flight == 0
     assert [slots.take() for _ in range(4)] == [True, True, True, False]
+
+
+async def test_a_waiter_cancelled_just_before_a_place_is_free_is_merely_cancelled() -> None:
+    slots = Slots(1, Clock())
+    assert slots.take()
+    waiting = asyncio.create_task(slots.wait())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    slots.give_back()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert slots.take()
 
 
 def test_an_overload_takes_a_third_off_once_a_window() -> None:
