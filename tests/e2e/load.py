@@ -12,7 +12,7 @@ from tests.e2e.bill import mark
 from tests.e2e.record import Seen, run_once, watch_once
 from tests.e2e.serving import House, excuse, repeated
 
-from whet.v1 import fanout_pb2, ledger_pb2, value_pb2
+from whet.v1 import event_pb2, fanout_pb2, ledger_pb2, value_pb2
 
 PRICED = (
     "stub/plain",
@@ -24,6 +24,8 @@ PRICED = (
 DRAFTER = "stub/plain?chunks=9&gap_ms=5"
 FAILING = ("flaky/server-error", "flaky/rate-limited-ms", "flaky/half-stream", "flaky/unavailable")
 FREE = "sim/any?first_ms=20&tokens=8"
+RUN_LIMIT = 600_000
+"""Nanos that a run may spend where it has a cap of its own: some branches, and then it binds."""
 
 
 @dataclass(slots=True)
@@ -67,13 +69,17 @@ class Load:
             await self._attached(seen, by_id=bool(seen.run_id) and draw.random() < 0.5)
 
     async def _start(self, draw: random.Random) -> None:
-        """Start a fan-out, say so again, and follow it."""
+        """Start a fan-out, say so again, perhaps cancel it, and hear of its end."""
         seen = self._asked(draw)
         request = fanout_pb2.StartFanoutRequest(request_id=seen.request.request_id, spec=seen.request.spec)
         for again in (False, True):
             answer = await repeated(self.house, lambda wire: wire.fanouts.StartFanout, request)
             seen.name(answer.fanout.run_id)
             assert not (again and answer.started), (seen.said, "one request id started twice")
+        if draw.random() < 0.3:
+            cancel = fanout_pb2.CancelFanoutRequest(run_id=seen.run_id)
+            cancelled = await repeated(self.house, lambda wire: wire.fanouts.CancelFanout, cancel)
+            assert cancelled.fanout.state != event_pb2.RUN_STATE_RUNNING, (seen.said, seen.run_id)
         while seen.finished is None:
             await self._attached(seen, by_id=True)
 
@@ -136,6 +142,8 @@ class Load:
             spec.finish.enough = 1
         if draw.random() < 0.2:
             spec.finish.deadline.FromMilliseconds(80)
+        if draw.random() < 0.2:
+            spec.cap.nanos = RUN_LIMIT
         seen = Seen(fanout_pb2.RunFanoutRequest(request_id=question, spec=spec), said=f"seed {self.seed}")
         self.seen.append(seen)
         return seen

@@ -101,20 +101,11 @@ class House:
 
     async def start(self) -> Wire:
         """Start the server; return once it has answered a call."""
-        file = self.data.with_name("config.toml")
-        file.write_text(self.config, encoding="utf-8")
         start = time.monotonic()
-        with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "whet_server", "--data", str(self.data), "--config", str(file)),
-                *("--socket", str(self.data / "s.sock"), "--log-level", "warning"),
-                stdout=DEVNULL,
-                stderr=log,
-                env={name: os.environ[name] for name in KEPT if name in os.environ},
-            )
+        process = await self._launch()
         async with asyncio.timeout(PATIENCE):
             while not self._says_ready():
-                assert self._process.returncode is None, self.log.read_text()
+                assert process.returncode is None, self.log.read_text()
                 await asyncio.sleep(0.01)
         address = json.loads((self.data / "server.json").read_text())["address"]
         wire = Wire(address, (self.data / "person.token").read_text().strip())
@@ -124,6 +115,12 @@ class House:
         self._wires.append(wire)
         self._up.set()
         return wire
+
+    async def stumble(self, seconds: float) -> None:
+        """Start the server and kill it after this time, ready or not."""
+        await self._launch()
+        await asyncio.sleep(seconds)
+        await self.kill()
 
     async def wire(self) -> Wire:
         """Return the connection to the server; wait for its next life if it has none."""
@@ -148,6 +145,19 @@ class House:
     def complaints(self) -> list[str]:
         """Return what the servers of all lives have said that is no mere warning."""
         return [line for line in self.log.read_text().splitlines() if '"level":"warning"' not in line.replace(" ", "")]
+
+    async def _launch(self) -> Process:
+        file = self.data.with_name("config.toml")
+        file.write_text(self.config, encoding="utf-8")
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "whet_server", "--data", str(self.data), "--config", str(file)),
+                *("--socket", str(self.data / "s.sock"), "--log-level", "warning"),
+                stdout=DEVNULL,
+                stderr=log,
+                env={name: os.environ[name] for name in KEPT if name in os.environ},
+            )
+        return self._process
 
     async def _end(self, number: signal.Signals) -> int:
         assert self._process is not None

@@ -14,8 +14,8 @@ from tests.e2e.till import PERIODS, Till
 from whet.v1 import error_reason_pb2, event_pb2, fanout_pb2, ledger_pb2, value_pb2
 
 CLIENTS = 16
-LIMIT = 25_000_000
-"""Nanos: far less than what is asked for."""
+ROUND_LIMIT = 12_000_000
+"""Nanos for each round of all clients: far less than what is asked for."""
 RUN_LIMIT = 700_000
 """Nanos: some branches of a run, and not all."""
 PLAIN = "stub/plain"
@@ -61,7 +61,7 @@ async def client(wire: Wire, draw: random.Random, seen: Seen) -> None:
 
 async def crowd(house: House, stub: str, *, rounds: int, seed: int) -> None:
     wire = await house.start()
-    till = Till(house, f"seed {seed}", step=LIMIT)
+    till = Till(house, f"seed {seed}", step=rounds * ROUND_LIMIT)
     await till.raise_limit()
     visitors: list[Seen] = []
     async with asyncio.TaskGroup() as group:
@@ -83,7 +83,7 @@ async def the_caps_held(wire: Wire, stub: str, visitors: list[Seen], till: Till)
     bill.compare(charges, entries, runs, till.said)
     sums = bill.sums(entries)
     assert sums.reserved == 0, till.said
-    assert sum(owed.nanos for owed in charges) <= sums.counted <= LIMIT, till.said
+    assert sum(owed.nanos for owed in charges) <= sums.counted <= till.limit, till.said
     paid: Counter[str] = Counter()
     for owed in charges:
         paid[owed.question] += owed.nanos
@@ -93,17 +93,17 @@ async def the_caps_held(wire: Wire, stub: str, visitors: list[Seen], till: Till)
             assert paid[seen.request.request_id] <= RUN_LIMIT, (till.said, seen.run_id)
         for end in seen.ends.values():
             if end.failure.reason == error_reason_pb2.ERROR_REASON_CAP_EXCEEDED:
-                refused[cap_that_refused(end.failure)] += 1
+                refused[cap_that_refused(end.failure, till.limit)] += 1
     assert refused["run"], (till.said, refused)
     assert refused["day"], (till.said, refused)
 
 
-def cap_that_refused(failure: value_pb2.Failure) -> str:
+def cap_that_refused(failure: value_pb2.Failure, limit: int) -> str:
     """Return which cap refused; its numbers must say why."""
     told = failure.metadata
     assert set(told) == NUMBERS, failure
     assert failure.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], failure
-    assert int(told["limit_nanos"]) == (RUN_LIMIT if told["cap"] == "run" else LIMIT), failure
+    assert int(told["limit_nanos"]) == (RUN_LIMIT if told["cap"] == "run" else limit), failure
     assert int(told["reserved_nanos"]) + int(told["requested_nanos"]) > int(told["limit_nanos"]), failure
     return told["cap"]
 
@@ -145,13 +145,15 @@ async def test_a_model_without_a_price_is_refused_only_where_a_cap_applies(house
         return seen.ends["b1"]
 
     for period in PERIODS:
-        await wire.ask(wire.ledger.PutCap, ledger_pb2.PutCapRequest(period=period, limit=value_pb2.Money(nanos=LIMIT)))
+        await wire.ask(
+            wire.ledger.PutCap, ledger_pb2.PutCapRequest(period=period, limit=value_pb2.Money(nanos=ROUND_LIMIT))
+        )
     refused = await outcome("capped")
     assert refused.failure.reason == error_reason_pb2.ERROR_REASON_PRICE_UNKNOWN
     assert refused.failure.metadata["model"] == "stub/unpriced"
     for cap_id in ("day", "month"):
         await wire.ask(wire.ledger.DeleteCap, ledger_pb2.DeleteCapRequest(cap_id=cap_id))
-    spec.cap.nanos = LIMIT
+    spec.cap.nanos = ROUND_LIMIT
     assert (await outcome("run-cap")).failure.reason == error_reason_pb2.ERROR_REASON_PRICE_UNKNOWN
     assert await bill.charges(stub) == []
     spec.ClearField("cap")

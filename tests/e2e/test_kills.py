@@ -3,6 +3,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from tests.e2e import bill
@@ -16,6 +17,10 @@ from whet.v1 import error_reason_pb2, event_pb2, fanout_pb2, ledger_pb2, value_p
 CLIENTS = 8
 STEP = 10_000_000
 """Nanos by which the caps are raised in every life of the server: enough for some runs, and then they bind."""
+STUMBLES = 0.2
+"""How often the next server is killed too, before it is ready or just after."""
+START_SECONDS = (0.1, 0.6)
+"""In which a server makes its directory, or takes up what another left."""
 RECHECKED = 20
 """Finished runs whose record is read again after each kill; at the end all are."""
 
@@ -43,6 +48,8 @@ async def survive(house: House, stub: str, *, kills: int, seed: int, ready: floa
             await asyncio.sleep(draw.choice((0.1, 0.5, 0.9)) * draw.random())  # now and then while it recovers
             await house.kill()
             before = list(load.seen)
+            if draw.random() < STUMBLES:
+                await house.stumble(draw.uniform(*START_SECONDS))
             wire = await house.start()
             assert house.seconds_to_ready[-1] < ready, (seed, house.seconds_to_ready)
             await till.raise_limit()
@@ -88,6 +95,8 @@ async def the_money_is_right(wire: Wire, load: Load, till: Till, stub: str) -> N
             assert paid[seen.request.request_id, model] <= calls, (said, seen.run_id, model, "paid twice")
         sums = bill.sums(of_runs.get(seen.run_id, ()))
         assert seen.finished is not None
+        if seen.request.spec.HasField("cap"):
+            assert sums.counted <= seen.request.spec.cap.nanos, (said, seen.run_id)
         totals = seen.finished.totals
         assert (sums.settled, sums.unknown, sums.reserved) == (totals.settled.nanos, totals.unknown.nanos, 0), (
             said,
@@ -126,7 +135,21 @@ def the_load_was_one(load: Load, till: Till, kills: int) -> None:
     assert reasons[error_reason_pb2.ERROR_REASON_INTERRUPTED], told
     assert reasons[error_reason_pb2.ERROR_REASON_CAP_EXCEEDED] or load.refused, told
     assert till.looks > kills, told
-    assert load.house.lives == kills + 1, told
+
+
+async def test_a_kill_in_the_very_first_start_leaves_a_directory_that_starts(tmp_path: Path) -> None:
+    draw = random.Random(4)
+    for number in range(3):
+        seconds = draw.uniform(*START_SECONDS)
+        house = House(data=tmp_path / str(number) / "data", config="")
+        house.data.parent.mkdir()
+        try:
+            await house.stumble(seconds)
+            wire = await house.start()
+            assert await run_ids(wire) == set()
+            assert house.complaints() == [], f"killed after {seconds} seconds"
+        finally:
+            await house.close()
 
 
 async def test_five_kills_under_load_lose_nothing_double_nothing_and_cross_no_cap(house: House, stub: str) -> None:
