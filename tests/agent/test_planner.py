@@ -71,6 +71,8 @@ UTTERANCES: list[tuple[str, str, Mapping[str, Any] | None]] = [
     ("get several opinions on pineapple pizza", "fanout", asked("pineapple pizza")),
     ("ask the models again", "fanout", asked("What is a monad?")),
     ('fan this out to all models: "is zero even"', "fanout", asked("is zero even")),
+    ("write a story about a man with a budget of $5 a day", "fanout", None),
+    ("how do I live on no more than $3 a day?", "fanout", None),
     ("ask my boss for a raise, how?", "fanout", asked("ask my boss for a raise, how?")),
     ("what would it cost to ask everyone what a monad is", "plan_fanout", asked("what a monad is")),
     ("estimate the price of asking all models: what is love", "plan_fanout", asked("what is love")),
@@ -131,6 +133,9 @@ UTTERANCES: list[tuple[str, str, Mapping[str, Any] | None]] = [
     ("remove the cap", ASK_BACK, None),
     ("what did I pay this week", ASK_BACK, None),
     ("show me that run", ASK_BACK, None),
+    ("No more than $3 a day please", ASK_BACK, None),
+    ("stay under twenty dollars this month", ASK_BACK, None),
+    ("my budget is $5", ASK_BACK, None),
 ]
 
 

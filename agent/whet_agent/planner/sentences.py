@@ -13,7 +13,7 @@ from typing import Final
 from whet_agent.catalogue import Tool
 from whet_agent.planner import asking
 from whet_agent.planner.commands import help_text, usage_of
-from whet_agent.planner.extract import RUN_ID, arguments, missing
+from whet_agent.planner.extract import RUN_ID, arguments, missing, money, period
 from whet_agent.planner.match import Likeness, Matcher
 from whet_agent.planner.plan import Call, Plan, Say, Situation
 
@@ -57,6 +57,14 @@ _GENERAL: Final = re.compile(
     r"(?:an? |\w+ mean|the (?:meaning|difference|point|best|capital)))\b",
     re.IGNORECASE,
 )
+_LIMITING: Final = re.compile(
+    r"\b(?:(?:no|not|never) more|at most|up to|max(?:imum)?|less|under|below|within|over|limit|cap|budget|enough"
+    r"|spend(?:ing)?)\b",
+    re.IGNORECASE,
+)
+_LIMIT_WORDS: Final = 14
+"""A longer sentence with an amount in it is about something else."""
+_SPENDING: Final = re.compile(r"\b(?:limit|cap|budget|spend(?:ing)?)\b", re.IGNORECASE)
 _WE_DID: Final = re.compile(
     r"\b(?:did|have|had) (?:i|we)\b|\b(?:i|we) (?:have|had|did|paid|spent|asked|ran)\b", re.IGNORECASE
 )
@@ -86,6 +94,9 @@ class Reader:
         changing = self._changing(bare, ranked, situation)
         if changing is not None:
             return changing
+        if _speaks_of_limits(bare, situation):
+            cap = Likeness(tool=self.tools["put_cap"], score=1.0)
+            return _ask_back([cap], bare, situation, or_ask=True)
         return self._reading(bare, ranked, situation) or asking.plain(text, situation)
 
     def _changing(self, bare: str, ranked: Sequence[Likeness], situation: Situation) -> Plan | None:
@@ -121,6 +132,17 @@ class Reader:
         if best.score < floor:
             return None
         return _ask_back([one for one in (best, second) if one.score >= floor], bare, situation, or_ask=True)
+
+
+def _speaks_of_limits(bare: str, situation: Situation) -> bool:
+    """Whether the sentence names an amount for a day or a month, or for spending, and is no question: it must not
+    become something that is paid for.
+    """
+    if money(bare, situation) is None or not _LIMITING.search(bare) or len(bare.split()) > _LIMIT_WORDS:
+        return False
+    if bare.endswith("?") or _GENERAL.match(bare):
+        return False
+    return period(bare, situation) is not None or _SPENDING.search(bare) is not None
 
 
 def _verbs(tool: Tool) -> set[str]:
