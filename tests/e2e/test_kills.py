@@ -162,4 +162,4 @@ async def test_five_kills_under_load_lose_nothing_double_nothing_and_cross_no_ca
 async def test_fifty_kills_under_load_lose_nothing_double_nothing_and_cross_no_cap(
     house: House, stub: str, seed: int
 ) -> None:
-    await survive(house, stub, kills=int(__import__("os").environ.get("KILLS", "50")), seed=seed, ready=2.0)
+    await survive(house, stub, kills=50, seed=seed, ready=2.0)
