@@ -9,7 +9,7 @@ from whet_server.fanout.fanouts import Fanouts
 from whet_server.fanout.spec import FanoutPlan, FanoutSpec
 from whet_server.rpc import calls
 from whet_server.rpc.convert.enums import RUN_STATE
-from whet_server.rpc.convert.fanout import plan_message, run_message, spec_of, view_message
+from whet_server.rpc.convert.fanout import own_paths, plan_message, run_message, spec_of, view_message
 from whet_server.rpc.gate import Gate
 from whet_server.rpc.layers import Context
 from whet_server.rpc.life import Life
@@ -34,7 +34,8 @@ class FanoutServicer(fanout_pb2_grpc.FanoutServiceServicer):
     async def PlanFanout(
         self, request: fanout_pb2.PlanFanoutRequest, context: Context
     ) -> fanout_pb2.PlanFanoutResponse:
-        plan = await self._fanouts.plan(calls.principal(), spec_of(request.spec))
+        with own_paths(request.spec):
+            plan = await self._fanouts.plan(calls.principal(), spec_of(request.spec))
         return plan_message(plan, needs_approval=self._gate.needs_approval(plan))
 
     async def RunFanout(
@@ -101,19 +102,20 @@ class FanoutServicer(fanout_pb2_grpc.FanoutServiceServicer):
     ) -> tuple[RunId, bool]:
         """Start the run, or find the one that this request id started. Say which, and whether it is new."""
         principal, spec = calls.principal(), spec_of(request.spec)
-        async with self._requests.turn(principal.workspace, method, request.request_id, request) as turn:
-            if turn.answer is not None:
-                return RunId(turn.answer), False
-            self._life.admit()
-            if principal.role is Role.AGENT or request.plan_hash:
-                plan = await self._plan(principal, spec, request.plan_hash)
-                await self._gate.spends(principal, method, request, request_id=turn.request_id, plan=plan)
-            run_id = RunId(new_id("fan"))
-            calls.enter_run(run_id)
-            await self._fanouts.start(
-                principal, spec, request_id=turn.request_id, run_id=run_id, also=turn.record(run_id)
-            )
-            return run_id, True
+        with own_paths(request.spec):
+            async with self._requests.turn(principal.workspace, method, request.request_id, request) as turn:
+                if turn.answer is not None:
+                    return RunId(turn.answer), False
+                self._life.admit()
+                if principal.role is Role.AGENT or request.plan_hash:
+                    plan = await self._plan(principal, spec, request.plan_hash)
+                    await self._gate.spends(principal, method, request, request_id=turn.request_id, plan=plan)
+                run_id = RunId(new_id("fan"))
+                calls.enter_run(run_id)
+                await self._fanouts.start(
+                    principal, spec, request_id=turn.request_id, run_id=run_id, also=turn.record(run_id)
+                )
+                return run_id, True
 
     async def _plan(self, principal: Principal, spec: FanoutSpec, expected: str) -> FanoutPlan:
         plan = await self._fanouts.plan(principal, spec)

@@ -1,7 +1,12 @@
 """Fan-outs: the request as asked for, the plan, and a fan-out as it stands."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
 from whet.v1 import fanout_pb2
-from whet_server.errors import InvalidField
+from whet_server.errors import InvalidField, NotFound
 from whet_server.fanout.spec import (
     BranchSpec,
     FanoutPlan,
@@ -30,6 +35,8 @@ from whet_server.rpc.convert.values import (
 )
 from whet_server.values import Message, ModelName, Run, Speaker
 
+_BRANCH: Final = re.compile(r"spec\.branches\[(\d+)\]")
+
 
 def spec_of(message: fanout_pb2.FanoutSpec) -> FanoutSpec:
     """Unpack a fan-out. Raises `InvalidField` when there is no question or there are two."""
@@ -55,6 +62,32 @@ def spec_of(message: fanout_pb2.FanoutSpec) -> FanoutSpec:
         limits=limits_of(message.limits),
         title=message.title,
     )
+
+
+@contextmanager
+def own_paths(message: fanout_pb2.FanoutSpec) -> Iterator[None]:
+    """Let errors of the block name fields as the request has them: behind this door its `models` are the first
+    branches, and its `branches` come after them.
+    """
+    try:
+        yield
+    except InvalidField as error:
+        raise InvalidField(*((_own_path(message, path), what) for path, what in error.violations)) from error
+    except NotFound as error:
+        field = error.metadata.get("field", "")
+        own = _own_path(message, field)
+        if own == field:
+            raise
+        told = own + str(error).removeprefix(field)
+        raise type(error)(told, metadata=error.metadata | {"field": own}) from error
+
+
+def _own_path(message: fanout_pb2.FanoutSpec, path: str) -> str:
+    found = _BRANCH.match(path)
+    if found is None or not message.models:
+        return path
+    at, rest = int(found[1]) - len(message.models), path[found.end() :]
+    return f"spec.branches[{at}]{rest}" if at >= 0 else f"spec.models[{found[1]}]{rest.removeprefix('.model')}"
 
 
 def branch_of(message: fanout_pb2.Branch) -> BranchSpec:
