@@ -23,9 +23,12 @@ from whet_tui.entries import (
     money_line,
 )
 from whet_tui.marks import NOBODY, marked_text
+from whet_tui.markup import without_markup
 from whet_tui.safe import safe, safe_line
 from whet_tui.view import View
 
+_ECHO = 400
+"""Characters of a message that are told again: whoever sent a book need not read it here."""
 _WORDS = 60
 """Characters of a branch's text on its line: enough to recognise it, `whet fanout get` has the rest."""
 
@@ -43,7 +46,7 @@ class FanoutPrinter:
         """Yield the lines that are new since the last time."""
         if not self._opened and fanout.lanes:
             self._opened = True
-            yield f"{fanout.run_id}: {_count(len(fanout.lanes), 'branch', 'branches')}"
+            yield f"{fanout.run_id}: {counted(len(fanout.lanes), 'branch', 'branches')}"
         for lane in fanout.lanes.values():
             if lane.state.ended and lane.branch_id not in self._lanes:
                 self._lanes.add(lane.branch_id)
@@ -51,7 +54,7 @@ class FanoutPrinter:
         draft = fanout.draft
         if draft is not None and draft.revision > self._revision:
             self._revision = draft.revision
-            seen = _count(len(draft.branch_ids), "branch", "branches")
+            seen = counted(len(draft.branch_ids), "branch", "branches")
             kind = "final draft" if draft.final else f"draft {draft.revision}"
             yield f"{kind} by {safe_line(draft.model)} from {seen}{_mark(simulated=draft.simulated)}"
         if fanout.ended and not self._closed:
@@ -68,7 +71,7 @@ def lane_line(lane: Lane) -> str:
         facts.append(f"{about}{lane.input_tokens}+{lane.output_tokens} tokens")
     facts.append("cached" if lane.cached else money_line(lane.money))
     if lane.retries:
-        facts.append(_count(lane.retries, "retry", "retries"))
+        facts.append(counted(lane.retries, "retry", "retries"))
     said = lane.failure if lane.state is not LaneState.DONE and lane.failure else lane.text
     simulated = _mark(simulated=lane.simulated)
     return f"[{lane.number}] {safe_line(lane.model)}{sample}{simulated}  {', '.join(facts)}  {safe_line(said, _WORDS)}"
@@ -77,9 +80,9 @@ def lane_line(lane: Lane) -> str:
 def end_line(fanout: Fanout) -> str:
     """How a fan-out ended, in a line."""
     done = sum(lane.state is LaneState.DONE for lane in fanout.lanes.values())
-    parts = [f"{done} of {_count(len(fanout.lanes), 'branch', 'branches')}", money_line(fanout.money)]
+    parts = [f"{done} of {counted(len(fanout.lanes), 'branch', 'branches')}", money_line(fanout.money)]
     if fanout.cache_hits:
-        parts.append(_count(fanout.cache_hits, "cache hit", "cache hits"))
+        parts.append(counted(fanout.cache_hits, "cache hit", "cache hits"))
     why = f": {safe_line(fanout.failure)}" if fanout.failure else ""
     return f"{fanout.state.value} in {fanout.latency_ns / 1e9:.1f} s, {', '.join(parts)}{why}"
 
@@ -93,7 +96,7 @@ def answer_lines(fanout: Fanout) -> Iterator[str]:
         if NOBODY in text:
             yield f"({NOBODY}: no branch says this)"
         for vote in synthesis.votes:
-            yield f"{_count(vote.votes, 'vote', 'votes')}: {safe_line(vote.answer)}"
+            yield f"{counted(vote.votes, 'vote', 'votes')}: {safe_line(vote.answer, _WORDS)}"
         for dispute in synthesis.disputes:
             left, right = fanout.number(dispute.left_id), fanout.number(dispute.right_id)
             yield (
@@ -139,7 +142,7 @@ class PlainPrinter:
         match entry:
             case Said():
                 if self._new(entry.key):
-                    self._aside(f"> {safe(entry.text)}")
+                    self._aside(f"> {safe(_echo(entry.text))}")
             case Call():
                 self._tell_call(entry)
             case Answer():
@@ -155,7 +158,7 @@ class PlainPrinter:
         if call.fanout is not None:
             for line in self._fanouts.setdefault(call.key, FanoutPrinter()).lines(call.fanout):
                 self._aside(f"  {line}")
-        if call.state is CallState.FAILED and self._new(f"failed/{call.key}"):
+        if call.state is CallState.FAILED and call.fanout is None and self._new(f"failed/{call.key}"):
             self._aside(f"  {safe_line(call.result)}")
 
     def _tell_answer(self, answer: Answer) -> None:
@@ -165,7 +168,7 @@ class PlainPrinter:
                     self._answer(line)
                 break
         else:
-            self._answer(safe(answer.text))
+            self._answer(safe(without_markup(answer.text)))
         self._aside(f"-- {safe_line(answer.author)}{_mark(simulated=answer.simulated)}")
 
     def _tell_card(self, card: Card) -> None:
@@ -186,9 +189,14 @@ def _quotes(answer: Answer, fanout: Fanout) -> bool:
     )
 
 
+def _echo(text: str) -> str:
+    return text if len(text) <= _ECHO else f"{text[:_ECHO]}… ({len(text):,} characters)"
+
+
 def _mark(*, simulated: bool) -> str:
     return " (simulated)" if simulated else ""
 
 
-def _count(number: int, one: str, many: str) -> str:
+def counted(number: int, one: str, many: str) -> str:
+    """Return a number with its noun: `1 branch`, `2 branches`."""
     return f"{number} {one if number == 1 else many}"

@@ -4,6 +4,7 @@
 it does not know is a mistake and is reported, the other tables are the server's.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ FALLBACK_MODEL: Final = "gpt-4.1-mini"
 """The mind when nobody names a model and the endpoint lists none of `PREFERRED`: cheap, and it calls tools well."""
 PREFERRED: Final = ("gpt-5-mini", "gpt-4.1-mini", "gpt-4o-mini", "gpt-4.1", "gpt-4o")
 """Minds in the order in which they are taken when nobody names one: tool calling first of all, then price."""
+_TOKEN: Final = re.compile(rb"[!-~]+")
+"""What may stand after `Bearer` in a header."""
 _TEXT: Final = "text"
 _KNOWN: Final[Mapping[str, Mapping[str, str]]] = {
     "mind": {"base_url": _TEXT, "api_key_env": _TEXT, "model": _TEXT},
@@ -132,8 +135,11 @@ def _mind(table: Mapping[str, Any], environment: Mapping[str, str]) -> MindChoic
 
 def _read_token(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8").strip()
+        token = path.read_bytes().strip()
     except OSError as error:
         raise SettingsError(
             f"The token in {path} cannot be read: {error.strerror}. Give the file that holds it: --token-file PATH."
         ) from error
+    if _TOKEN.fullmatch(token) is None:
+        raise SettingsError(f"{path} holds no token. Give the file that does: --token-file PATH.")
+    return token.decode()

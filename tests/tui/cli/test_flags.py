@@ -21,7 +21,8 @@ def test_fields_become_flags_and_the_spec_is_left_out() -> None:
     assert found["prompt"] == ("spec", "prompt")
     assert found["model"] == ("spec", "models")
     assert found["finish-deadline"] == ("spec", "finish", "deadline")
-    assert found["synthesis-parameters-max-tokens"] == ("spec", "synthesis", "parameters", "max_tokens")
+    assert found["synthesis-max-tokens"] == ("spec", "synthesis", "parameters", "max_tokens")
+    assert found["max-tokens"] == ("spec", "parameters", "max_tokens")
     assert found["plan-hash"] == ("plan_hash",)
     assert named("ListFanouts")["page-size"] == ("page", "size")
 

@@ -118,6 +118,28 @@ def test_without_a_synthesis_every_branch_is_told() -> None:
     assert list(answer_lines(fanout)) == ["[2] sim/fast (simulated)\nIt is green."]
 
 
+def test_a_long_message_is_not_told_again_whole() -> None:
+    aside, _ = told([UserSaid(turn=1, text="x" * 2_000_000)])
+    assert aside == [f"> {'x' * 400}… (2,000,000 characters)"]
+
+
+def test_tables_are_lined_up_and_headings_lose_their_marks() -> None:
+    text = (
+        "**caps**\n\n| cap | limit |\n| --- | --- |\n| day | $5.00 |\n| a \\| b | $10 |\n\n"
+        "- a **strong** word\n| no table |"
+    )
+    _, answer = told([AssistantSaid(turn=1, step=1, text=text, author="planner"), TurnEnded(turn=1, state="done")])
+    assert answer == [
+        "caps:\n\ncap    limit\nday    $5.00\na | b  $10\n\n- a **strong** word\n| no table |",
+    ]
+
+
+def test_a_table_inside_code_is_code() -> None:
+    text = "```\n| a | b |\n| --- | --- |\n```"
+    _, answer = told([AssistantSaid(turn=1, step=1, text=text, author="mind"), TurnEnded(turn=1, state="done")])
+    assert answer == [text]
+
+
 def test_a_turn_is_told_with_its_answer_apart() -> None:
     aside, answer = told(
         [

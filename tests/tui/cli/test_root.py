@@ -72,7 +72,7 @@ def test_every_rpc_is_a_verb_with_help(noun: str) -> None:
         (["nope"], "No such command 'nope'"),
         (["fanout", "get"], "Missing argument 'RUN_ID'"),
         (["fanout", "run", "--finish-deadline", "soon"], "--finish-deadline: give seconds"),
-        (["fanout", "run", "--parameters-temperature", "3"], "0.0<=x<=2.0"),
+        (["fanout", "run", "--temperature", "3"], "0.0<=x<=2.0"),
         (["fanout", "run", "--branch", "x"], '--branch \'{"model": "sim/fast"}\''),
         (["ledger", "put-cap", "--period", "week", "--limit", "5"], "'day', 'month'"),
         (["ledger", "put-cap", "--period", "day", "--limit", "five"], "--limit: give dollars as text"),

@@ -20,6 +20,13 @@ def test_flags_stand_above_the_environment(tmp_path: Path) -> None:
     assert (found.server, found.data, found.token) == ("a:1", tmp_path, "flag")
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"two words", b"one\ntwo"])
+def test_a_file_that_holds_no_token_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "t").write_bytes(content)
+    with pytest.raises(SettingsError, match=r"t holds no token\. Give the file that does: --token-file PATH"):
+        load(Flags(server="a:1", data=tmp_path, token_file=tmp_path / "t"), {})
+
+
 def test_the_environment_says_where(tmp_path: Path) -> None:
     config = tmp_path / "c.toml"
     config.write_text("[chat]\ntheme = 'light'\n")

@@ -47,6 +47,15 @@ def test_the_answer_goes_to_stdout_and_the_rest_to_stderr(whet: Shell) -> None:
     assert "[1] sim/fast" not in done.stdout
 
 
+def test_an_answer_that_tells_of_a_failed_call_is_a_failure(whet: Shell) -> None:
+    for done in (
+        whet("ask", "--model", "sim/any?fault=key_refused", "Is it cold?"),
+        whet("ask", "/fanout --model nope/x Is it cold?"),
+        whet(stdin="/fanout --model nope/x Is it cold?\n/list_caps\n"),
+    ):
+        assert done.returncode == 1, done.stdout + done.stderr
+
+
 def test_json_holds_the_answer_the_run_the_cost_and_the_branches(whet: Shell) -> None:
     done = whet("ask", "-", "--model", "sim/fast", "--model", "sim/costly", "--json", stdin="Is it cold?\n")
     assert done.returncode == 0, done.stderr

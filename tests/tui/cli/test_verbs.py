@@ -14,6 +14,7 @@ import pytest
 from whet_agent.connect import stop
 from whet_tui.cli.root import run
 
+DRAFT = ("--synthesis-mode", "draft")
 QUICK = ("--model", "sim/fast", "--model", "sim/terse", "--synthesis-model", "sim/fast")
 
 
@@ -200,6 +201,47 @@ def test_a_refused_field_is_named_as_the_flag(whet: Whet) -> None:
     pattern = whet("model", "put-endpoint", "UPPER", "--base-url", "http://127.0.0.1:9/v1")
     assert pattern.code == 2
     assert "--name" in pattern.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--model", "nope"), "Error: --model[0]: 'nope' is no endpoint/model"),
+        (("--model", "sim/fast", "--model", "nope/x"), "Error: --model[1]: there is no endpoint 'nope'"),
+        (("--model", "sim/fast", "--branch", '{"model": "nope/x"}'), "Error: --branch[0].model: there is no endpoint"),
+        (("--model", "sim/fast", "--synthesis-model", "nope/x", *DRAFT), "Error: --synthesis-model: there is no end"),
+    ],
+)
+def test_a_model_that_is_not_there_is_named_as_it_was_given(whet: Whet, arguments: tuple[str, ...], said: str) -> None:
+    done = whet("fanout", "run", "--prompt", "x", *arguments)
+    assert done.code in {1, 2}
+    assert said in done.err
+
+
+def test_stdin_that_is_no_text_is_refused(shell: Shell) -> None:
+    for command in (("ask", "-"), ("fanout", "run", "--model", "sim/fast", "--prompt", "-")):
+        done = subprocess.run(
+            [sys.executable, "-m", "whet_tui", *command],
+            env=shell.environment,
+            input=b"ab\xff",
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert b"stdin is not text in UTF-8 (byte 2)" in done.stderr
+
+
+def test_an_endpoint_and_the_cache_are_told_in_words(whet: Whet) -> None:
+    tested = whet.ok("model", "test-endpoint", "sim")
+    assert tested.lines[0].startswith("It works (0.0")
+    assert "fast" in tested.lines
+    whet.ok("fanout", "run", "--prompt", "cached?", "--model", "sim/fast")
+    whet.ok("fanout", "run", "--prompt", "cached?", "--model", "sim/fast")
+    answers, hits = whet.ok("model", "get-cache").lines
+    assert " MB" in answers
+    assert "look-ups, " in hits
+    assert not hits.startswith("0 hits")
 
 
 def test_a_run_that_is_not_there_is_a_failure(whet: Whet) -> None:

@@ -11,7 +11,8 @@ import click
 from whet_agent.events import TurnEnded
 from whet_tui.cli.calls import json_line
 from whet_tui.cli.configured import load_settings
-from whet_tui.cli.exits import FAILED, INTERRUPTED, OK, USAGE, Stopped
+from whet_tui.cli.exits import USAGE, Stopped
+from whet_tui.cli.flags import stdin_text
 from whet_tui.cli.root import Launch
 from whet_tui.cli.talk import Talk, talking
 from whet_tui.entries import Answer, Fanout, Money
@@ -27,7 +28,7 @@ from whet_tui.settings import Settings
 def command(launch: Launch, text: str | None, models: tuple[str, ...], *, as_json: bool) -> int:
     if text is None and sys.stdin.isatty():
         raise click.UsageError("What is the question? Give it as TEXT, or pipe it in.")
-    question = (sys.stdin.read() if text in {None, "-"} else text or "").strip()
+    question = (stdin_text("TEXT") if text is None or text == "-" else text).strip()
     if not question:
         raise Stopped("The question is empty.", advice="Give it as TEXT, or pipe it in.", code=USAGE)
     if models:
@@ -53,7 +54,7 @@ async def _ask(settings: Settings, question: str, *, as_json: bool) -> int:
         ended = await talk.say(question)
         if as_json:
             click.echo(json_line(_summary(talk, ended)))
-    return {"done": OK, "cancelled": INTERRUPTED, "failed": FAILED}[ended.state]
+        return talk.verdict(ended)
 
 
 def _summary(talk: Talk, ended: TurnEnded) -> dict[str, Any]:

@@ -46,6 +46,8 @@ async def make(launch: Launch, method: Method, request: Message, *, as_json: boo
         except CallError as error:
             if error.violations:
                 error.args = ("; ".join(rename(f"{path}: {what}") for path, what in error.violations),)
+            else:
+                error.args = (rename(str(error)),)
             raise
     if as_json:
         click.echo(json_line(to_plain(answer)))

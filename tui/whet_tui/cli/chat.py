@@ -6,7 +6,7 @@ import sys
 import click
 
 from whet_tui.cli.configured import load_settings
-from whet_tui.cli.exits import FAILED, OK, USAGE, Stopped
+from whet_tui.cli.exits import OK, USAGE, Stopped
 from whet_tui.cli.root import Launch
 from whet_tui.settings import Settings
 
@@ -51,7 +51,7 @@ def _latest(settings: Settings) -> str:
 
 
 async def _lines(settings: Settings) -> int:
-    """Answer stdin line by line: a script of questions is a file of lines. The worst turn makes the exit code."""
+    """Answer stdin line by line: a script of questions is a file of lines. The last that failed makes the exit code."""
     from whet_tui.cli.talk import stdin_lines, talking
     from whet_tui.plain import PlainPrinter
 
@@ -60,5 +60,5 @@ async def _lines(settings: Settings) -> int:
         async for line in stdin_lines():
             if message := line.strip():
                 ended = await talk.say(message)
-                code = code if ended.state == "done" else FAILED
+                code = talk.verdict(ended) or code
     return code

@@ -11,7 +11,7 @@ import click
 
 from whet_agent.connect import stop
 from whet_tui.cli.configured import load_settings
-from whet_tui.cli.exits import FAILED, INTERRUPTED, OK
+from whet_tui.cli.exits import INTERRUPTED, OK
 from whet_tui.cli.root import Launch
 from whet_tui.cli.talk import Talk, talking
 from whet_tui.plain import PlainPrinter
@@ -78,7 +78,7 @@ async def _demo(theme: str) -> int:
                 for turn in _TURNS:
                     ended = await talk.say(turn(talk))
                     click.echo()
-                    code = code if ended.state == "done" else FAILED
+                    code = talk.verdict(ended) or code
         finally:
             await stop(settings.data)
     return code

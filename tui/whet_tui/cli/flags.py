@@ -13,8 +13,10 @@ from whet_agent.schema import enum_names, rule_of
 
 _ATOMS: Final = frozenset({"google.protobuf.Duration", "google.protobuf.Timestamp", "whet.v1.Money"})
 """Messages that are written as one word."""
-_FLAT: Final = "spec"
-"""The field that holds the work itself: its name says nothing on a command line."""
+_WORK: Final = "spec"
+"""The field that holds the work itself."""
+_UNSAID: Final = frozenset({_WORK, "parameters"})
+"""Fields whose names say nothing on a command line: `--max-tokens`, not `--spec-parameters-max-tokens`."""
 _FOR_THE_CALLER: Final = "request_id"
 _METAVARS: Final = {
     "google.protobuf.Duration": "SECONDS",
@@ -62,7 +64,7 @@ def _walk(message: Descriptor, path: tuple[str, ...], prefix: str) -> Iterator[F
         if inner is None or field.is_repeated or inner.full_name in _ATOMS:
             yield Flag(path=here, name=prefix + word, field=field)
         else:
-            yield from _walk(inner, here, prefix if not path and field.name == _FLAT else f"{prefix}{word}-")
+            yield from _walk(inner, here, prefix if field.name in _UNSAID else f"{prefix}{word}-")
 
 
 def parameters_of(flags: Sequence[Flag]) -> list[click.Parameter]:
@@ -110,6 +112,8 @@ def _type(flag: Flag) -> "click.ParamType[Any]":
     high = rule.max if rule.HasField("max") else None
     if field.cpp_type in _NUMBERS:
         return click.FloatRange(low, high)
+    if low is None and high is None:
+        return click.INT
     return click.IntRange(None if low is None else int(low), None if high is None else int(high))
 
 
@@ -127,16 +131,24 @@ def arguments_from(flags: Sequence[Flag], values: Mapping[str, Any]) -> dict[str
         elif flag.field.is_repeated:
             value = list(value)
         elif value == _STDIN and flag.field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
-            value = sys.stdin.read().rstrip("\n")
+            value = stdin_text(f"--{flag.name}")
         place = arguments
         for step in flag.path[:-1]:
             place = place.setdefault(step, {})
         place[flag.path[-1]] = value
     # The work itself must be there, even if nothing of it was said.
     for flag in flags:
-        if flag.path[0] == _FLAT:
-            arguments.setdefault(_FLAT, {})
+        if flag.path[0] == _WORK:
+            arguments.setdefault(_WORK, {})
     return arguments
+
+
+def stdin_text(what: str) -> str:
+    """Return what stdin holds, without the line ends at its end. Raises `click.UsageError` naming `what` takes it."""
+    try:
+        return sys.stdin.buffer.read().decode().rstrip("\n")
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{what}: stdin is not text in UTF-8 (byte {error.start}).") from error
 
 
 def _json(flag: Flag, text: str) -> Any:

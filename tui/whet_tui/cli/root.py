@@ -78,14 +78,15 @@ class Root(click.Group):
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="The configuration file.")
 @click.version_option(package_name="whet", prog_name="whet")
 @click.pass_context
-def whet(context: click.Context, server: str, token_file: Path | None, data: Path | None, config: Path | None) -> None:
+def whet(context: click.Context, server: str, token_file: Path | None, data: Path | None, config: Path | None) -> int:
     """Whet sharpens prompts: an agent fans them out to models, drafts one answer and keeps the record."""
     environment: Mapping[str, str] = context.obj
     context.obj = Launch(environment=environment, server=server, token_file=token_file, data=data, config=config)
-    if context.invoked_subcommand is None:
-        from whet_tui.cli.chat import start
+    if context.invoked_subcommand is not None:
+        return OK
+    from whet_tui.cli.chat import start
 
-        start(context.obj)
+    return start(context.obj)
 
 
 def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:

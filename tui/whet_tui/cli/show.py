@@ -11,7 +11,7 @@ from whet.v1 import approval_pb2, event_pb2, fanout_pb2, ledger_pb2, model_pb2, 
 from whet_agent.plain import descriptor_of, short_enum_name
 from whet_tui.entries import Fanout, Money, dollars, money_line
 from whet_tui.lanes import hear
-from whet_tui.plain import FanoutPrinter, answer_lines
+from whet_tui.plain import FanoutPrinter, answer_lines, counted
 from whet_tui.safe import safe, safe_line
 
 _CELL: Final = 60
@@ -125,7 +125,7 @@ def _fanouts(answer: fanout_pb2.ListFanoutsResponse) -> Iterator[str]:
         (each.run_id, _enum(each, "state"), _time(each.create_time), _totals(each.totals), each.title)
         for each in answer.fanouts
     ]
-    yield from _table(("RUN", "STATE", "STARTED (UTC)", "COST", "TITLE"), rows, "No fan-outs yet.")
+    yield from _table(("RUN", "STATE", "STARTED (UTC)", "COST", "TITLE"), rows, "No fan-outs.")
     yield from _page(answer)
 
 
@@ -142,7 +142,7 @@ def _traces(answer: trace_pb2.ListTracesResponse) -> Iterator[str]:
         )
         for each in answer.traces
     ]
-    yield from _table(("RUN", "KIND", "STATE", "EVENTS", "COST", "BY", "TITLE"), rows, "No runs yet.")
+    yield from _table(("RUN", "KIND", "STATE", "EVENTS", "COST", "BY", "TITLE"), rows, "No runs.")
     yield from _page(answer)
 
 
@@ -178,6 +178,23 @@ def _endpoints(answer: model_pb2.ListEndpointsResponse) -> Iterator[str]:
     yield from _table(headers, rows, "No endpoints.")
 
 
+def _tested(answer: model_pb2.TestEndpointResponse) -> Iterator[str]:
+    took = f"{answer.latency.ToNanoseconds() / 1e9:.2f} s"
+    if not answer.ok:
+        yield f"It does not work ({took}): {safe(answer.failure.message)}"
+        return
+    yield f"It works ({took}) and names {counted(len(answer.models), 'model', 'models')}."
+    for name in answer.models:
+        yield safe_line(name)
+
+
+def _cache(answer: model_pb2.GetCacheResponse) -> Iterator[str]:
+    asked = answer.hits + answer.misses
+    rate = f", {answer.hits / asked:.0%}" if asked else ""
+    yield f"{counted(answer.entries, 'answer', 'answers')}, {answer.size_bytes / 1e6:.3g} MB"
+    yield f"{counted(answer.hits, 'hit', 'hits')} in {counted(asked, 'look-up', 'look-ups')}{rate}, since the start"
+
+
 def _usage(answer: ledger_pb2.GetUsageResponse) -> Iterator[str]:
     rows = [_usage_row(line.key, line.totals) for line in answer.lines]
     if len(rows) != 1 or rows[0][0]:
@@ -187,7 +204,7 @@ def _usage(answer: ledger_pb2.GetUsageResponse) -> Iterator[str]:
 
 def _usage_row(key: str, totals: value_pb2.Totals) -> Row:
     amounts = (dollars(money.nanos) for money in (totals.settled, totals.unknown, totals.reserved))
-    return (key, *amounts, _tokens(totals.usage))
+    return (key, *amounts, _tokens(totals.usage).removesuffix(" tokens"))
 
 
 def _caps(answer: ledger_pb2.ListCapsResponse) -> Iterator[str]:
@@ -316,6 +333,8 @@ _SHOWN: Final[Mapping[type[Message], Callable[[Any], Iterator[str]]]] = {
     fanout_pb2.ListFanoutsResponse: _fanouts,
     model_pb2.ListEndpointsResponse: _endpoints,
     model_pb2.ListModelsResponse: _models,
+    model_pb2.TestEndpointResponse: _tested,
+    model_pb2.GetCacheResponse: _cache,
     ledger_pb2.GetUsageResponse: _usage,
     ledger_pb2.ListCapsResponse: _caps,
     ledger_pb2.ListReservationsResponse: _reservations,

@@ -10,6 +10,7 @@ from whet_tui.cli.calls import json_line
 from whet_tui.cli.configured import load_settings
 from whet_tui.cli.exits import FAILED, OK
 from whet_tui.cli.root import Launch
+from whet_tui.plain import counted
 from whet_tui.safe import safe_line
 from whet_tui.settings import Settings
 
@@ -85,11 +86,12 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     yield f"mind      {safe_line(found['mind'])}"
     if server["answers"]:
         yield f"server    {server['address']} ({'embedded' if server['embedded'] else 'elsewhere'})"
-        yield f"running   {server['running']} runs"
-        yield f"undecided {server['undecided']} approvals"
+        yield f"running   {counted(server['running'], 'run', 'runs')}"
+        yield f"undecided {counted(server['undecided'], 'approval', 'approvals')}"
     elif server["address"]:
         yield f"server    nothing answers at {server['address']}"
     else:
         yield "server    not running; the next command starts it"
     for session in found["sessions"]:
-        yield f"session   {session['session_id']}  {session['turns']} turns  {safe_line(session['title'], 60)}"
+        turns = counted(session["turns"], "turn", "turns")
+        yield f"session   {session['session_id']}  {turns}  {safe_line(session['title'], 60)}"

@@ -10,8 +10,8 @@ import click
 
 from whet_agent.events import ApprovalAsked, Envelope, TurnEnded
 from whet_agent.session import AgentSession, SessionInUse, SessionNotFound
-from whet_tui.cli.exits import NEEDS_DECISION, TRY_AGAIN, USAGE, Stopped, decide_command
-from whet_tui.entries import Call, Fanout
+from whet_tui.cli.exits import FAILED, INTERRUPTED, NEEDS_DECISION, OK, TRY_AGAIN, USAGE, Stopped, decide_command
+from whet_tui.entries import Call, CallState, Fanout
 from whet_tui.opening import Opened, open_session
 from whet_tui.plain import PlainPrinter
 from whet_tui.settings import Settings
@@ -47,6 +47,14 @@ class Talk:
         except asyncio.CancelledError:
             self._leave()
             raise
+
+    def verdict(self, ended: TurnEnded) -> int:
+        """Return the exit code of a turn. An answer that can only tell how its last call failed is no success."""
+        if ended.state == "cancelled":
+            return INTERRUPTED
+        calls = [each for each in self.printer.view.entries if isinstance(each, Call) and each.turn == ended.turn]
+        failed = ended.state == "failed" or (bool(calls) and calls[-1].state is CallState.FAILED)
+        return FAILED if failed else OK
 
     @property
     def last_fanout(self) -> Fanout | None:
