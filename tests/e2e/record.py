@@ -1,5 +1,6 @@
 """What a client has been told, kept by itself, so that nothing can be taken back behind its back."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -27,6 +28,8 @@ class Seen:
     drafts: int = 0
     finished: event_pb2.RunFinished | None = None
     texts: dict[str, str] = field(default_factory=dict)
+    spoken: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the first text has come."""
     answers: int = 0
     """Branches and drafts that are done."""
     whole: int = 0
@@ -88,6 +91,7 @@ class Seen:
         before = self.texts.get(name, "")
         assert offset <= len(before), (self.said, self.run_id, name, "text is missing before", offset)
         self.texts[name] = before[:offset] + text
+        self.spoken.set()
 
     def _compare(self, name: str, state: event_pb2.BranchState.ValueType, text: str) -> None:
         if state == event_pb2.BRANCH_STATE_DONE:

@@ -88,7 +88,9 @@ async def test_clients_that_come_and_go_miss_nothing_when_the_server_is_killed_m
     async with asyncio.TaskGroup() as group:
         for at, seen in enumerate(visitors):
             group.create_task(come_and_go(house, seen, random.Random(f"{seed}/{at}")))
-        await asyncio.sleep(draw.uniform(0.05, 0.3))
+        async with asyncio.timeout(PATIENCE):
+            await draw.choice(visitors).spoken.wait()
+        await asyncio.sleep(draw.uniform(0.0, 0.1))
         await house.kill()
         wire = await house.start()
     interrupted = 0

@@ -15,7 +15,7 @@ from tests.e2e.till import Till
 from whet.v1 import error_reason_pb2, event_pb2, fanout_pb2, ledger_pb2, value_pb2
 
 CLIENTS = 8
-STEP = 10_000_000
+STEP = 6_000_000
 """Nanos by which the caps are raised in every life of the server: enough for some runs, and then they bind."""
 STUMBLES = 0.2
 """How often the next server is killed too, before it is ready or just after."""
