@@ -111,6 +111,16 @@ def card(approval_id: str, turn: int = 1, arguments: str = '{"spec": {"prompt": 
     )
 
 
+async def test_the_first_words_say_what_this_is_who_answers_and_what_to_type() -> None:
+    async with staged() as stage:
+        await stage.until_shown("Whet asks several language models")
+        await stage.until_shown("The panel that answers: sim/one, sim/two.")
+        await stage.until_shown("Ask, for example")
+        await stage.session.open(panel=("local/smollm2",))
+        await stage.until_shown("Here local/smollm2 answers, in several voices: free, small, often wrong.")
+        assert sum("Whet asks" in line for line in stage.lines()) == 1
+
+
 async def test_a_message_is_sent_on_enter_and_stands_in_the_conversation() -> None:
     async with staged() as stage:
         await stage.say("what is a monad")
@@ -388,7 +398,9 @@ async def test_a_selection_of_whole_blocks_copies_their_source_and_of_words_the_
         await stage.until_shown("Good morning to you")
         lines = stage.lines()
         row = next(y for y, line in enumerate(lines) if "Good morning" in line)
-        await stage.pilot.mouse_down(Transcript, offset=(1, 0))
+        await stage.pilot.mouse_down(
+            Transcript, offset=(1, next(y for y, line in enumerate(lines) if "❯ hello" in line))
+        )
         await stage.pilot.hover(Transcript, offset=(30, row + 1))
         await stage.pilot.mouse_up(Transcript, offset=(30, row + 1))
         assert stage.chat.get_selected_text() == "hello\n\nGood **morning** to you"
@@ -408,7 +420,7 @@ async def test_scrolling_up_holds_the_view_still_while_words_arrive() -> None:
         await stage.pilot.press("pageup", "pageup")
         before = stage.lines()
         await stage.session.tell(AssistantSaid(turn=40, step=1, text="the newest", author="m"))
-        await stage.until(lambda: len(stage.transcript._blocks) == 40 and not stage.transcript._changed)
+        await stage.until(lambda: len(stage.transcript._blocks) == 41 and not stage.transcript._changed)
         assert stage.lines() == before
         await stage.pilot.press("ctrl+end")
         await stage.until_shown("the newest")

@@ -5,7 +5,20 @@ from tests.tui import story
 from textual.color import Color
 from textual.theme import BUILTIN_THEMES
 
-from whet_tui.entries import Answer, Call, CallState, Entry, Fanout, LaneState, Money, Note, Said, dollars, money_line
+from whet_tui.entries import (
+    Answer,
+    Call,
+    CallState,
+    Entry,
+    Fanout,
+    Lane,
+    LaneState,
+    Money,
+    Note,
+    Said,
+    dollars,
+    money_line,
+)
 from whet_tui.lanes import hear
 from whet_tui.marks import mark, marked_text
 from whet_tui.safe import Safe, safe
@@ -149,12 +162,56 @@ def test_a_running_fanout_shows_a_row_a_branch_and_the_growing_draft() -> None:
 def test_a_finished_fanout_folds_to_its_answer_with_sources() -> None:
     text = "\n".join(drawn(Call(key="c", turn=1, tool="fanout", state=CallState.DONE, fanout=finished_fanout()), 100))
     assert "A monad chains steps.¹·² It has unit and bind.³ Nobody is sure of the laws.⁰" in text
-    assert "¹ local/smollm2 · ² sim/fast simulated · ³ sim/slow simulated (partial)" in text
-    assert "3 sentences: 1 said by several branches, 1 by one, 1 by none" in text
-    assert "1 and 2 contradict each other (number)" in text
-    assert "only 3 says, left out of the answer: “A monad is a burrito.”" in text
+    assert "Said by ¹ local/smollm2 · ² sim/fast simulated · ³ sim/slow simulated (partial)" in text
+    assert "3 sentences: 1 said by several branches, 1 by one only, 1 by none ⁰" in text
+    assert "¹ and ² contradict each other (number)" in text
+    assert "only ³ says, left out of the answer: “A monad is a burrito.”" in text
     assert f"$0.00123 + $0.0005 unknown · 120 + 310 tokens · {story.RUN}" in text
     assert "There are three laws. " not in text
+
+
+def test_voices_of_one_model_are_told_by_their_personas() -> None:
+    fanout = finished_fanout()
+    for lane in fanout.lanes.values():
+        lane.model, lane.persona = "local/smollm2", f"Voice {lane.number}"
+    text = " ".join(drawn(Call(key="c", turn=1, tool="fanout", state=CallState.DONE, fanout=fanout), 100))
+    assert "Said by local/smollm2 as ¹ “Voice 1” · ² “Voice 2” simulated · ³ “Voice 3” simulated (partial)" in text
+
+
+def test_a_small_panel_shows_the_latest_words_of_who_is_talking() -> None:
+    fanout = Fanout(run_id="fan_1", opened_ns=1)
+    words = [f"w{number}" for number in range(2000)]
+    fanout.lanes["b1"] = Lane(branch_id="b1", number=1, model="m", state=LaneState.STREAMING, text=" ".join(words))
+    lines = drawn(Call(key="c", turn=1, tool="fanout", fanout=fanout), 60)
+    assert len([line for line in lines if line]) == 4
+    assert lines[3].endswith("w1999")
+    assert max(map(cell_len, lines)) <= 60
+    fanout.lanes["b1"].state = LaneState.DONE
+    assert len([line for line in drawn(Call(key="c", turn=1, tool="fanout", fanout=fanout), 60) if line]) == 2
+
+
+def test_what_is_said_beside_the_point_keeps_its_colour() -> None:
+    for level, style in (("info", DARK.muted), ("warning", DARK.warning), ("error", DARK.bad)):
+        line = Block(Note(key="n", level=level, text="one\ntwo")).draw(40, DARK, 0)[1]  # type: ignore[arg-type]
+        assert next(s for s in line if "two" in s.text).style == DARK.base + style
+
+
+def test_an_id_in_a_table_is_never_cut() -> None:
+    run = "fan_01m7x7pdbgz41m7k58s36wqxra"
+    table = (
+        f"| run id | title | state | a | b |\n|---|---|---|---|---|\n| {run} | {'word ' * 20} | {'x' * 30} | 1 | 2 |"
+    )
+    assert run in "\n".join(line.text for line in laid_out(Safe(table), 76, DARK))
+    folded = "".join("".join(line.text.split()) for line in laid_out(Safe(table), 50, DARK))
+    assert "…" not in folded
+
+
+def test_a_result_that_the_answer_repeats_is_not_drawn_twice() -> None:
+    call = Call(key="c", turn=1, tool="list_caps", arguments_json="{}", state=CallState.DONE, result="| cap |")
+    assert "| cap |" in "\n".join(drawn(call))
+    call.repeated = True
+    assert drawn(call) == ["✓ list_caps · done", ""]
+    assert "| cap |" in "\n".join(drawn(call, unfolded=True))
 
 
 def test_unfolded_it_shows_every_branch_in_full() -> None:

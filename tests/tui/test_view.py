@@ -178,6 +178,21 @@ def test_an_answer_that_its_run_shows_already_is_marked_as_quoted() -> None:
     assert not alone.entries[0].quoted  # type: ignore[union-attr]  # it is the answer
 
 
+def test_the_run_knows_who_gave_its_answer_and_a_repeated_result_is_known() -> None:
+    call = next(entry for entry in ENDED.entries if isinstance(entry, Call) and entry.fanout is not None)
+    assert call.fanout is not None
+    assert call.fanout.author == "mind"
+    told: list[Happening] = [
+        UserSaid(turn=1, text="/caps"),
+        ToolAsked(turn=1, key="k", tool="list_caps", arguments_json="{}"),
+        ToolAnswered(turn=1, key="k", tool="list_caps", ok=True, text="none"),
+        AssistantSaid(turn=1, step=2, text="none", author="offline planner"),
+    ]
+    listed = seen(envelopes(told)).find("call/k")
+    assert isinstance(listed, Call)
+    assert listed.repeated
+
+
 def test_a_card_stays_until_it_is_decided_and_goes_with_its_turn() -> None:
     opening: list[Happening] = [
         UserSaid(turn=1, text="x"),

@@ -173,6 +173,8 @@ class Fanout:
     """The sequence of the last durable event."""
     left: bool = False
     """Nobody listens any more: the call ended before the run told its end."""
+    author: str = ""
+    """Who gave the run's answer as its own, word for word."""
 
     @property
     def ended(self) -> bool:
@@ -242,6 +244,8 @@ class Call:
     arguments_json: str = ""
     state: CallState = CallState.RUNNING
     result: str = ""
+    repeated: bool = False
+    """The result stands below as the answer, word for word, and need not be drawn twice."""
     run_id: str = ""
     fanout: Fanout | None = None
 

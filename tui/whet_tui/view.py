@@ -116,12 +116,16 @@ def _assistant_said(view: View, said: AssistantSaid) -> list[Entry]:
     answer = _answer(view, said.turn, said.step)
     answer.text, answer.author, answer.run_id = said.text, said.author, said.run_id
     answer.simulated, answer.done = said.simulated, True
-    answer.quoted = bool(said.run_id) and any(_shows(entry, said) for entry in view.entries)
-    return [answer]
-
-
-def _shows(entry: Entry, said: AssistantSaid) -> bool:
-    return isinstance(entry, Call) and entry.fanout is not None and entry.fanout.run_id == said.run_id
+    calls = [entry for entry in view.entries if isinstance(entry, Call)]
+    repeated = [call for call in calls if call.turn == said.turn and call.result == said.text]
+    for call in repeated:
+        call.repeated = True
+    quoted = [call for call in calls if said.run_id and call.fanout is not None and call.fanout.run_id == said.run_id]
+    for call in quoted:
+        if call.fanout is not None:
+            call.fanout.author = said.author
+    answer.quoted = bool(quoted)
+    return [answer, *repeated, *quoted]
 
 
 def _call(view: View, key: str, turn: int) -> Call:

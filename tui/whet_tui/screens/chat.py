@@ -1,7 +1,7 @@
 """The chat: hears a session, draws its view, passes on what the person says and decides."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
@@ -16,6 +16,7 @@ from textual.widgets import Static
 from whet_tui.bridge import ChatSession, Lister, NotOpened, Opener
 from whet_tui.commands import OWN, matching, with_tools
 from whet_tui.entries import Entry, Note, Said
+from whet_tui.greeting import greeting
 from whet_tui.messages import Submitted, Typed
 from whet_tui.safe import safe_line
 from whet_tui.screens.help import HelpScreen
@@ -70,6 +71,7 @@ class ChatScreen(Screen[None]):
         self._cancelling = False
         self._leaving = False
         self._notes = 0
+        self._greeting = Note(key="own/greeting", level="info", text="")
         self._commands: Mapping[str, str] = OWN
         self._clock: Timer | None = None
 
@@ -103,6 +105,7 @@ class ChatScreen(Screen[None]):
         self._opening = True
         try:
             await asyncio.to_thread(import_module, "whet_tui.widgets.block")  # before there is anything to draw
+            self._greet((), "")
             self._session = await self._opener(self._status.start)
         except NotOpened as error:
             self._tell("error", f"{error}\nSend a message to try again.")
@@ -137,7 +140,15 @@ class ChatScreen(Screen[None]):
         self._show_queue()
         self._tray.show(view.cards)
         self._status.tell(view.status)
+        self._greet(view.status.panel, view.status.mind)
         self._show_work(view)
+
+    def _greet(self, panel: Sequence[str], mind: str) -> None:
+        """Say what this is and who answers, at the head of the conversation."""
+        words = greeting(panel, mind)
+        if words != self._greeting.text:
+            self._greeting.text = words
+            self._transcript.hear([self._greeting])
 
     def _show_work(self, view: "View") -> None:
         """Say whether a turn is under way, and let the clock tick exactly as long as one is."""

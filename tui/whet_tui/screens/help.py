@@ -26,6 +26,7 @@ KEYS: Final = (
     ("Ctrl+C", "copy what is selected; else clear the line; else, twice, quit"),
     ("Ctrl+D", "quit, when nothing is typed"),
     ("F1", "this help"),
+    ("¹ ²·³ ⁰", "behind a sentence: the branches that say it; ⁰ means that none does"),
 )
 
 _COLUMN: Final = 20

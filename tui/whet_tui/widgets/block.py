@@ -30,6 +30,9 @@ _CALL_GLYPHS: Final = {
 
 _NOTE_GLYPHS: Final = {"info": "·", "warning": "!", "error": "✗"}
 
+_NOTHING: Final = ("", "{}")
+"""Arguments that tell nothing."""
+
 _RESULT_LINES: Final = 400
 """Lines of a tool's result that are shown unfolded; the rest is in the run or in the answer that the mind makes of it.
 """
@@ -137,7 +140,7 @@ class Block:
         ]
         if call.fanout is not None and call.fanout.simulated:
             segments += [Segment(" · ", ink.muted), Segment("simulated", ink.simulated)]
-        if not self.unfolded and call.fanout is None:
+        if not self.unfolded and call.fanout is None and call.arguments_json not in _NOTHING:
             room = width - sum(cell_len(segment.text) for segment in segments) - 2
             segments.append(Segment("  " + safe_line(call.arguments_json, max(1, room)), ink.muted))
         lines = [Strip(segments).crop(0, width)]
@@ -152,7 +155,7 @@ class Block:
 
 def _result(call: Call, width: int, ink: Ink, *, unfolded: bool) -> list[Strip]:
     """A tool's answer: its first line, or all of it."""
-    if not call.result:
+    if not call.result or (call.repeated and not unfolded):
         return []
     style = ink.bad if call.state in {CallState.FAILED, CallState.REJECTED} else ink.muted
     if unfolded:

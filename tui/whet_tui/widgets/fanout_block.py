@@ -5,6 +5,7 @@ branch in full on demand.
 from itertools import groupby
 from typing import Final
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
@@ -18,6 +19,8 @@ from whet_tui.widgets.prose import Flow, laid_out, marked, plain_lines
 
 _CLAIMS: Final = 3
 """Sole claims and contradictions told while the block is folded."""
+_CLAIMS_UNFOLDED: Final = 12
+"""The same unfolded; with hundreds of branches there are thousands."""
 _NAME: Final = 36
 """Letters of a branch's name where the sources are listed; the branch itself says the rest."""
 _CLAIM: Final = 90
@@ -34,7 +37,7 @@ class FanoutLines:
         answered = fanout.ended and (
             _only_answer(fanout) is not None or bool(fanout.synthesis and fanout.synthesis.text)
         )
-        lines = [] if answered and not unfolded else lane_rows(fanout, width, ink, now_ns)
+        lines = [] if answered and not unfolded else lane_rows(fanout, width, ink, now_ns, tails=not unfolded)
         if unfolded:
             lines += [line for lane in fanout.lanes.values() for line in _branch(lane, width, ink)]
         lines += self._answer(fanout, width, ink)
@@ -43,7 +46,7 @@ class FanoutLines:
         if fanout.left:
             lines += plain_lines(safe_line(f"How it ended is told by: /get_fanout {fanout.run_id}"), width, ink.muted)
         if fanout.ended:
-            lines += _verdict(fanout, width, ink, limit=None if unfolded else _CLAIMS)
+            lines += _verdict(fanout, width, ink, unfolded=unfolded)
             lines += plain_lines(safe_line(_account(fanout)), width, ink.muted)
         return lines
 
@@ -110,8 +113,10 @@ def _branch(lane: Lane, width: int, ink: Ink) -> list[Strip]:
 
 def _final(fanout: Fanout, synthesis: Synthesis, width: int, ink: Ink) -> list[Strip]:
     title = "answer" if synthesis.state is LaneState.DONE else f"answer, {synthesis.state}"
-    if fanout.mode:
-        title += f" · {fanout.mode}" + (f", revision {synthesis.revision}" if synthesis.revision else "")
+    if fanout.draft is not None:
+        title += f" · drafted from {len(fanout.draft.branch_ids)} of {len(fanout.lanes)} by {fanout.draft.model}"
+    elif fanout.mode:
+        title += f" · {fanout.mode}"
     lines = [_rule(title, width, ink, simulated=synthesis.simulated)]
     lines += marked(laid_out(safe(marked_text(fanout)), width, ink), ink.accent)
     if synthesis.failure:
@@ -124,46 +129,67 @@ def _final(fanout: Fanout, synthesis: Synthesis, width: int, ink: Ink) -> list[S
     return lines
 
 
-def _verdict(fanout: Fanout, width: int, ink: Ink, *, limit: int | None) -> list[Strip]:
-    """What the words' alignment says: how far the branches agree, what one alone says, where they contradict each
-    other.
+def _verdict(fanout: Fanout, width: int, ink: Ink, *, unfolded: bool) -> list[Strip]:
+    """What the words' alignment says: how far the branches agree, where they contradict each other, what one alone
+    says. While it is folded, what the answer's own marks tell is left out.
     """
     synthesis = fanout.synthesis
     if synthesis is None:
         return []
-    lines = plain_lines(safe_line(_legend(fanout), 2000), width, ink.muted)
+    lines = [Strip([]), *_packed(_legend(fanout), width, ink)]
     if synthesis.sentences:
         lines += plain_lines(safe_line(_agreement(synthesis)), width, ink.muted)
+    limit = _CLAIMS_UNFOLDED if unfolded else _CLAIMS
+    claims = [claim for claim in synthesis.sole_claims if unfolded or not claim.in_final]
     for dispute in synthesis.disputes[:limit]:
-        left, right = fanout.number(dispute.left_id), fanout.number(dispute.right_id)
         sides = f"“{_quoted(dispute.left_text)}” – “{_quoted(dispute.right_text)}”"
+        left, right = mark([fanout.number(dispute.left_id)]), mark([fanout.number(dispute.right_id)])
         text = f"≠ {left} and {right} contradict each other ({dispute.kind}): {sides}"
         lines += plain_lines(safe_line(text, 2000), width, ink.warning)
-    for claim in synthesis.sole_claims[:limit]:
+    for claim in claims[:limit]:
         left_out = "" if claim.in_final else ", left out of the answer"
-        text = f"! only {fanout.number(claim.branch_id)} says{left_out}: “{_quoted(claim.text)}”"
-        lines += plain_lines(safe_line(text, 2000 if limit is None else width), width, ink.muted)
-    hidden = (
-        0 if limit is None else max(0, len(synthesis.disputes) - limit) + max(0, len(synthesis.sole_claims) - limit)
-    )
+        text = f"! only {mark([fanout.number(claim.branch_id)])} says{left_out}: “{_quoted(claim.text)}”"
+        lines += plain_lines(safe_line(text, 2000 if unfolded else width), width, ink.muted)
+    hidden = len(synthesis.disputes[limit:]) + len(claims[limit:])
     if hidden:
-        lines += plain_lines(safe_line(f"… and {hidden} more: Ctrl+O"), width, ink.muted)
+        rest = f"/get_fanout {fanout.run_id}" if unfolded else "Ctrl+O"
+        lines += plain_lines(safe_line(f"… and {hidden} more: {rest}"), width, ink.muted)
     return lines
 
 
-def _legend(fanout: Fanout) -> str:
-    parts = [
-        f"{mark([lane.number])} {safe_line(lane_name(lane), _NAME)}{' simulated' * lane.simulated}"
-        + ("" if lane.state is LaneState.DONE else f" ({lane.state})")
-        for lane in fanout.lanes.values()
-    ]
-    return " · ".join(parts)
+def _legend(fanout: Fanout) -> list[str]:
+    """What each mark means. Voices of one model are told by what they were told to be."""
+    lanes = list(fanout.lanes.values())
+    models = {lane.model for lane in lanes}
+    voices = len(lanes) > 1 and len(models) == 1 and all(lane.persona for lane in lanes)
+    head = f"Said by {safe_line(models.pop(), _NAME)} as" if voices else "Said by"
+    return [head, *(_source_name(lane, voice=voices) for lane in lanes)]
+
+
+def _source_name(lane: Lane, *, voice: bool) -> str:
+    name = f"“{safe_line(lane.persona, _NAME)}”" if voice else safe_line(lane_name(lane), _NAME)
+    state = "" if lane.state is LaneState.DONE else f" ({lane.state})"
+    return f"{mark([lane.number])} {name}{' simulated' * lane.simulated}{state}"
+
+
+def _packed(parts: list[str], width: int, ink: Ink) -> list[Strip]:
+    """Put parts beside each other and break lines only between them, so that a mark stays with its name. The first part
+    is their heading.
+    """
+    lines = [parts[0]]
+    for place, part in enumerate(parts[1:]):
+        longer = f"{lines[-1]}{' · ' if place else ' '}{part}"
+        if cell_len(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(part)
+    return [strip for line in lines for strip in plain_lines(safe_line(line), width, ink.muted)]
 
 
 def _agreement(synthesis: Synthesis) -> str:
     """Count the sentences by how many branches say them."""
     counts = sorted(min(len({source.branch_id for source in sentence.sources}), 2) for sentence in synthesis.sentences)
-    words = {2: "said by several branches", 1: "by one", 0: f"by none {NOBODY}"}
+    words = {2: "said by several branches", 1: "by one only", 0: f"by none {NOBODY}"}
     told = {size: len(list(group)) for size, group in groupby(counts)}
     parts = [f"{told[size]} {words[size]}" for size in (2, 1, 0) if told.get(size)]
     return f"{len(counts)} sentence{'s' * (len(counts) != 1)}: {', '.join(parts)}"
@@ -174,7 +200,8 @@ def _quoted(text: str) -> str:
 
 
 def _account(fanout: Fanout) -> str:
-    parts = [money_line(fanout.money), f"{fanout.input_tokens} + {fanout.output_tokens} tokens"]
+    parts = [fanout.author] if fanout.author else []
+    parts += [money_line(fanout.money), f"{fanout.input_tokens} + {fanout.output_tokens} tokens"]
     if fanout.cache_hits:
         parts.append(f"{fanout.cache_hits} from the cache")
     return " · ".join([*parts, fanout.run_id])

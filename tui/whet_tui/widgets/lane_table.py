@@ -10,8 +10,9 @@ from rich.style import Style
 from textual.strip import Strip
 
 from whet_tui.entries import Fanout, Lane, LaneState, dollars
-from whet_tui.safe import safe_line
+from whet_tui.safe import safe, safe_line
 from whet_tui.widgets.ink import Ink
+from whet_tui.widgets.prose import plain_lines
 
 GLYPHS: Final = {
     LaneState.PLANNED: "·",
@@ -34,6 +35,13 @@ _FEWEST_WORDS: Final = 16
 """Columns of first words below which the money's column is given up for them, and then the words themselves."""
 _LETTERS_A_TOKEN: Final = 4
 """For the estimate that is shown, with a tilde, until the provider reports."""
+_TAILED: Final = 4
+"""Branches up to which each shows its latest words while it talks: they fit a terminal of 24 lines with a draft below.
+"""
+_TAIL_LINES: Final = 2
+_TAIL_INDENT: Final = 4
+_TAIL_STEP: Final = 1000
+"""Characters after which the wrapping of the latest words begins anew; until then only the last line changes."""
 _SIMULATED: Final = " simulated"
 
 
@@ -45,10 +53,24 @@ class _Columns:
     words: int
 
 
-def lane_rows(fanout: Fanout, width: int, ink: Ink, now_ns: int) -> list[Strip]:
-    """One row a branch."""
+def lane_rows(fanout: Fanout, width: int, ink: Ink, now_ns: int, *, tails: bool = False) -> list[Strip]:
+    """One row a branch; with `tails` a small panel also shows the latest words of who is talking."""
     columns = _fit(fanout.lanes.values(), width)
-    return [_row(fanout, lane, columns, ink, now_ns) for lane in fanout.lanes.values()]
+    tails &= len(fanout.lanes) <= _TAILED and not fanout.ended and not fanout.left
+    lines: list[Strip] = []
+    for lane in fanout.lanes.values():
+        lines.append(_row(fanout, lane, columns, ink, now_ns))
+        if tails and lane.state is LaneState.STREAMING:
+            lines += _tail(lane, width, ink)
+    return lines
+
+
+def _tail(lane: Lane, width: int, ink: Ink) -> list[Strip]:
+    """The last lines of what a branch says, broken from a place that seldom moves, so that words stand still."""
+    begin = max(0, len(lane.text) // _TAIL_STEP - 1) * _TAIL_STEP
+    words = safe(" ".join(lane.text[begin:].split()))
+    lines = plain_lines(words, max(1, width - _TAIL_INDENT), ink.muted)
+    return [Strip([Segment(" " * _TAIL_INDENT), *line]) for line in lines[-_TAIL_LINES:]]
 
 
 def lane_name(lane: Lane) -> str:

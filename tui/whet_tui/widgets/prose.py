@@ -11,10 +11,11 @@ from typing import ClassVar, Final
 
 from markdown_it import MarkdownIt
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.markdown import CodeBlock, Heading, ImageItem, Markdown, MarkdownElement
+from rich.markdown import CodeBlock, Heading, ImageItem, Markdown, MarkdownElement, TableElement
 from rich.segment import Segment
 from rich.style import Style
 from rich.syntax import Syntax
+from rich.table import Table
 from rich.text import Text
 from textual.strip import Strip
 
@@ -64,6 +65,24 @@ class _Image(ImageItem):
         yield Text.assemble("[picture: ", self.text or self.destination, "] ", end="")
 
 
+class _Table(TableElement):
+    """A table whose cells break where they must: half an id is of no use. The first column, which names the row, gives
+    way last.
+    """
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for table in super().__rich_console__(console, options):
+            if isinstance(table, Table):
+                for place, column in enumerate(table.columns):
+                    column.overflow = "fold"
+                    column.no_wrap = place == 0 and self._short(options.max_width // 2)
+            yield table
+
+    def _short(self, width: int) -> bool:
+        rows = self.body.rows if self.body is not None else []
+        return all(row.cells[0].content.cell_len <= width for row in rows if row.cells)
+
+
 class _Markdown(Markdown):
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {
         **Markdown.elements,
@@ -71,6 +90,7 @@ class _Markdown(Markdown):
         "code_block": _Code,
         "heading_open": _Heading,
         "image": _Image,
+        "table_open": _Table,
     }
 
     def __init__(self, source: Safe, ink: Ink) -> None:
@@ -99,8 +119,8 @@ def _block(source: str, width: int, ink: Ink) -> list[Strip]:
 
 def plain_lines(text: Safe, width: int, style: Style) -> list[Strip]:
     """Lay out text as it is, wrapped."""
-    wrapped = Text(text.expandtabs(4), style).wrap(_WRAPPER, max(width, 1), overflow="fold")
-    return [Strip(list(line.render(_WRAPPER, end=""))) for line in wrapped]
+    wrapped = Text(text.expandtabs(4)).wrap(_WRAPPER, max(width, 1), overflow="fold")
+    return [Strip([Segment(line.plain, style)]) for line in wrapped]
 
 
 _WRAPPER: Final = Console(width=80, color_system=None, emoji=False, markup=False, highlight=False)
