@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 from whet.v1 import approval_pb2
 from whet_agent.calls import Backend, method_named
 from whet_agent.client import CallError
-from whet_agent.events import ApprovalAsked, ApprovalDecided
+from whet_agent.events import EXPIRED, ApprovalAsked, ApprovalDecided
 from whet_agent.record import Record
 
 LOOK_SECONDS: Final = 3.0
@@ -78,7 +78,8 @@ class Decisions:
         await self._person.call(method_named("ApprovalService", "DecideApproval"), request, timeout=CALL_SECONDS)
 
     def _learn(self, question: ApprovalAsked, *, granted: bool, reason: str) -> None:
-        self._decided[question.approval_id] = {"granted": granted, "reason": reason}
+        # After one that expired the call is made again: that opens a new approval, which is asked for then.
+        self._decided[question.approval_id] = {"granted": granted or reason == EXPIRED, "reason": reason}
         self._record.tell(
             ApprovalDecided(
                 turn=question.turn,
@@ -107,7 +108,6 @@ class Decisions:
             case approval_pb2.APPROVAL_STATE_REJECTED:
                 self._learn(question, granted=False, reason=approval.reason)
             case approval_pb2.APPROVAL_STATE_EXPIRED:
-                # Making the call again opens a new approval, which is asked for then.
-                self._decided[approval_id] = {"granted": True, "reason": "expired"}
+                self._learn(question, granted=False, reason=EXPIRED)
             case _:
                 pass

@@ -100,6 +100,7 @@ class ApprovalDecided:
     approval_id: str
     granted: bool
     reason: str = ""
+    """`EXPIRED` when nobody decided in time: the call is made again, which asks anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +175,9 @@ def is_live(happening: Happening) -> bool:
     """Whether the happening is not journalled."""
     return isinstance(happening, MindSaid) or (isinstance(happening, RunHeard) and happening.event.sequence == 0)
 
+
+EXPIRED: Final = "expired"
+"""The reason of a decision that nobody took in time."""
 
 OFFLINE_PLANNER: Final = "offline planner"
 """The name under which the planner answers when no tool-calling model is configured."""

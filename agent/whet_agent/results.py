@@ -32,7 +32,9 @@ def shorten(text: str, limit: int, rest: str) -> str:
 
 def money(totals: value_pb2.Totals) -> str:
     """Return the money of some sums in words. What is unknown is said, never shown as nothing."""
-    words = [f"{dollars(totals.settled.nanos)} settled"]
+    words = [f"{dollars(totals.settled.nanos)} settled"] if totals.settled.nanos or not totals.unpriced else []
+    if totals.unpriced:
+        words.append("at a price that is not known")
     if totals.unknown.nanos:
         words.append(f"up to {dollars(totals.unknown.nanos)} unknown")
     if totals.reserved.nanos:

@@ -123,6 +123,8 @@ async def test_an_expired_approval_is_asked_anew(house: House, tmp_path: Path, m
             assert (await heard.turn_ended(turn)).state == "done"
         await session.close()
     assert list(house.caps.values()) == [5_000_000_000]
+    told = [(decided.approval_id, decided.granted, decided.reason) for decided in heard.all(ApprovalDecided)]
+    assert told == [(first.approval_id, False, "expired"), (second.approval_id, True, "")]
 
 
 async def test_what_was_not_asked_here_cannot_be_decided_here(house: House, tmp_path: Path) -> None:

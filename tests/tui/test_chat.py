@@ -3,13 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.tui import story
 from textual.pilot import Pilot
 
-from whet_agent.events import ApprovalAsked, ApprovalDecided, AssistantSaid, MindSaid, RunHeard, ToolAsked, TurnEnded
-from whet_tui.application import ChatApp
+from whet_agent.events import (
+    ApprovalAsked,
+    ApprovalDecided,
+    AssistantSaid,
+    MindSaid,
+    RunHeard,
+    ToolAsked,
+    TurnEnded,
+    UserSaid,
+)
+from whet_tui.application import ChatApp, clipboard, passed_through
 from whet_tui.bridge import ChatSession, NotOpened, Progress
 from whet_tui.screens.chat import ChatScreen
 from whet_tui.screens.help import HelpScreen
@@ -52,6 +61,9 @@ class Stage:
     def lines(self) -> list[str]:
         height = self.transcript.size.height
         return [self.transcript.render_line(y).text.rstrip() for y in range(height)]
+
+    def card_text(self) -> str:
+        return "\n".join(str(widget.render()) for widget in self.tray.query("Static"))
 
     def status(self) -> str:
         return self.chat.query_one(StatusLine).render().plain
@@ -216,7 +228,7 @@ async def test_a_card_shows_everything_that_is_approved() -> None:
         await stage.say("go")
         await stage.session.tell(card("apr_1", arguments='{"prompt": "\\u001b]0;x\\u0007 [bold]all[/bold]"}'))
         await stage.until(lambda: bool(stage.tray.display))
-        text = "\n".join(str(widget.render()) for widget in stage.tray.query("Static"))
+        text = stage.card_text()
         for words in (
             "fanout",
             "Ask several models",
@@ -389,6 +401,25 @@ async def test_copying_gives_the_markdown_of_the_last_answer() -> None:
         await stage.until_shown("Good morning")
         await stage.say("/copy")
         assert stage.app.clipboard == "Good **morning**"
+
+
+def test_tmux_gets_the_clipboard_in_a_wrapping_that_gives_the_bare_sequence_back() -> None:
+    bare = clipboard("Good **morning**")
+    assert bare == "\x1b]52;c;R29vZCAqKm1vcm5pbmcqKg==\x07"
+    wrapped = passed_through(bare)
+    assert wrapped.startswith("\x1bPtmux;")
+    assert wrapped.removeprefix("\x1bPtmux;").removesuffix("\x1b\\").replace("\x1b\x1b", "\x1b") == bare
+
+
+async def test_a_card_says_in_dollars_what_stands_in_nanos_and_never_calls_an_unknown_price_nothing() -> None:
+    async with staged() as stage:
+        unpriced = replace(card("apr_1", arguments='{"limit": {"nanos": "5000000000"}}'), worst_cost_nanos=0)
+        await stage.session.tell(UserSaid(turn=1, text="x"), unpriced)
+        await stage.until(lambda: '"nanos": "5000000000"   = $5.00' in stage.card_text())
+        assert "spends · price unknown" in stage.card_text()
+        await stage.session.tell(replace(unpriced, approval_id="apr_2", effect="changes", digest="b"))
+        await stage.session.tell(ApprovalDecided(turn=1, key="s/1/apr_1", approval_id="apr_1", granted=True))
+        await stage.until(lambda: "changes · costs nothing" in stage.card_text())
 
 
 async def test_a_selection_of_whole_blocks_copies_their_source_and_of_words_the_words() -> None:

@@ -196,6 +196,12 @@ def test_what_is_said_beside_the_point_keeps_its_colour() -> None:
         assert next(s for s in line if "two" in s.text).style == DARK.base + style
 
 
+def test_a_folded_result_is_told_in_words_without_the_marks_of_markdown() -> None:
+    result = "**caps**\n\n| cap | limit |\n| --- | --- |\n| day | $5.00 |"
+    call = Call(key="c", turn=1, tool="list_caps", arguments_json="{}", state=CallState.DONE, result=result)
+    assert drawn(call) == ["✓ list_caps · done", "  caps; cap · limit; day · $5.00", ""]
+
+
 def test_an_id_in_a_table_is_never_cut() -> None:
     run = "fan_01m7x7pdbgz41m7k58s36wqxra"
     table = (
@@ -207,11 +213,11 @@ def test_an_id_in_a_table_is_never_cut() -> None:
 
 
 def test_a_result_that_the_answer_repeats_is_not_drawn_twice() -> None:
-    call = Call(key="c", turn=1, tool="list_caps", arguments_json="{}", state=CallState.DONE, result="| cap |")
-    assert "| cap |" in "\n".join(drawn(call))
+    call = Call(key="c", turn=1, tool="list_caps", arguments_json="{}", state=CallState.DONE, result="no caps")
+    assert "no caps" in "\n".join(drawn(call))
     call.repeated = True
     assert drawn(call) == ["✓ list_caps · done", ""]
-    assert "| cap |" in "\n".join(drawn(call, unfolded=True))
+    assert "no caps" in "\n".join(drawn(call, unfolded=True))
 
 
 def test_unfolded_it_shows_every_branch_in_full() -> None:

@@ -9,6 +9,7 @@ from tests.tui import story
 from whet.v1 import event_pb2
 from whet_agent.conversation import CANCELLED
 from whet_agent.events import (
+    EXPIRED,
     ApprovalAsked,
     ApprovalDecided,
     AssistantSaid,
@@ -176,6 +177,16 @@ def test_an_answer_that_its_run_shows_already_is_marked_as_quoted() -> None:
     assert answer.quoted
     alone = seen(envelopes([AssistantSaid(turn=1, step=1, text="x", author="mind", run_id="fan_elsewhere")]))
     assert not alone.entries[0].quoted  # type: ignore[union-attr]  # it is the answer
+
+
+def test_an_expired_card_goes_and_its_call_is_not_rejected() -> None:
+    opening: list[Happening] = [UserSaid(turn=1, text="x"), asked("apr_1", turn=1, key="k")]
+    gone = ApprovalDecided(turn=1, key="k", approval_id="apr_1", granted=False, reason=EXPIRED)
+    view = seen(envelopes([*opening, gone]))
+    assert not view.cards
+    call = view.find("call/k")
+    assert isinstance(call, Call)
+    assert call.state is CallState.RUNNING
 
 
 def test_the_run_knows_who_gave_its_answer_and_a_repeated_result_is_known() -> None:

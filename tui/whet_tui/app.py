@@ -17,7 +17,12 @@ def run_chat(settings: ChatSettings) -> int:
     from whet_tui.stray import stray_output_to
 
     while True:
-        chat = ChatApp(partial(open_session, settings), partial(list_sessions, settings), theme=settings.settings.theme)
+        chat = ChatApp(
+            partial(open_session, settings),
+            partial(list_sessions, settings),
+            theme=settings.settings.theme,
+            tmux=settings.settings.tmux,
+        )
         try:
             with stray_output_to(settings.log):
                 other = chat.run()

@@ -1,5 +1,6 @@
 """The Textual application: themes, screens, and the way in and out."""
 
+import base64
 import gc
 from typing import ClassVar, Final
 
@@ -21,8 +22,10 @@ class ChatApp(App[str]):
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = []
 
-    def __init__(self, opener: Opener, lister: Lister, *, theme: str = "dark") -> None:
+    def __init__(self, opener: Opener, lister: Lister, *, theme: str = "dark", tmux: bool = False) -> None:
+        """`tmux`: the terminal is one of tmux, which passes nothing on that is not wrapped for it."""
         super().__init__()
+        self._tmux = tmux
         self._opener = opener
         self._lister = lister
         self._chat: ChatScreen | None = None
@@ -35,6 +38,12 @@ class ChatApp(App[str]):
     def session_id(self) -> str:
         """The session's id, empty when none was opened."""
         return self._chat.session_id if self._chat is not None else ""
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy; in tmux also to the terminal outside, which hears only what is wrapped."""
+        super().copy_to_clipboard(text)
+        if self._tmux and self._driver is not None:
+            self._driver.write(passed_through(clipboard(text)))
 
     def get_default_screen(self) -> ChatScreen:
         self._chat = ChatScreen(self._opener, self._lister)
@@ -54,3 +63,13 @@ class ChatApp(App[str]):
         early, self._early = self._early, None
         for event in early or ():
             self.post_message(event)
+
+
+def clipboard(text: str) -> str:
+    """The sequence (OSC 52) that puts text on a terminal's clipboard."""
+    return f"\x1b]52;c;{base64.b64encode(text.encode()).decode()}\a"
+
+
+def passed_through(sequence: str) -> str:
+    """The sequence in the wrapping that tmux takes off and passes on."""
+    return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"

@@ -62,6 +62,8 @@ class Settings:
     mind: MindChoice | None = None
     """None: the offline planner thinks."""
     theme: str = "dark"
+    tmux: bool = False
+    """Whether the terminal is one of tmux."""
     complaints: tuple[str, ...] = ()
     """What in the configuration was not understood; shown once, never a reason to stop."""
 
@@ -80,6 +82,7 @@ def load(flags: Flags, environment: Mapping[str, str]) -> Settings:
         token=_read_token(token_file or data / "person.token") if server else "",
         mind=_mind(tables.get("mind", {}), environment),
         theme=str(tables.get("chat", {}).get("theme", "dark")),
+        tmux=bool(environment.get("TMUX")),
         complaints=complaints,
     )
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from whet_agent.conversation import CANCELLED
 from whet_agent.events import (
+    EXPIRED,
     ApprovalAsked,
     ApprovalDecided,
     AssistantSaid,
@@ -173,7 +174,8 @@ def _approval_decided(view: View, decided: ApprovalDecided) -> list[Entry]:
     view.cards.pop(decided.approval_id, None)
     call = _call(view, decided.key, decided.turn)
     if call.state is CallState.DECIDING:
-        call.state = CallState.RUNNING if decided.granted else CallState.REJECTED
+        goes_on = decided.granted or decided.reason == EXPIRED
+        call.state = CallState.RUNNING if goes_on else CallState.REJECTED
     return [call]
 
 

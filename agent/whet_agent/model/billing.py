@@ -60,11 +60,8 @@ class Billing:
 def _refused(model: str, error: CallError) -> str:
     match error.reason:
         case "CAP_EXCEEDED":
-            return f"Thinking with {model} would cross a spending cap: {error}"
+            return f"Thinking with {model} would cross a spending cap: {error} (/caps shows them, /cap changes one.)"
         case "PRICE_UNKNOWN":
-            return (
-                f"{model} has no price, and a spending cap applies: {error} "
-                "Give it one with put_endpoint, or remove the cap."
-            )
+            return f"The mind was not asked: {error}. (/caps shows the caps, /uncap removes one.)"
         case _:
             return f"The mind's money could not be reserved: {error}"

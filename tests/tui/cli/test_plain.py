@@ -111,6 +111,15 @@ def test_the_answer_names_its_sources_and_what_nobody_says() -> None:
     ]
 
 
+def test_what_has_no_price_is_not_told_as_free() -> None:
+    opened, *_, finished = story()
+    finished.run_finished.totals.CopyFrom(value_pb2.Totals(unpriced=2))
+    fanout = Fanout()
+    for happened in (opened, finished):
+        hear(fanout, happened)
+    assert list(FanoutPrinter().lines(fanout))[-1] == "partial in 2.0 s, 0 of 2 branches, price unknown"
+
+
 def test_without_a_synthesis_every_branch_is_told() -> None:
     fanout = Fanout()
     for happened in story()[:3]:

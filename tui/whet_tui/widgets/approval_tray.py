@@ -2,6 +2,7 @@
 typing cannot.
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -25,6 +26,9 @@ KEYS: Final = "Ctrl+Y approve · Ctrl+N reject · Ctrl+Up/Down scroll"
 _FEWEST_ROWS: Final = 2
 _OTHER_ROWS: Final = 5
 """Rows of the tray that are not arguments: frame, tool, facts."""
+
+_NANOS: Final = re.compile(r'^ *"(?:\w+_)?nanos": "?(\d{1,18})"?,?$', re.MULTILINE)
+"""A line of the arguments that is an amount."""
 
 _DIGEST: Final = 12
 """Digits of the digest that are shown: enough to compare by eye with `whet approval list`."""
@@ -89,8 +93,7 @@ class ApprovalTray(Vertical):
     def _write(self, card: Card) -> None:
         self._fit()
         ink = ink_of(self.app.current_theme)
-        worst = f"at most {dollars(card.worst_cost_nanos)}" if card.worst_cost_nanos else "costs nothing"
-        facts = f"{card.effect} · {worst} · expires {_local(card.expires_at)} · digest {card.digest[:_DIGEST]}"
+        facts = f"{card.effect} · {_worst(card)} · expires {_local(card.expires_at)} · digest {card.digest[:_DIGEST]}"
         self.query_one("#card-head", Static).update(
             Text.assemble(
                 (safe_line(card.tool, 60), ink.you),
@@ -98,7 +101,9 @@ class ApprovalTray(Vertical):
                 (safe_line(facts), ink.warning),
             )
         )
-        self.query_one("#card-arguments", Static).update(Text(exact_json(card.arguments_json), overflow="fold"))
+        self.query_one("#card-arguments", Static).update(
+            Text(_with_amounts(exact_json(card.arguments_json)), overflow="fold")
+        )
         self.query_one("#card-body", VerticalScroll).scroll_home(animate=False)
 
 
@@ -108,3 +113,14 @@ def _local(stamp: str) -> str:
         return datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M")
     except ValueError:
         return stamp
+
+
+def _worst(card: Card) -> str:
+    if card.worst_cost_nanos:
+        return f"at most {dollars(card.worst_cost_nanos)}"
+    return "price unknown" if card.effect == "spends" else "costs nothing"
+
+
+def _with_amounts(text: str) -> str:
+    """Write behind each line of nanos how much money it is: nobody counts nine zeros."""
+    return _NANOS.sub(lambda found: f"{found[0]}   = {dollars(int(found[1]))}", text)

@@ -1,5 +1,6 @@
 """One entry of the transcript as lines."""
 
+import re
 from typing import Final
 
 from rich.cells import cell_len
@@ -29,6 +30,10 @@ _CALL_GLYPHS: Final = {
 }
 
 _NOTE_GLYPHS: Final = {"info": "·", "warning": "!", "error": "✗"}
+
+_GIST: Final = 2_000
+"""Characters of a result that are looked at for one line of it."""
+_TABLE_RULE: Final = re.compile(r"[|\s:-]*")
 
 _NOTHING: Final = ("", "{}")
 """Arguments that tell nothing."""
@@ -160,7 +165,13 @@ def _result(call: Call, width: int, ink: Ink, *, unfolded: bool) -> list[Strip]:
     style = ink.bad if call.state in {CallState.FAILED, CallState.REJECTED} else ink.muted
     if unfolded:
         return plain_lines(exact_json(call.result), width, style)[:_RESULT_LINES]
-    return plain_lines(safe_line(call.result, max(1, width - 1)), width, style)
+    return plain_lines(safe_line(_gist(call.result), max(1, width - 1)), width, style)
+
+
+def _gist(markdown: str) -> str:
+    """A result's words without the marks of Markdown, for one line."""
+    lines = (line for line in markdown[:_GIST].splitlines() if not _TABLE_RULE.fullmatch(line))
+    return "; ".join(line.strip("| ").replace(" | ", " · ").replace("**", "") for line in lines)
 
 
 def _call_style(call: Call, ink: Ink) -> Style:

@@ -144,6 +144,8 @@ def _cost(lane: Lane) -> str:
         return "cached"
     if lane.money.unknown:
         return f"{dollars(lane.money.settled + lane.money.unknown)}?"
+    if lane.money.unpriced:
+        return "price?"
     return dollars(lane.money.settled) if lane.state.ended else ""
 
 
