@@ -154,6 +154,8 @@ class Totals(Value):
     usage: Usage = Usage()
     attempts: int = 0
     cache_hits: int = 0
+    unpriced: int = 0
+    """Attempts at models whose price nobody knows: what they cost stands in none of the sums."""
 
     def __add__(self, other: "Totals") -> "Totals":
         return Totals(
@@ -163,6 +165,7 @@ class Totals(Value):
             usage=self.usage + other.usage,
             attempts=self.attempts + other.attempts,
             cache_hits=self.cache_hits + other.cache_hits,
+            unpriced=self.unpriced + other.unpriced,
         )
 
 

@@ -45,6 +45,8 @@ class Money:
     settled: int = 0
     unknown: int = 0
     reserved: int = 0
+    unpriced: int = 0
+    """Requests whose price nobody knows; what they cost stands in no amount."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -307,7 +309,9 @@ def dollars(nanos: int) -> str:
 
 def money_line(money: Money) -> str:
     """Settled money, and in words what is unknown or still reserved."""
-    parts = [dollars(money.settled)]
+    parts = [dollars(money.settled)] if money.settled or not money.unpriced else []
+    if money.unpriced:
+        parts.append("price unknown")
     if money.unknown:
         parts.append(f"{dollars(money.unknown)} unknown")
     if money.reserved:

@@ -78,8 +78,14 @@ def _why(failure: value_pb2.Failure) -> str:
     return failure.message
 
 
-def _money(totals: value_pb2.Totals) -> Money:
-    return Money(settled=totals.settled.nanos, unknown=totals.unknown.nanos, reserved=totals.reserved.nanos)
+def money_of(totals: value_pb2.Totals) -> Money:
+    """Return the amounts of some sums."""
+    return Money(
+        settled=totals.settled.nanos,
+        unknown=totals.unknown.nanos,
+        reserved=totals.reserved.nanos,
+        unpriced=totals.unpriced,
+    )
 
 
 def _lane(fanout: Fanout, branch_id: str) -> Lane:
@@ -128,7 +134,7 @@ def _finished(fanout: Fanout, finished: event_pb2.BranchFinished, _: event_pb2.E
     lane.failure, lane.detail, lane.fraction = _why(finished.failure), "", 0.0
     usage = finished.usage
     lane.input_tokens, lane.output_tokens, lane.estimated = usage.input_tokens, usage.output_tokens, usage.estimated
-    lane.money = _money(finished.totals)
+    lane.money = money_of(finished.totals)
     lane.latency_ns, lane.first_token_ns = _nanos(finished.latency), _nanos(finished.first_token_latency)
     lane.cached, lane.simulated = finished.cached, finished.simulated or lane.simulated
 
@@ -204,7 +210,7 @@ def _synthesised(fanout: Fanout, finished: event_pb2.SynthesisFinished, _: event
 
 def _run_finished(fanout: Fanout, finished: event_pb2.RunFinished, _: event_pb2.Event) -> None:
     fanout.state = _RUN_STATES.get(finished.state, FanoutState.FAILED)
-    fanout.failure, fanout.money = _why(finished.failure), _money(finished.totals)
+    fanout.failure, fanout.money = _why(finished.failure), money_of(finished.totals)
     usage = finished.totals.usage
     fanout.input_tokens, fanout.output_tokens = usage.input_tokens, usage.output_tokens
     fanout.attempts, fanout.cache_hits = finished.totals.attempts, finished.totals.cache_hits

@@ -49,6 +49,7 @@ class Work:
         self._start = self._now()
         self._deadline = math.inf
         self._attempts: list[Attempt] = []
+        self._unpriced = 0
         self._untold: Attempt | None = None
         """A failed attempt that is told once another follows."""
         self._result = CallResult(state=BranchState.FAILED, model=spec.models[0])
@@ -196,14 +197,15 @@ class Work:
             self._fail(failure_of(error))
             return True
         finally:
-            self._note(tried)
+            self._note(tried, priced=route.info.price is not None)
         return self._result.state is not BranchState.FAILED
 
-    def _note(self, tried: Try) -> None:
+    def _note(self, tried: Try, *, priced: bool) -> None:
         """Put an attempt on the record and take over what came of it."""
         if tried.record is None:
             return
         self._attempts.append(tried.record)
+        self._unpriced += not priced and tried.record.billing is not Billing.NONE
         text = tried.ear.heard
         if tried.ear.first_token is not None:
             self._first_token = tried.ear.first_token
@@ -289,7 +291,7 @@ class Work:
         return structs.replace(
             self._result,
             attempts=attempts,
-            totals=_totals(attempts, cached=self._result.cached),
+            totals=_totals(attempts, cached=self._result.cached, unpriced=self._unpriced),
             latency_ns=int((self._now() - self._start) * 1e9),
             first_token_ns=None if first is None else int((first - self._start) * 1e9),
         )
@@ -300,7 +302,7 @@ async def _cut_off(stop: asyncio.Event, scope: asyncio.Timeout) -> None:
     scope.reschedule(asyncio.get_running_loop().time())
 
 
-def _totals(attempts: tuple[Attempt, ...], *, cached: bool) -> Totals:
+def _totals(attempts: tuple[Attempt, ...], *, cached: bool, unpriced: int) -> Totals:
     usage = Usage()
     for attempt in attempts:
         usage += attempt.usage
@@ -310,6 +312,7 @@ def _totals(attempts: tuple[Attempt, ...], *, cached: bool) -> Totals:
         usage=usage,
         attempts=len(attempts),
         cache_hits=int(cached),
+        unpriced=unpriced,
     )
 
 

@@ -111,6 +111,15 @@ async def test_retries_cannot_go_round_a_cap() -> None:
     assert len(result.attempts) == 2
 
 
+async def test_what_was_sent_to_a_model_without_a_price_is_counted_as_such() -> None:
+    async with open_house(price=None) as house:
+        asked = await house.call(spec("plain"))
+    async with open_house() as house:
+        priced = await house.call(spec("plain"))
+    assert (asked.totals.settled, asked.totals.unpriced) == (0, 1)
+    assert priced.totals.unpriced == 0
+
+
 async def test_a_model_without_a_price_is_refused_under_a_cap_and_the_next_is_asked() -> None:
     async with open_house(price=None) as house:
         await house.endpoints.put(

@@ -9,8 +9,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from whet.v1 import approval_pb2, event_pb2, fanout_pb2, ledger_pb2, model_pb2, trace_pb2, value_pb2
 from whet_agent.plain import descriptor_of, short_enum_name
-from whet_tui.entries import Fanout, Money, dollars, money_line
-from whet_tui.lanes import hear
+from whet_tui.entries import Fanout, dollars, money_line
+from whet_tui.lanes import hear, money_of
 from whet_tui.plain import FanoutPrinter, answer_lines, counted
 from whet_tui.safe import safe, safe_line
 
@@ -93,8 +93,7 @@ def _duration(duration: Duration) -> str:
 
 
 def _totals(totals: value_pb2.Totals) -> str:
-    money = Money(settled=totals.settled.nanos, unknown=totals.unknown.nanos, reserved=totals.reserved.nanos)
-    return money_line(money)
+    return money_line(money_of(totals))
 
 
 def _tokens(usage: value_pb2.Usage) -> str:

@@ -421,10 +421,13 @@ class Totals(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     CACHE_HITS_FIELD_NUMBER: _builtins.int
+    UNPRICED_FIELD_NUMBER: _builtins.int
     attempts: _builtins.int
     """Requests sent to providers."""
     cache_hits: _builtins.int
     """Calls answered from the cache."""
+    unpriced: _builtins.int
+    """Requests to models whose price is not known: what they cost stands in none of the amounts. Not counted in sums over the ledger."""
     @_builtins.property
     def settled(self) -> Global___Money:
         """Settled money."""
@@ -450,10 +453,11 @@ class Totals(_message.Message):
         usage: Global___Usage | None = ...,
         attempts: _builtins.int = ...,
         cache_hits: _builtins.int = ...,
+        unpriced: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reserved", b"reserved", "settled", b"settled", "unknown", b"unknown", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "cache_hits", b"cache_hits", "reserved", b"reserved", "settled", b"settled", "unknown", b"unknown", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "cache_hits", b"cache_hits", "reserved", b"reserved", "settled", b"settled", "unknown", b"unknown", "unpriced", b"unpriced", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -136,4 +136,5 @@ def totals_message(totals: Totals) -> value_pb2.Totals:
         usage=usage_message(totals.usage),
         attempts=totals.attempts,
         cache_hits=totals.cache_hits,
+        unpriced=totals.unpriced,
     )
