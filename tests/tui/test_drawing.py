@@ -11,11 +11,13 @@ from whet_tui.entries import (
     CallState,
     Entry,
     Fanout,
+    FanoutState,
     Lane,
     LaneState,
     Money,
     Note,
     Said,
+    Synthesis,
     dollars,
     money_line,
 )
@@ -168,6 +170,15 @@ def test_a_finished_fanout_folds_to_its_answer_with_sources() -> None:
     assert "only ³ says, left out of the answer: “A monad is a burrito.”" in text
     assert f"$0.00123 + $0.0005 unknown · 120 + 310 tokens · {story.RUN}" in text
     assert "There are three laws. " not in text
+
+
+def test_a_run_without_an_answer_says_why_once_and_names_no_sources() -> None:
+    fanout = finished_fanout()
+    fanout.state, fanout.failure = FanoutState.CANCELLED, "Cancelled as asked."
+    fanout.synthesis = Synthesis(state=LaneState.CANCELLED, text="", revision=0, failure="Cancelled as asked.")
+    text = "\n".join(drawn(Call(key="c", turn=1, tool="fanout", state=CallState.CANCELLED, fanout=fanout), 100))
+    assert text.count("Cancelled as asked.") == 1
+    assert "Said by" not in text
 
 
 def test_voices_of_one_model_are_told_by_their_personas() -> None:

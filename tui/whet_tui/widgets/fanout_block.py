@@ -51,8 +51,11 @@ class FanoutLines:
         return lines
 
     def _answer(self, fanout: Fanout, width: int, ink: Ink) -> list[Strip]:
-        if fanout.synthesis is not None:
-            return _final(fanout, fanout.synthesis, width, ink)
+        synthesis = fanout.synthesis
+        if synthesis is not None and not synthesis.text and synthesis.failure == fanout.failure:
+            return []  # there is nothing to show, and why is told once
+        if synthesis is not None:
+            return _final(fanout, synthesis, width, ink)
         if fanout.ended and (only := _only_answer(fanout)) is not None:
             return laid_out(safe(only.text), width, ink)
         draft = fanout.draft
@@ -134,7 +137,7 @@ def _verdict(fanout: Fanout, width: int, ink: Ink, *, unfolded: bool) -> list[St
     says. While it is folded, what the answer's own marks tell is left out.
     """
     synthesis = fanout.synthesis
-    if synthesis is None:
+    if synthesis is None or not synthesis.text:
         return []
     lines = [Strip([]), *_packed(_legend(fanout), width, ink)]
     if synthesis.sentences:
