@@ -99,12 +99,17 @@ def _chat_mind(settings: "MindSettings", money: Money) -> Mind:
 
 
 async def _panel(agent: Backend) -> tuple[tuple[str, ...], str]:
-    """Return the models that a plain question goes to, and why they are not known if they are not."""
+    """Return the models that a plain question goes to, and what there is to doubt about them."""
     try:
         answer = await agent.call(method_named("ModelService", "ListModels"), model_pb2.ListModelsRequest())
     except CallError as error:
         return (), f"The models could not be listed: {error}"
-    return tuple(m.name for m in cast("model_pb2.ListModelsResponse", answer).models if m.in_panel), ""
+    models = [model for model in cast("model_pb2.ListModelsResponse", answer).models if model.in_panel]
+    unpriced = ", ".join(model.name for model in models if not model.HasField("price"))
+    doubt = (
+        f"No price is known for {unpriced}: what it costs is not counted. /endpoint can set one." if unpriced else ""
+    )
+    return tuple(model.name for model in models), doubt
 
 
 async def _earlier(agent: Backend, session_id: str, purse: Purse) -> None:

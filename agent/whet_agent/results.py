@@ -115,12 +115,16 @@ def _readable(value: Any) -> Any:
         return [_readable(item) for item in value]
     if isinstance(value, str) and _TIME.fullmatch(value):
         return value[:19].replace("T", " ")
-    if not isinstance(value, Mapping):
-        return value
+    return _readable_record(value) if isinstance(value, Mapping) else value
+
+
+def _readable_record(value: Mapping[str, Any]) -> Any:
     if set(value) == {"nanos"}:
         return dollars(int(value["nanos"]))
     if "settled" in value and "attempts" in value:
         return _sums(value)
+    if "input_nanos_per_million" in value:
+        return _price(value)
     return dict(_readable_field(name, item) for name, item in value.items())
 
 
@@ -128,6 +132,12 @@ def _readable_field(name: str, value: Any) -> tuple[str, Any]:
     if "nanos" in name.split("_"):  # an amount that is a plain number, such as a price for a million tokens
         return name.replace("_nanos", ""), dollars(int(value)) if value else ""
     return name, _readable(value)
+
+
+def _price(price: Mapping[str, Any]) -> str:
+    """Return a price in one cell; the provider's or the person's own word for it is the source."""
+    read, written = int(price["input_nanos_per_million"]), int(price["output_nanos_per_million"])
+    return f"{dollars(read)} in, {dollars(written)} out a million" if read or written else "free"
 
 
 def _sums(totals: Mapping[str, Any]) -> str:

@@ -73,6 +73,7 @@ class House:
     cuts: int = 0
     """How many streams break after their first batch."""
     cap_reached: bool = False
+    priced: bool = True
     runs: dict[str, FakeRun] = field(default_factory=dict)
     approvals: dict[str, approval_pb2.Approval] = field(default_factory=dict)
     granted_to: dict[str, str] = field(default_factory=dict)
@@ -124,11 +125,12 @@ class House:
         yield fanout_pb2.CancelFanoutResponse(fanout=fanout_pb2.Fanout(run_id=request.run_id))
 
     async def on_list_models(self, request: Any, role: str, context: Any) -> AsyncIterator[Message]:
+        price = model_pb2.Price(source="test") if self.priced else None
         yield model_pb2.ListModelsResponse(
             models=[
-                model_pb2.Model(name="local/smollm2", in_panel=True),
-                model_pb2.Model(name="sim/fast", in_panel=True, simulated=True),
-                model_pb2.Model(name="sim/slow", simulated=True),
+                model_pb2.Model(name="local/smollm2", price=price, in_panel=True),
+                model_pb2.Model(name="sim/fast", price=price, in_panel=True, simulated=True),
+                model_pb2.Model(name="sim/slow", price=price, simulated=True),
             ]
         )
 

@@ -15,7 +15,7 @@ def test_a_list_is_a_table_with_people_s_amounts() -> None:
     ]
     lines = render(model_pb2.ListModelsResponse(models=models)).splitlines()
     assert lines[0].startswith("| name | price |")
-    assert "input per million $5.00, source sim" in lines[2]
+    assert "$5.00 in, $0.00 out a million" in lines[2]
     assert "sim/b\\|c" in lines[3]
     assert "two lines" in lines[3]
     assert len(lines) == 4

@@ -9,6 +9,7 @@ from whet_agent.events import (
     OFFLINE_PLANNER,
     ApprovalAsked,
     AssistantSaid,
+    Notice,
     RunHeard,
     SessionOpened,
     Spent,
@@ -137,4 +138,13 @@ async def test_a_command_goes_to_the_planner_whoever_thinks(house: House, tmp_pa
         assert "Do you mean `/models`?" in unknown.text
         assert (listed.author, unknown.author, thought.author) == (OFFLINE_PLANNER, OFFLINE_PLANNER, "scripted")
         assert [moment.turn for moment in mind.heard] == [3]
+    await session.close()
+
+
+async def test_a_panel_without_a_price_is_said_when_the_session_opens(house: House, tmp_path: Path) -> None:
+    house.priced = False
+    session = await AgentSession.open(house.connection, SessionSettings(folder=tmp_path))
+    async with listening(session) as heard:
+        told = await heard.wait(Notice)
+        assert told.text.startswith("No price is known for local/smollm2, sim/fast")
     await session.close()

@@ -181,6 +181,15 @@ def test_a_run_without_an_answer_says_why_once_and_names_no_sources() -> None:
     assert "Said by" not in text
 
 
+def test_a_long_message_is_shown_by_its_beginning_until_it_is_unfolded() -> None:
+    said = Said(key="s", turn=1, text="\n".join(f"line {number}" for number in range(400)))
+    lines = drawn(said)
+    assert lines[0] == "❯ line 0"
+    assert lines[-2:] == ["  … and 388 lines more: Ctrl+O", ""]
+    assert len(lines) == 14
+    assert len(drawn(said, unfolded=True)) == 401
+
+
 def test_voices_of_one_model_are_told_by_their_personas() -> None:
     fanout = finished_fanout()
     for lane in fanout.lanes.values():

@@ -31,6 +31,9 @@ _CALL_GLYPHS: Final = {
 
 _NOTE_GLYPHS: Final = {"info": "·", "warning": "!", "error": "✗"}
 
+_SAID_LINES: Final = 12
+"""Lines of a person's message that are shown: who pasted a file knows it."""
+
 _GIST: Final = 2_000
 """Characters of a result that are looked at for one line of it."""
 _TABLE_RULE: Final = re.compile(r"[|\s:-]*")
@@ -52,12 +55,13 @@ class Block:
         self.lines: list[Strip] | None = None
         self._key: tuple[int, int, Segment] | None = None
         self._laid: list[Strip] = []
+        self._long = False
         self._flow = Flow()
         self._fanout = FanoutLines()
 
     @property
     def foldable(self) -> bool:
-        return isinstance(self.entry, Call)
+        return isinstance(self.entry, Call) or (isinstance(self.entry, Said) and self._long)
 
     @property
     def open(self) -> bool:
@@ -97,7 +101,7 @@ class Block:
         """The glyph that hangs before the first line, and the lines without their indent."""
         match self.entry:
             case Said():
-                glyph, lines = Segment("❯ ", ink.accent), plain_lines(safe(self.entry.text), width, ink.you)
+                glyph, lines = Segment("❯ ", ink.accent), self._said(self.entry, width, ink)
             case Answer():
                 glyph, lines = _BLANK, self._answer(self.entry, width, ink)
             case Call():
@@ -121,6 +125,15 @@ class Block:
                 return answer or self.entry.result
             case _:
                 return self.entry.text
+
+    def _said(self, said: Said, width: int, ink: Ink) -> list[Strip]:
+        """What the person wrote; of something pasted only the beginning, until it is unfolded."""
+        lines = plain_lines(safe(said.text), width, ink.you)
+        self._long = len(lines) > _SAID_LINES
+        if not self._long or self.unfolded:
+            return lines
+        hidden = len(lines) - _SAID_LINES
+        return [*lines[:_SAID_LINES], *plain_lines(safe(f"… and {hidden} lines more: Ctrl+O"), width, ink.muted)]
 
     def _answer(self, answer: Answer, width: int, ink: Ink) -> list[Strip]:
         if answer.quoted:
