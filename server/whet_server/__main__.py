@@ -1,5 +1,5 @@
-"""Start a Whet server: `python -m whet_server --data DIR`. Reads the command line and the environment; nothing below
-does.
+"""Start a Whet server: `whet serve`, or `python -m whet_server`. Reads the command line and the environment; nothing
+below does.
 """
 
 import argparse
@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -21,6 +22,8 @@ IN_USE: Final = 75
 BAD_CONFIG: Final = 78
 """Exit code (EX_CONFIG) when the configuration or the address cannot be used."""
 DEFAULT_ADDRESS: Final = "127.0.0.1:7677"
+MAX_DAYS: Final = 3_650
+"""A token that outlives ten years is one that nobody remembers."""
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -39,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m whet_server", description="Start a Whet server.")
+    parser = argparse.ArgumentParser(prog="whet serve", description="Start a Whet server.")
     parser.add_argument("--data", type=Path, metavar="DIR", help="the data directory (else WHET_DATA, else the user's)")
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="the configuration (else WHET_CONFIG, else the user's)"
@@ -57,9 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     token = commands.add_parser("token", help="make a token").add_subparsers(dest="action", required=True)
     create = token.add_parser("create", help="make a token and print it, once")
-    create.add_argument("--workspace", default="default")
+    create.add_argument("--workspace", type=_workspace, default="default")
     create.add_argument("--role", choices=("person", "agent"), default="person")
-    create.add_argument("--days", type=int, default=90, help="how long it is valid (default 90)")
+    create.add_argument("--days", type=_days, default=90, help="how long it is valid (default 90)")
     return parser
 
 
@@ -68,6 +71,18 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < float("inf"):
         raise argparse.ArgumentTypeError("give a number of seconds above 0")
     return seconds
+
+
+def _workspace(text: str) -> str:
+    if re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", text) is None:
+        raise argparse.ArgumentTypeError("give lower case letters, digits and hyphens, 63 at most")
+    return text
+
+
+def _days(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_DAYS:
+        raise argparse.ArgumentTypeError(f"give a whole number from 1 to {MAX_DAYS}")
+    return int(text)
 
 
 def _data(given: Path | None, environment: Mapping[str, str]) -> Path:
@@ -95,9 +110,6 @@ def _create_token(data: Path, options: argparse.Namespace) -> int:
 
     directory = DataDir(data)
     directory.prepare()
-    if options.days < 1:
-        sys.stderr.write("--days: give at least 1\n")
-        return 2
     token = directory.create_token(Workspace(options.workspace), Role(options.role), timedelta(days=options.days))
     sys.stdout.write(token + "\n")
     return 0

@@ -38,9 +38,10 @@ class JsonLines(logging.Formatter):
 
 
 def log_to(stream: TextIO, level: str) -> None:
-    """Send every log line of this process to `stream`."""
+    """Send every log line of this process to `stream`: as JSON, or plainly where a person looks on."""
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonLines())
+    plain = logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    handler.setFormatter(plain if stream.isatty() else JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for talkative in TALKATIVE:
         logging.getLogger(talkative).setLevel(max(logging.WARNING, logging.getLogger().level))

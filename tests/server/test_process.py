@@ -164,6 +164,23 @@ async def test_an_embedded_server_does_not_leave_a_run_behind(data: Path) -> Non
     assert code == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--workspace", "../x y"), b"--workspace: give lower case letters"),
+        (("--days", "0"), b"--days: give a whole number from 1 to 3650"),
+        (("--days", "99999999"), b"--days: give a whole number from 1 to 3650"),
+        (("--role", "boss"), b"invalid choice: 'boss'"),
+    ],
+)
+async def test_a_token_for_nobody_is_not_made(data: Path, arguments: tuple[str, ...], said: bytes) -> None:
+    maker = await launch(data, "token", "create", *arguments)
+    out, err = await maker.process.communicate()
+    assert (maker.process.returncode, out) == (2, b"")
+    assert said in err
+    assert not (data / "tokens.json").exists()
+
+
 async def test_a_made_token_opens_the_running_server(data: Path) -> None:
     async with running(data) as child:
         maker = await launch(data, "token", "create", "--workspace", "team", "--role", "person", "--days", "1")

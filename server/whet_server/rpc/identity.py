@@ -113,7 +113,7 @@ class Tokens:
         if found.expire_ns is not None and found.expire_ns <= self._clock():
             expired_at = rfc3339(found.expire_ns)
             raise TokenExpired(
-                f"The token expired at {expired_at}. Make a new one with `token create`.",
+                f"The token expired at {expired_at}. Make a new one where the server runs: whet serve token create.",
                 metadata={"expired_at": expired_at},
             )
         return Principal(workspace=found.workspace, role=found.role)

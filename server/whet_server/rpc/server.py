@@ -1,5 +1,6 @@
 """The gRPC server: services, interceptors, health and reflection on one address, from the first call to the last."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,6 +62,10 @@ MAX_CALLS: Final = 4_096
 """A fuse: about two hundred megabytes of idle streams."""
 CLOSE_SECONDS: Final = 2.0
 """How long calls have to end after everything they wait for has been told to."""
+
+
+_PLACE: Final = re.compile(r"([^:\s]+|\[[0-9a-fA-F:.]+\]):\d{1,5}")
+"""A host and a port; an address of IPv6 in brackets."""
 
 
 class AddressRefused(Exception):
@@ -132,6 +137,8 @@ class RpcServer:
         """Listen on `host:port` or `unix:PATH` and return the address with the port that was taken. Raises
         `AddressRefused`; an address that others can reach needs `insecure`, because nothing here is encrypted.
         """
+        if not address.startswith("unix:") and not _PLACE.fullmatch(address):
+            raise AddressRefused(f"{address!r} is no address to listen on. Give HOST:PORT, such as 127.0.0.1:7677.")
         if not insecure and not is_local(address):
             raise AddressRefused(
                 f"{address} can be reached from other machines, and calls are not encrypted. Listen on 127.0.0.1, "

@@ -54,6 +54,13 @@ async def test_an_address_that_others_can_reach_needs_a_word(directory: DataDir)
     assert not is_local("example.org:80")
 
 
+@pytest.mark.parametrize("address", ["nonsense", "127.0.0.1", "::1:80", "host:port", ":80", "127.0.0.1:123456"])
+async def test_what_is_no_address_is_said_to_be_none(directory: DataDir, address: str) -> None:
+    with pytest.raises(AddressRefused, match="is no address to listen on"):
+        async with serving(directory, address):
+            pass
+
+
 async def test_a_prompt_of_two_megabytes_is_answered(served: Served) -> None:
     _, events = await served.person.ran(question(prompt="x" * 2_000_000))
     assert len(events[0].run_opened.prompt) == 2_000_000
