@@ -173,6 +173,8 @@ class PlainPrinter:
 
     def _tell_card(self, card: Card) -> None:
         cost = f", up to {dollars(card.worst_cost_nanos)}" if card.worst_cost_nanos else ""
+        if card.effect == "spends" and not cost:
+            cost = ", how much is not known: a model has no price"
         self._aside(
             f"? {safe_line(card.tool)} waits for your decision: {safe_line(card.summary)} ({card.effect}{cost})"
         )

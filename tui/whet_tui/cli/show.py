@@ -16,6 +16,10 @@ from whet_tui.safe import safe, safe_line
 
 _CELL: Final = 60
 """Characters of a cell: wider ones wrap in a terminal and the table is lost."""
+_WORD: Final = 300
+"""Characters of a cell that is one word: an id, a model's name or a URL is there to be copied whole."""
+_NAMES: Final = 20
+"""Names that are listed where they are not what was asked for."""
 _PER_MILLION: Final = "per million tokens"
 
 Row = Sequence[str]
@@ -45,7 +49,7 @@ def _table(headers: Row, rows: Sequence[Row], empty: str) -> Iterator[str]:
         yield empty
         return
     cells: list[list[str]] = [list(headers)]
-    cells += [[safe_line(cell, _CELL) for cell in row] for row in rows]
+    cells += [[safe_line(cell, _CELL if " " in cell else _WORD) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headers))]
     for row in cells:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -68,8 +72,9 @@ def _details(message: Message, indent: str) -> Iterator[str]:
 
 def _detail(label: str, value: Any, field: Any, indent: str) -> Iterator[str]:
     if isinstance(value, Message) and (word := _word(value)) is None:
-        yield f"{label}:"
-        yield from _details(value, indent + "  ")
+        if inside := list(_details(value, indent + "  ")):
+            yield f"{label}:"
+            yield from inside
     elif isinstance(value, Message):
         yield f"{label}: {word}"
     elif field.enum_type is not None:
@@ -183,14 +188,22 @@ def _tested(answer: model_pb2.TestEndpointResponse) -> Iterator[str]:
         yield f"It does not work ({took}): {safe(answer.failure.message)}"
         return
     yield f"It works ({took}) and names {counted(len(answer.models), 'model', 'models')}."
-    for name in answer.models:
+    for name in answer.models[:_NAMES]:
         yield safe_line(name)
+    if len(answer.models) > _NAMES:
+        yield f"and {len(answer.models) - _NAMES} more: whet model list"
+
+
+def _put_endpoint(answer: model_pb2.PutEndpointResponse) -> Iterator[str]:
+    yield from _details(answer.endpoint, "")
+    if not answer.endpoint.has_key:
+        yield "No key is stored. One that was there is kept only while the URL's scheme, host and port stay the same."
 
 
 def _cache(answer: model_pb2.GetCacheResponse) -> Iterator[str]:
     asked = answer.hits + answer.misses
     rate = f", {answer.hits / asked:.0%}" if asked else ""
-    yield f"{counted(answer.entries, 'answer', 'answers')}, {answer.size_bytes / 1e6:.3g} MB"
+    yield f"{counted(answer.entries, 'answer', 'answers')}, {answer.size_bytes / 1e3:,.1f} kB"
     yield f"{counted(answer.hits, 'hit', 'hits')} in {counted(asked, 'look-up', 'look-ups')}{rate}, since the start"
 
 
@@ -332,6 +345,7 @@ _SHOWN: Final[Mapping[type[Message], Callable[[Any], Iterator[str]]]] = {
     fanout_pb2.ListFanoutsResponse: _fanouts,
     model_pb2.ListEndpointsResponse: _endpoints,
     model_pb2.ListModelsResponse: _models,
+    model_pb2.PutEndpointResponse: _put_endpoint,
     model_pb2.TestEndpointResponse: _tested,
     model_pb2.GetCacheResponse: _cache,
     ledger_pb2.GetUsageResponse: _usage,

@@ -85,7 +85,7 @@ def _lines(found: dict[str, Any]) -> Iterator[str]:
     yield f"config    {found['config'] or '(none)'}"
     yield f"mind      {safe_line(found['mind'])}"
     if server["answers"]:
-        yield f"server    {server['address']} ({'embedded' if server['embedded'] else 'elsewhere'})"
+        yield f"server    {server['address']}{'' if server['embedded'] else ' (elsewhere)'}"
         yield f"running   {counted(server['running'], 'run', 'runs')}"
         yield f"undecided {counted(server['undecided'], 'approval', 'approvals')}"
     elif server["address"]:
