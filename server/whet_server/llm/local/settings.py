@@ -28,7 +28,7 @@ ENDPOINT: Final = EndpointSettings(
     name="local",
     kind=EndpointKind.LOCAL,
     limits=RateLimits(max_concurrency=SLOTS),
-    models=(ModelSettings(model=MODEL, price=Price(input=0, output=0, source="local"), default_max_tokens=256),),
+    models=(ModelSettings(model=MODEL, price=Price(input=0, output=0, source="local"), default_max_tokens=160),),
     call_limits=CallLimits(connect=10, first_token=120, idle=60, total=600),
     source="built-in",
 )
@@ -41,7 +41,7 @@ class LocalModelMissing(ModelNotFound):
 
 
 class LocalSettings(Value):
-    """How the child is run. `weights` None: those of the installed package; `threads` 0: one for each usable core."""
+    """How the child is run. `weights` None: those of the installed package; `threads` 0: one for each usable core but one."""
 
     weights: Path | None = None
     slots: int = SLOTS
