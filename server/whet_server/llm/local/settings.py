@@ -41,7 +41,7 @@ class LocalModelMissing(ModelNotFound):
 
 
 class LocalSettings(Value):
-    """How the child is run. `weights` None: those of the installed package; `threads` 0: one for each usable core but one."""
+    """How the child is run. `weights` None: the installed package's; `threads` 0: one for each usable core but one."""
 
     weights: Path | None = None
     slots: int = SLOTS
