@@ -11,6 +11,7 @@ from typing import Any, Final
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from whet_agent.json_object import JsonView
 from whet_agent.plain import descriptor_of, enum_prefix, map_value
 from whet_agent.schema import enum_names
 
@@ -25,7 +26,7 @@ class BadArguments(ValueError):
     """Arguments that do not fit the request message. `str()` names the field and says what to do."""
 
 
-def fill(message: Message, arguments: Mapping[str, Any], path: str = "") -> None:
+def fill(message: Message, arguments: JsonView, path: str = "") -> None:
     """Set the fields that `arguments` names; None leaves a field unset. Raises `BadArguments`."""
     fields = {field.name: field for field in descriptor_of(message).fields}
     for name, value in arguments.items():
@@ -43,7 +44,7 @@ def _there_are(fields: Mapping[str, FieldDescriptor]) -> str:
     return f"There are: {', '.join(fields)}.{inside}" if fields else "This call takes none."
 
 
-def _set(message: Message, field: FieldDescriptor, value: Any, where: str) -> None:
+def _set(message: Message, field: FieldDescriptor, value: object, where: str) -> None:
     if (entry := map_value(field)) is not None:
         _set_map(getattr(message, field.name), entry, value, where)
     elif field.is_repeated:
@@ -63,7 +64,7 @@ def _set(message: Message, field: FieldDescriptor, value: Any, where: str) -> No
         setattr(message, field.name, _scalar(field, value, where))
 
 
-def _set_map(entries: Any, entry: FieldDescriptor, value: Any, where: str) -> None:
+def _set_map(entries: Any, entry: FieldDescriptor, value: object, where: str) -> None:
     if not isinstance(value, Mapping):
         raise BadArguments(f"{where}: give an object, not {_shown(value)}.")
     for key, item in value.items():
@@ -73,7 +74,7 @@ def _set_map(entries: Any, entry: FieldDescriptor, value: Any, where: str) -> No
             entries[key] = _scalar(entry, item, f"{where}.{key}")
 
 
-def _set_message(message: Message, value: Any, where: str) -> None:
+def _set_message(message: Message, value: object, where: str) -> None:
     match message.DESCRIPTOR.full_name:
         case "google.protobuf.Duration":
             nanos = round(_seconds(value, where) * _NANOS)
@@ -91,7 +92,7 @@ def _set_message(message: Message, value: Any, where: str) -> None:
             )
 
 
-def _scalar(field: FieldDescriptor, value: Any, where: str) -> Any:
+def _scalar(field: FieldDescriptor, value: object, where: str) -> Any:
     if field.enum_type is not None:
         return _enum(field.enum_type, value, where)
     match field.cpp_type:
@@ -109,7 +110,7 @@ def _scalar(field: FieldDescriptor, value: Any, where: str) -> Any:
             return _integer(field, value, where)
 
 
-def _text(field: FieldDescriptor, value: Any, where: str) -> str | bytes:
+def _text(field: FieldDescriptor, value: object, where: str) -> str | bytes:
     if not isinstance(value, str):
         raise BadArguments(f"{where}: give text, not {_shown(value)}.")
     if field.type == FieldDescriptor.TYPE_BYTES:
@@ -124,7 +125,7 @@ def _text(field: FieldDescriptor, value: Any, where: str) -> str | bytes:
     return value
 
 
-def _integer(field: FieldDescriptor, value: Any, where: str) -> int:
+def _integer(field: FieldDescriptor, value: object, where: str) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
@@ -136,7 +137,7 @@ def _integer(field: FieldDescriptor, value: Any, where: str) -> int:
     return value
 
 
-def _enum(enum: EnumDescriptor, value: Any, where: str) -> int:
+def _enum(enum: EnumDescriptor, value: object, where: str) -> int:
     if isinstance(value, str):
         name = value.strip().upper().replace("-", "_")
         found = enum.values_by_name.get(name) or enum.values_by_name.get(enum_prefix(enum) + name)
@@ -145,7 +146,7 @@ def _enum(enum: EnumDescriptor, value: Any, where: str) -> int:
     raise BadArguments(f"{where}: give one of {', '.join(enum_names(enum))}, not {_shown(value)}.")
 
 
-def _seconds(value: Any, where: str) -> float:
+def _seconds(value: object, where: str) -> float:
     wanted = f"{where}: give seconds, such as 1.5 or 250ms, 30s, 10m, 2h, not {_shown(value)}."
     if isinstance(value, str):
         parts = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)?\s*", value)
@@ -157,7 +158,7 @@ def _seconds(value: Any, where: str) -> float:
     return value
 
 
-def _time(value: Any, where: str) -> datetime:
+def _time(value: object, where: str) -> datetime:
     if isinstance(value, str):
         try:
             time = datetime.fromisoformat(value.strip())
@@ -168,7 +169,7 @@ def _time(value: Any, where: str) -> datetime:
     raise BadArguments(f"{where}: give a time such as 2026-01-31T12:00:00Z or 2026-01-31, not {_shown(value)}.")
 
 
-def _money(value: Any, where: str) -> int:
+def _money(value: object, where: str) -> int:
     """Plain numbers are refused: 500000000 may mean nanos or dollars, and a wrong guess is a cap that caps nothing."""
     if isinstance(value, Mapping) and set(value) == {"nanos"} and type(value["nanos"]) is int:
         nanos = Decimal(value["nanos"])
@@ -187,7 +188,7 @@ def _money(value: Any, where: str) -> int:
     return int(nanos)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """The value as the caller wrote it, cut to what fits a line."""
     text = json.dumps(value, default=lambda other: type(other).__name__, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "..."

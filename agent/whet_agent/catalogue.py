@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
@@ -16,6 +16,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from whet.v1 import approval_pb2, fanout_pb2, ledger_pb2, model_pb2, options_pb2, trace_pb2
 from whet_agent.arguments import BadArguments, fill
+from whet_agent.json_object import JsonView
 from whet_agent.plain import descriptor_of, short_enum_name, to_plain
 from whet_agent.schema import schema_of
 
@@ -65,7 +66,7 @@ class Tool:
     """`reads`, `spends` or `changes`."""
     examples: tuple[str, ...]
     method: Method
-    schema: Mapping[str, Any]
+    schema: JsonView
 
 
 @cache
@@ -92,7 +93,7 @@ def tools() -> Mapping[str, Tool]:
     return MappingProxyType(found)
 
 
-def request_from(method: Method, arguments: Mapping[str, Any], *, request_id: str = "") -> Message:
+def request_from(method: Method, arguments: JsonView, *, request_id: str = "") -> Message:
     """Build the request.
 
     Enums accept their short names in any case (`draft`), durations seconds (1.5) or `1.5s`, money dollars as text

@@ -7,9 +7,11 @@ id.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Required, TypedDict
+from typing import Required, TypedDict
+
+from whet_agent.json_object import JsonObject, JsonView
 
 CANCELLED = "cancelled by the person"
 """What an open call is answered with after a cancel."""
@@ -25,7 +27,7 @@ class Entry(TypedDict, total=False):
     """
 
     k: Required[str]
-    m: Required[dict[str, Any]]
+    m: Required[JsonObject]
     author: str
     """Who said it, for what the mind says; empty when nobody did and a cut turn had to be closed."""
     tool: str
@@ -74,7 +76,7 @@ def from_user(turn: int, text: str) -> Entry:
 
 
 def from_mind(turn: int, step: int, text: str, calls: Sequence[ToolRequest] = (), *, author: str) -> Entry:
-    message: dict[str, Any] = {"role": "assistant", "content": text}
+    message: JsonObject = {"role": "assistant", "content": text}
     if calls:
         message["tool_calls"] = [
             {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
@@ -133,7 +135,7 @@ def step_of(entry: Entry) -> int:
     return int(entry["k"].partition("/")[2])
 
 
-def arguments_of(text: str) -> Mapping[str, Any]:
+def arguments_of(text: str) -> JsonView:
     """Read a call's arguments. Raises `ValueError` with what to do when they are not a JSON object."""
     try:
         arguments = json.loads(text or "{}")

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from whet.v1 import approval_pb2
 from whet_agent.calls import Backend, method_named
 from whet_agent.client import CallError
 from whet_agent.events import EXPIRED, ApprovalAsked, ApprovalDecided
+from whet_agent.json_object import JsonObject, JsonView
 from whet_agent.record import Record
 
 LOOK_SECONDS: Final = 3.0
@@ -25,7 +26,7 @@ class Decisions:
         self._record = record
         self._person = person
         self._asked: dict[str, ApprovalAsked] = {}
-        self._decided: dict[str, dict[str, Any]] = {}
+        self._decided: dict[str, JsonObject] = {}
         self._news = asyncio.Event()
 
     def asked(self, question: ApprovalAsked) -> None:
@@ -48,7 +49,7 @@ class Decisions:
             await self._send(question, grant=False, reason="the turn was cancelled")
             self._learn(question, granted=False, reason="the turn was cancelled")
 
-    async def of(self, questions: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    async def of(self, questions: Mapping[str, JsonView]) -> dict[str, JsonObject]:
         """Wait until at least one question is decided and return all answers that are there, by the interrupt's id."""
         for value in questions.values():
             self.asked(ApprovalAsked(**value))

@@ -24,6 +24,7 @@ from langsmith.run_helpers import tracing_context
 
 from whet_agent.conversation import Entry, OpenCall, calls_of, from_user, upsert
 from whet_agent.events import Happening
+from whet_agent.json_object import JsonObject, JsonView
 from whet_agent.nodes import Context, TooManySteps, act, think
 
 BUSY_MILLISECONDS: Final = 5_000
@@ -53,10 +54,10 @@ class Task(TypedDict):
 def build(saver: AsyncSqliteSaver) -> "CompiledStateGraph[State, Context, State, State]":
     """Return the graph. Nodes have no retry policy: whoever makes a call knows best when it may be made again."""
 
-    async def _think(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+    async def _think(state: State, runtime: Runtime[Context]) -> JsonObject:
         return {"log": await think(state["log"], state["turn"], replace(runtime.context, hear=runtime.stream_writer))}
 
-    async def _act(state: Task, runtime: Runtime[Context]) -> dict[str, Any]:
+    async def _act(state: Task, runtime: Runtime[Context]) -> JsonObject:
         live = replace(runtime.context, hear=runtime.stream_writer, ask=interrupt)
         return {"log": await act(OpenCall(**state["call"]), state["turn"], live)}
 
@@ -81,7 +82,7 @@ class Standing:
     entries: list[Entry]
     turn: int
     unfinished: bool
-    questions: Mapping[str, Mapping[str, Any]]
+    questions: Mapping[str, JsonView]
     """By the interrupt's id."""
     finished: Mapping[str, Entry]
 
@@ -115,7 +116,7 @@ class Thread:
         """Take up the unfinished step."""
         await self._run(None, hear)
 
-    async def answer(self, decisions: Mapping[str, Mapping[str, Any]], hear: Callable[[Happening], None]) -> None:
+    async def answer(self, decisions: Mapping[str, JsonView], hear: Callable[[Happening], None]) -> None:
         """Hand in decisions by the interrupt's id and go on."""
         await self._run(Command(resume=dict(decisions)), hear)
 

@@ -8,10 +8,12 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from whet_agent.json_object import JsonObject
+
 _NANOS: Final = 1_000_000_000
 
 
-def to_plain(message: Message) -> dict[str, Any]:
+def to_plain(message: Message) -> JsonObject:
     """Return a message as JSON-ready data: snake_case names, short enum names in lower case, bytes in hexadecimal.
 
     Durations are seconds, times RFC 3339, integers stay integers. A field that can be unset is left out while it is
@@ -46,7 +48,7 @@ def map_value(field: FieldDescriptor) -> FieldDescriptor | None:
     return entry.fields_by_name["value"] if entry is not None and entry.GetOptions().map_entry else None
 
 
-def _plain_field(field: FieldDescriptor, value: Any) -> Any:
+def _plain_field(field: FieldDescriptor, value: Any) -> object:
     if (entry := map_value(field)) is not None:
         return {str(key): _plain_value(entry, item) for key, item in value.items()}
     if field.is_repeated:
@@ -54,7 +56,7 @@ def _plain_field(field: FieldDescriptor, value: Any) -> Any:
     return _plain_value(field, value)
 
 
-def _plain_value(field: FieldDescriptor, value: Any) -> Any:
+def _plain_value(field: FieldDescriptor, value: Any) -> object:
     if isinstance(value, Duration):
         return (value.seconds * _NANOS + value.nanos) / _NANOS
     if isinstance(value, Timestamp):

@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 
 from whet.v1 import value_pb2
 from whet_agent.catalogue import to_plain
+from whet_agent.json_object import JsonView
 
 BUDGET: Final = 12_000
 """Characters of one result. Several in one turn still fit a context of 32,000 tokens beside the conversation."""
@@ -56,7 +57,7 @@ def render(message: Message) -> str:
     return shorten("\n".join(lines).strip() or "Done.", BUDGET, "ask for less, or for one of them by its id")
 
 
-def _record(record: Mapping[str, Any], *, depth: int) -> list[str]:
+def _record(record: JsonView, *, depth: int) -> list[str]:
     lines: list[str] = []
     for name, value in record.items():
         if value in ("", None, [], {}):
@@ -73,7 +74,7 @@ def _record(record: Mapping[str, Any], *, depth: int) -> list[str]:
     return lines
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _table(rows: Sequence[JsonView]) -> list[str]:
     columns = list(
         dict.fromkeys(name for row in rows for name, value in row.items() if value not in ("", None, [], {}))
     )
@@ -90,11 +91,11 @@ def _is_table(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(item, Mapping) for item in value)
 
 
-def _flat(value: Mapping[str, Any]) -> bool:
+def _flat(value: JsonView) -> bool:
     return not any(isinstance(item, Mapping | list) for item in value.values())
 
 
-def _cell(value: Any, limit: int) -> str:
+def _cell(value: object, limit: int) -> str:
     if isinstance(value, bool):
         text = "yes" if value else "no"
     elif isinstance(value, Mapping):
@@ -118,7 +119,7 @@ def _readable(value: Any) -> Any:
     return _readable_record(value) if isinstance(value, Mapping) else value
 
 
-def _readable_record(value: Mapping[str, Any]) -> Any:
+def _readable_record(value: JsonView) -> Any:
     if set(value) == {"nanos"}:
         return dollars(int(value["nanos"]))
     if "settled" in value and "attempts" in value:
@@ -134,13 +135,13 @@ def _readable_field(name: str, value: Any) -> tuple[str, Any]:
     return name, _readable(value)
 
 
-def _price(price: Mapping[str, Any]) -> str:
+def _price(price: JsonView) -> str:
     """Return a price in one cell; the provider's or the person's own word for it is the source."""
     read, written = int(price["input_nanos_per_million"]), int(price["output_nanos_per_million"])
     return f"{dollars(read)} in, {dollars(written)} out a million" if read or written else "free"
 
 
-def _sums(totals: Mapping[str, Any]) -> str:
+def _sums(totals: JsonView) -> str:
     """Return sums in one line: money, tokens, calls."""
     words = []
     for name, before in (("settled", ""), ("unknown", "up to "), ("reserved", "")):

@@ -1,10 +1,11 @@
 """JSON Schemas of request messages, made from their descriptors and the contract's `rule` options."""
 
-from typing import Any, Final
+from typing import Final
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 from whet.v1 import options_pb2
+from whet_agent.json_object import JsonObject
 from whet_agent.plain import enum_prefix, map_value
 
 _INTEGERS: Final = frozenset(
@@ -24,10 +25,10 @@ def rule_of(field: FieldDescriptor) -> options_pb2.Rule:
     return field.GetOptions().Extensions[options_pb2.rule]
 
 
-def schema_of(message: Descriptor, *, without: frozenset[str] = frozenset()) -> dict[str, Any]:
+def schema_of(message: Descriptor, *, without: frozenset[str] = frozenset()) -> JsonObject:
     """Return the JSON Schema of the message's fields, without those named."""
     fields = [field for field in message.fields if field.name not in without]
-    schema: dict[str, Any] = {
+    schema: JsonObject = {
         "type": "object",
         "properties": {field.name: _field_schema(field) for field in fields},
         "additionalProperties": False,
@@ -42,10 +43,10 @@ def enum_names(enum: EnumDescriptor) -> list[str]:
     return [value.name.removeprefix(enum_prefix(enum)).lower() for value in enum.values if value.number]
 
 
-def _field_schema(field: FieldDescriptor) -> dict[str, Any]:
+def _field_schema(field: FieldDescriptor) -> JsonObject:
     rule = rule_of(field)
     if (entry := map_value(field)) is not None:
-        schema: dict[str, Any] = {
+        schema: JsonObject = {
             "type": "object",
             "additionalProperties": _value_schema(entry, rule),
         }
@@ -61,7 +62,7 @@ def _field_schema(field: FieldDescriptor) -> dict[str, Any]:
     return schema
 
 
-def _value_schema(field: FieldDescriptor, rule: options_pb2.Rule) -> dict[str, Any]:
+def _value_schema(field: FieldDescriptor, rule: options_pb2.Rule) -> JsonObject:
     if field.message_type is not None:
         return _message_schema(field.message_type, rule)
     if field.enum_type is not None:
@@ -74,7 +75,7 @@ def _value_schema(field: FieldDescriptor, rule: options_pb2.Rule) -> dict[str, A
     return {"type": kind} | _bounds(rule, 1)
 
 
-def _message_schema(message: Descriptor, rule: options_pb2.Rule) -> dict[str, Any]:
+def _message_schema(message: Descriptor, rule: options_pb2.Rule) -> JsonObject:
     match message.full_name:
         case "google.protobuf.Duration":
             return {"type": "number", "description": "In seconds."} | _bounds(rule, _MILLISECONDS)
@@ -94,8 +95,8 @@ def _message_schema(message: Descriptor, rule: options_pb2.Rule) -> dict[str, An
             return schema_of(message)
 
 
-def _string_schema(field: FieldDescriptor, rule: options_pb2.Rule) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": "string"}
+def _string_schema(field: FieldDescriptor, rule: options_pb2.Rule) -> JsonObject:
+    schema: JsonObject = {"type": "string"}
     if field.type == FieldDescriptor.TYPE_BYTES:
         return schema | {"pattern": "^([0-9a-f]{2})*$", "description": "In hexadecimal."}
     if rule.required or rule.HasField("min_length"):
@@ -107,7 +108,7 @@ def _string_schema(field: FieldDescriptor, rule: options_pb2.Rule) -> dict[str, 
     return schema
 
 
-def _bounds(rule: options_pb2.Rule, scale: int) -> dict[str, Any]:
+def _bounds(rule: options_pb2.Rule, scale: int) -> JsonObject:
     bounds = {}
     if rule.HasField("min"):
         bounds["minimum"] = _whole(rule.min / scale)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
@@ -14,6 +14,7 @@ from openai import AsyncOpenAI
 from whet.v1 import value_pb2
 from whet_agent.catalogue import Tool
 from whet_agent.conversation import Entry
+from whet_agent.json_object import JsonObject, JsonView
 from whet_agent.model.base import MindError, Moment, Saying, Thought
 from whet_agent.model.billing import Billing
 from whet_agent.model.toolcalls import Assembler
@@ -108,8 +109,8 @@ class ChatMind:
         self,
         moment: Moment,
         attempt: int,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Mapping[str, Any]],
+        messages: Sequence[JsonView],
+        tools: Sequence[JsonView],
         saying: Saying,
     ) -> _Answer:
         """Make one attempt between a reservation and its settlement."""
@@ -135,8 +136,8 @@ class ChatMind:
 
     async def _understood(
         self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Mapping[str, Any]],
+        messages: Sequence[JsonView],
+        tools: Sequence[JsonView],
         attempt: int,
         saying: Saying,
         answer: _Answer,
@@ -159,8 +160,8 @@ class ChatMind:
 
     async def _stream(
         self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Mapping[str, Any]],
+        messages: Sequence[JsonView],
+        tools: Sequence[JsonView],
         attempt: int,
         saying: Saying,
         answer: _Answer,
@@ -201,9 +202,9 @@ def _check(answer: _Answer) -> None:
         raise _Fault("the answer was empty.", transient=True, billed=True)
 
 
-def messages_of(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+def messages_of(entries: Sequence[Entry]) -> list[JsonObject]:
     """Return the conversation as the API wants it: the instructions first, tool results as data, old ones cut short."""
-    messages: list[dict[str, Any]] = []
+    messages: list[JsonObject] = []
     room = HISTORY_CHARACTERS
     for entry in reversed(entries):
         message = dict(entry["m"])
@@ -218,7 +219,7 @@ def messages_of(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     return messages[::-1]
 
 
-def tool_schema(tool: Tool) -> dict[str, Any]:
+def tool_schema(tool: Tool) -> JsonObject:
     notes = {"spends": " May cost money.", "changes": " Changes something: a person is asked first."}
     return {
         "type": "function",

@@ -8,11 +8,11 @@ repeated, the arguments come as an object, or grow from the start each time.
 import json
 import re
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from whet_agent.conversation import NOT_JSON, ToolRequest
+from whet_agent.json_object import JsonView
 
 _SAFE_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -53,7 +53,7 @@ class Assembler:
     _by_index: dict[int, _Slot] = field(default_factory=dict)
     _open: _Slot | None = None
 
-    def feed(self, piece: Mapping[str, Any]) -> None:
+    def feed(self, piece: JsonView) -> None:
         """Take a piece: `index`, `id` and `function` with `name` and `arguments`, each of which may be missing."""
         function = piece.get("function") or {}
         name, given = str(function.get("name") or ""), function.get("arguments")

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from whet_agent.calls import Backend
 from whet_agent.catalogue import Tool
 from whet_agent.events import Happening
+from whet_agent.json_object import JsonObject
 from whet_agent.model.base import Mind
 
 
@@ -14,7 +14,7 @@ def _nobody(happening: Happening) -> None:
     """Hear nothing."""
 
 
-def _no_person(question: dict[str, Any]) -> dict[str, Any]:
+def _no_person(question: JsonObject) -> JsonObject:
     raise RuntimeError("a node asked for a decision outside the graph")
 
 
@@ -31,5 +31,5 @@ class Context:
     running: dict[str, str] = field(default_factory=dict)
     """Runs that open calls began, by the call's key: what a cancel has to end at the server."""
     hear: Callable[[Happening], None] = _nobody
-    ask: Callable[[dict[str, Any]], dict[str, Any]] = _no_person
+    ask: Callable[[JsonObject], JsonObject] = _no_person
     """Ask the person and wait, however long, over restarts too. Takes and returns what can be kept on disk."""

@@ -6,8 +6,9 @@ that they only want to know the price.
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
+from whet_agent.json_object import JsonObject
 from whet_agent.planner.extract import NUMBERS
 from whet_agent.planner.plan import Call, Plan, Say, Situation
 
@@ -128,7 +129,7 @@ def _models(whom: str, situation: Situation) -> Sequence[str]:
     return situation.panel[:count] if 0 < count < len(situation.panel) else ()
 
 
-def _spec(question: str, situation: Situation) -> dict[str, Any]:
+def _spec(question: str, situation: Situation) -> JsonObject:
     if not (situation.answer and _follows_up(question)):
         return {"prompt": question}
     return {

@@ -10,9 +10,10 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 from whet_agent.catalogue import Tool
+from whet_agent.json_object import JsonObject, JsonView
 from whet_agent.planner.plan import Call, Plan, Say, Situation
 
 SHORT: Final[Mapping[str, str]] = {
@@ -43,6 +44,9 @@ SHORT: Final[Mapping[str, str]] = {
 
 _OPTION: Final = re.compile(r"--(?P<a>[a-z][a-z_-]*)(?:=(?P<b>.*))?|(?P<c>[a-z][a-z_]*)=(?P<d>.*)", re.DOTALL)
 
+_Values: TypeAlias = dict[tuple[str, ...], str | list[str]]
+"""What was typed for the fields, by their paths."""
+
 _LAST_RUN: Final = re.compile(r"(?:the )?last (?:run|fan-?out|one)", re.IGNORECASE)
 
 
@@ -51,7 +55,7 @@ class _Field:
     """A scalar field somewhere in the request, or a list of scalars."""
 
     path: tuple[str, ...]
-    schema: Mapping[str, Any]
+    schema: JsonView
     required: bool
 
     @property
@@ -93,7 +97,7 @@ def _unknown(name: str, tools: Mapping[str, Tool]) -> str:
     return f"There is no command `/{name}`.{f' Do you mean `/{near[0]}`?' if near else ''} `/help` lists them."
 
 
-def _arguments(tool: Tool, rest: str, situation: Situation) -> dict[str, Any]:
+def _arguments(tool: Tool, rest: str, situation: Situation) -> JsonObject:
     fields = list(_fields(tool.schema, ()))
     takes_prompt = any(field.path[-1] == "prompt" for field in fields)
     if not takes_prompt:
@@ -118,7 +122,7 @@ def _arguments(tool: Tool, rest: str, situation: Situation) -> dict[str, Any]:
     return _nest({path: _typed(path, value, fields) for path, value in values.items()})
 
 
-def _fill_run(fields: Sequence[_Field], values: dict[tuple[str, ...], Any], situation: Situation) -> None:
+def _fill_run(fields: Sequence[_Field], values: _Values, situation: Situation) -> None:
     """`last` is the last run of the conversation, and so is no run where one is needed."""
     run = ("run_id",)
     needed = any(field.path == run and field.required for field in fields)
@@ -132,12 +136,10 @@ def _easily_meant(field: _Field) -> bool:
     return len(field.path) == 1 and ("enum" in field.schema or field.path[-1] in {"endpoint", "run_id"})
 
 
-def _options(
-    rest: str, fields: Sequence[_Field], *, stop_at_words: bool
-) -> tuple[dict[tuple[str, ...], Any], list[str]]:
+def _options(rest: str, fields: Sequence[_Field], *, stop_at_words: bool) -> tuple[_Values, list[str]]:
     """Split a line into named values and the rest: one string when the first loose word begins a prompt, else words."""
     by_name = {name: field for field in reversed(fields) for name in _names(field)}
-    values: dict[tuple[str, ...], Any] = {}
+    values: _Values = {}
     loose: list[str] = []
     while rest:
         token, following = _token(rest)
@@ -155,7 +157,8 @@ def _options(
         if value is None:
             value, following = _token(following)
         if field.repeated:
-            values.setdefault(field.path, []).extend(value.split(","))
+            before = values.get(field.path)
+            values[field.path] = [*(before if isinstance(before, list) else []), *value.split(",")]
         else:
             values[field.path] = value
         rest = following
@@ -191,7 +194,7 @@ def _names(field: _Field) -> Iterator[str]:
         yield "synthesis"
 
 
-def _fields(schema: Mapping[str, Any], path: tuple[str, ...], *, needed: bool = True) -> Iterator[_Field]:
+def _fields(schema: JsonView, path: tuple[str, ...], *, needed: bool = True) -> Iterator[_Field]:
     for name, inner in schema.get("properties", {}).items():
         required = needed and name in schema.get("required", ())
         if inner.get("type") == "object":
@@ -200,7 +203,9 @@ def _fields(schema: Mapping[str, Any], path: tuple[str, ...], *, needed: bool = 
             yield _Field(path=(*path, name), schema=inner, required=required)
 
 
-def _typed(path: tuple[str, ...], value: Any, fields: Sequence[_Field]) -> Any:
+def _typed(path: tuple[str, ...], value: str | list[str], fields: Sequence[_Field]) -> object:
+    if isinstance(value, list):
+        return value
     kind = next((field.schema["type"] for field in fields if field.path == path), "string")
     try:
         if kind == "integer":
@@ -212,8 +217,8 @@ def _typed(path: tuple[str, ...], value: Any, fields: Sequence[_Field]) -> Any:
     return value.lower() in {"", "1", "true", "yes", "on"} if kind == "boolean" else value
 
 
-def _nest(values: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
+def _nest(values: Mapping[tuple[str, ...], object]) -> JsonObject:
+    nested: JsonObject = {}
     for path, value in values.items():
         inner = nested
         for name in path[:-1]:

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from whet_agent.catalogue import Tool
+from whet_agent.json_object import JsonObject, JsonView
 from whet_agent.planner.plan import Situation
 
 _WORDS: Final = "zero one two three four five six seven eight nine ten eleven twelve"
@@ -143,7 +144,7 @@ def page(text: str, _: Situation) -> Mapping[str, int] | None:
     return {"size": int(number_of(found["n"]))} if found else None
 
 
-_FINDERS: Final[Mapping[str, Callable[[str, Situation], Any]]] = {
+_FINDERS: Final[Mapping[str, Callable[[str, Situation], object]]] = {
     "api_key": key,
     "approval_id": approval_id,
     "base_url": url,
@@ -162,9 +163,9 @@ _FINDERS: Final[Mapping[str, Callable[[str, Situation], Any]]] = {
 }
 
 
-def arguments(tool: Tool, text: str, situation: Situation) -> dict[str, Any]:
+def arguments(tool: Tool, text: str, situation: Situation) -> JsonObject:
     """Return what the sentence says of the tool's fields."""
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     for name, schema in tool.schema["properties"].items():
         finder = _FINDERS.get(name)
         value = finder(text, situation) if finder else None
@@ -175,7 +176,7 @@ def arguments(tool: Tool, text: str, situation: Situation) -> dict[str, Any]:
     return found
 
 
-def missing(tool: Tool, found: Mapping[str, Any]) -> list[str]:
+def missing(tool: Tool, found: JsonView) -> list[str]:
     """Return the fields that the tool needs and the sentence does not give."""
     needed = list(tool.schema.get("required", ()))
     if tool.name == "put_endpoint" and "limits" not in found:

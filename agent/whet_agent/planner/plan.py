@@ -1,10 +1,11 @@
 """What the planner knows of a conversation, and what it can come to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from whet_agent.conversation import Entry
+from whet_agent.json_object import JsonView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,7 +13,7 @@ class Call:
     """Call a tool."""
 
     tool: str
-    arguments: Mapping[str, Any]
+    arguments: JsonView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
