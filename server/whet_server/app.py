@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 DRAIN_SECONDS: Final = 8.0
 """How long runs may take to end when the server is told to stop: below the ten seconds that supervisors give."""
-LOCAL_DRAFT_CHARACTERS: Final = 4_000
-"""About a thousand tokens: the local model reads them in four seconds on two cores, and has room for its answer."""
 LIST_SECONDS: Final = 3.0
 """How long the environment's endpoint may take to name its models before the server starts without them."""
 IDLE_CHECKS: Final = 20
@@ -136,11 +134,7 @@ async def _defaults(config: ServerConfig, endpoints: Endpoints) -> FanoutDefault
     models = await _environment_models(config, endpoints) if config.has_environment_endpoint else ()
     if models:
         return FanoutDefaults(panel=panel_of(models), synthesiser=config.synthesiser)
-    return FanoutDefaults(
-        panel=local_panel(),
-        synthesiser=config.synthesiser,
-        draft_characters=LOCAL_DRAFT_CHARACTERS,
-    )
+    return FanoutDefaults(panel=local_panel(), synthesiser=config.synthesiser)
 
 
 async def _environment_models(config: ServerConfig, endpoints: Endpoints) -> tuple[ModelName, ...]:

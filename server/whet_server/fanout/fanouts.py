@@ -13,7 +13,7 @@ from opentelemetry import trace
 from whet_server.errors import Draining, InvalidField, Reason, RunNotFound, StorageUnavailable, WrongState
 from whet_server.fanout.check import check
 from whet_server.fanout.plan import Planned, estimate, filled, look_up
-from whet_server.fanout.prompts import DRAFT_CHARACTERS, question_text
+from whet_server.fanout.prompts import draft_budget, question_text
 from whet_server.fanout.recovery import INTERRUPTED, interrupted
 from whet_server.fanout.run import FanoutRun
 from whet_server.fanout.spec import BranchSpec, FanoutPlan, FanoutSpec, FanoutView
@@ -50,11 +50,10 @@ _tracer = trace.get_tracer(__name__)
 
 
 class FanoutDefaults(Value):
-    """What a fan-out asks when the caller does not say, and how much of the answers a draft is shown."""
+    """Whom a fan-out asks when the caller does not say."""
 
     panel: tuple[BranchSpec, ...]
     synthesiser: ModelName | None = None
-    draft_characters: int = DRAFT_CHARACTERS
 
 
 class _Live(NamedTuple):
@@ -90,7 +89,8 @@ class Fanouts:
         `ModelNotFound`.
         """
         planned = await self._planned(principal.workspace, spec)
-        return await estimate(self._caller, principal.workspace, planned, self._defaults.draft_characters)
+        budget = draft_budget(planned.spec.synthesis.model)
+        return await estimate(self._caller, principal.workspace, planned, budget)
 
     async def start(
         self,
@@ -251,7 +251,8 @@ class Fanouts:
         return True
 
     def _launch(self, writer: RunWriter, spec: FanoutSpec, history: History) -> _Live:
-        run = FanoutRun(writer, self._caller, spec, history, budget=self._defaults.draft_characters, clock=self._clock)
+        budget = draft_budget(spec.synthesis.model)
+        run = FanoutRun(writer, self._caller, spec, history, budget=budget, clock=self._clock)
         run_id = writer.run.run_id
         live = self._live[run_id] = _Live(run, asyncio.create_task(self._drive(run_id, run), name=run_id))
         return live

@@ -12,11 +12,13 @@ from typing import Final
 import whet_prompts
 from whet_server.fanout.fence import Fence
 from whet_server.log.events import BranchFinished
-from whet_server.values import BranchId, Message, Speaker
+from whet_server.values import BranchId, Message, ModelName, Speaker
 
 DRAFT_CHARACTERS: Final = 12_000
 """All answers together, about 3,500 tokens: a model with a window of 8,192 keeps room for the question, the draft so
 far and its own answer."""
+LOCAL_DRAFT_CHARACTERS: Final = 4_000
+"""About a thousand tokens: the local model reads them in four seconds on two cores, and has room for its answer."""
 LEAST_SHARE: Final = 120
 """Characters that every answer keeps however many there are: below a sentence an answer says nothing."""
 _QUESTION_SHARE: Final = 2 / 3
@@ -24,6 +26,11 @@ _QUESTION_SHARE: Final = 2 / 3
 _PREVIOUS_SHARE: Final = 1 / 2
 """The same for the draft so far; a revision that loses the middle of it still has every answer before it."""
 _CUT: Final = " [...] "
+
+
+def draft_budget(drafter: ModelName | None) -> int:
+    """Return how many characters of all answers together this model is shown."""
+    return LOCAL_DRAFT_CHARACTERS if drafter is not None and drafter.startswith("local/") else DRAFT_CHARACTERS
 
 
 def question_text(messages: Sequence[Message]) -> str:

@@ -140,6 +140,18 @@ async def test_without_a_synthesiser_the_best_of_those_asked_drafts(asked: tuple
     assert drafts == {drafter}
 
 
+async def test_the_local_model_is_shown_less_wherever_it_drafts() -> None:
+    shown = {}
+    for drafter in ("local/tiny", "a/x"):
+        scripts: dict[str, Script] = {"b/y": Answer(text="word " * 4_000), drafter: Answer()}
+        async with open_room(scripts) as room:
+            await room.ask(ask("b/y", mode=SynthesisMode.DRAFT, draft_by=drafter))
+            (draft,) = room.panel.asked_of(drafter)
+        shown[drafter] = sum(len(message.content) for message in draft.messages)
+    assert shown["local/tiny"] < 6_000
+    assert shown["a/x"] > 12_000
+
+
 async def test_the_plan_bounds_what_the_run_reserves() -> None:
     spec = changed(
         ask("a/x", "a/x", "a/y", mode=SynthesisMode.DRAFT, draft_by="d/m"), parameters=Parameters(max_tokens=50)
