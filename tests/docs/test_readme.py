@@ -33,10 +33,7 @@ def fits(expected: str, printed: str) -> bool:
 async def shell(tmp_path: Path) -> AsyncIterator[dict[str, str]]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("OPENAI_", "WHET_"))}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    config = tmp_path / "config.toml"
-    # Else the local model would draft, which takes its time on a busy machine.
-    config.write_text('synthesiser = "sim/fast"\n')
-    yield kept | {"PATH": path, "WHET_DATA": str(tmp_path / "data"), "WHET_CONFIG": str(config)}
+    yield kept | {"PATH": path, "WHET_DATA": str(tmp_path / "data"), "XDG_CONFIG_HOME": str(tmp_path)}
     await stop(tmp_path / "data")
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from whet_agent.catalogue import Tool, methods, tools
 from whet_agent.plain import descriptor_of
-from whet_tui.cli.flags import flags_of
+from whet_tui.cli.flags import flags_of, spelled
 from whet_tui.cli.root import OWN
 
 ROOT: Final = Path(__file__).parents[2]
@@ -53,7 +53,7 @@ def _arguments() -> Iterator[str]:
         yield ""
         rows = list(_fields(tool))
         if rows:
-            yield "| argument | flag | type | what for |"
+            yield "| argument | on the command line | type | what for |"
             yield "|---|---|---|---|"
             yield from rows
         else:
@@ -62,14 +62,15 @@ def _arguments() -> Iterator[str]:
 
 
 def _fields(tool: Tool) -> Iterator[str]:
-    for flag in flags_of(descriptor_of(tool.method.request)):
+    flags = flags_of(descriptor_of(tool.method.request))
+    for flag in flags:
         schema = _find(tool.schema, flag.path)
         if schema is None:
             continue  # the caller's own, such as the request id
         required = ", required" if flag.required else ""
         kind = f"{_kind(schema)}{required}"
         about = schema.get("description", "").replace("|", "\\|")
-        yield f"| `{'.'.join(flag.path)}` | `--{flag.name}` | {kind} | {about} |"
+        yield f"| `{'.'.join(flag.path)}` | `{spelled(flag, flags)}` | {kind} | {about} |"
 
 
 def _find(schema: Mapping[str, Any], path: tuple[str, ...]) -> Mapping[str, Any] | None:

@@ -200,7 +200,7 @@ def test_a_refused_field_is_named_as_the_flag(whet: Whet) -> None:
     assert "Traceback" not in done.err
     pattern = whet("model", "put-endpoint", "UPPER", "--base-url", "http://127.0.0.1:9/v1")
     assert pattern.code == 2
-    assert "--name" in pattern.err
+    assert "Error: NAME: Must match" in pattern.err
 
 
 @pytest.mark.parametrize(

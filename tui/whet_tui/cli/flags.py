@@ -69,12 +69,26 @@ def _walk(message: Descriptor, path: tuple[str, ...], prefix: str) -> Iterator[F
 
 def parameters_of(flags: Sequence[Flag]) -> list[click.Parameter]:
     """Return click's parameters: the one required field as an argument, all others as options."""
+    return [_argument(flag) if flag is _alone(flags) else _option(flag) for flag in flags]
+
+
+def spelled(flag: Flag, flags: Sequence[Flag]) -> str:
+    """Return how a field is written on the command line: `--base-url`, or `NAME` for the argument."""
+    return _metavar_of_argument(flag) if flag is _alone(flags) else f"--{flag.name}"
+
+
+def _alone(flags: Sequence[Flag]) -> Flag | None:
+    """Return the one required field. Of several, none is plainer than the others."""
     required = [flag for flag in flags if flag.required]
-    return [_argument(flag) if required == [flag] else _option(flag) for flag in flags]
+    return required[0] if len(required) == 1 else None
 
 
 def _argument(flag: Flag) -> click.Argument:
-    return click.Argument([flag.parameter], type=_type(flag), metavar=flag.name.upper().replace("-", "_"))
+    return click.Argument([flag.parameter], type=_type(flag), metavar=_metavar_of_argument(flag))
+
+
+def _metavar_of_argument(flag: Flag) -> str:
+    return flag.name.upper().replace("-", "_")
 
 
 def _option(flag: Flag) -> click.Option:
@@ -173,5 +187,5 @@ def in_flags(flags: Sequence[Flag], text: str) -> str:
     for flag in sorted(flags, key=lambda flag: -len(flag.path)):
         path = ".".join(flag.path)
         if text == path or text.startswith((f"{path}:", f"{path}[", f"{path}.")):
-            return f"--{flag.name}{text[len(path) :]}"
+            return f"{spelled(flag, flags)}{text[len(path) :]}"
     return text
