@@ -34,8 +34,9 @@ class _Submission(NamedTuple):
 class Writer:
     """Writes to the database file. Made by `open`, used from one event loop."""
 
-    def __init__(self, engine: Engine, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, engine: Engine, connection: Connection, thread: ThreadPoolExecutor) -> None:
         self._engine = engine
+        self._connection = connection
         self._thread = thread
         self._queue: deque[_Submission] = deque()
         self._work = asyncio.Event()
@@ -52,19 +53,20 @@ class Writer:
         event.listen(engine, "connect", _configure(lock_wait))
         event.listen(engine, "begin", _begin)
 
-        def first() -> None:
+        def first() -> Connection:
             with engine.begin() as connection:
                 prepare(connection)
+            return engine.connect()
 
         try:
-            await asyncio.get_running_loop().run_in_executor(thread, first)
+            connection = await asyncio.get_running_loop().run_in_executor(thread, first)
         except BaseException as error:
             thread.submit(engine.dispose)
             thread.shutdown(wait=False)
             if isinstance(error, DatabaseError):
                 raise _unavailable(error) from error
             raise
-        return cls(engine, thread)
+        return cls(engine, connection, thread)
 
     async def submit(self, changes: "list[Change | Sweep]") -> None:
         """Make the changes durable, all or nothing. Submissions keep their order; a caller that is cancelled stops
@@ -84,7 +86,7 @@ class Writer:
         self._closed = True
         self._work.set()
         await self._task
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._engine.dispose)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._release)
         self._thread.shutdown(wait=False)
 
     async def _run(self) -> None:
@@ -133,9 +135,13 @@ class Writer:
         return None
 
     def _transact(self, changes: "Iterable[Change | Sweep]") -> None:
-        with self._engine.begin() as connection:
+        with self._connection.begin():
             for sql, parameters in statements(changes):
-                connection.exec_driver_sql(sql, parameters)
+                self._connection.exec_driver_sql(sql, parameters)
+
+    def _release(self) -> None:
+        self._connection.close()
+        self._engine.dispose()
 
 
 def _configure(lock_wait: float) -> Callable[[Any, object], None]:

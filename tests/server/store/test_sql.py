@@ -43,7 +43,8 @@ def large_event(sequence: int) -> EventRecord:
 
 async def _allow_pages(store: SqlStore, pages: int) -> None:
     def limit() -> None:
-        with store._writer._engine.connect() as connection:
+        connection = store._writer._connection
+        with connection.begin():
             connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
 
     await asyncio.get_running_loop().run_in_executor(store._writer._thread, limit)
@@ -96,7 +97,8 @@ async def test_the_readers_cannot_write(store: SqlStore) -> None:
 async def test_the_writer_syncs_fully_and_keeps_a_log(store: SqlStore) -> None:
     def pragmas() -> list[object]:
         names = ("journal_mode", "synchronous", "foreign_keys", "trusted_schema")
-        with store._writer._engine.connect() as connection:
+        connection = store._writer._connection
+        with connection.begin():
             return [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
 
     found = await asyncio.get_running_loop().run_in_executor(store._writer._thread, pragmas)
