@@ -172,6 +172,16 @@ def test_a_finished_fanout_folds_to_its_answer_with_sources() -> None:
     assert "There are three laws. " not in text
 
 
+def test_the_sources_of_a_large_panel_are_those_that_the_answer_names() -> None:
+    fanout = finished_fanout()
+    for number in range(4, 41):
+        fanout.lanes[f"x{number}"] = Lane(branch_id=f"x{number}", number=number, model="m", state=LaneState.DONE)
+    call = Call(key="c", turn=1, tool="fanout", state=CallState.DONE, fanout=fanout)
+    text = "\n".join(drawn(call, 120))
+    assert "¹ local/smollm2 · ² sim/fast simulated · ³ sim/slow simulated (partial) · 37 more: Ctrl+O" in text
+    assert "⁴⁰ m" in "\n".join(drawn(call, 120, unfolded=True))
+
+
 def test_a_run_without_an_answer_says_why_once_and_names_no_sources() -> None:
     fanout = finished_fanout()
     fanout.state, fanout.failure = FanoutState.CANCELLED, "Cancelled as asked."
@@ -208,6 +218,21 @@ def test_a_small_panel_shows_the_latest_words_of_who_is_talking() -> None:
     assert max(map(cell_len, lines)) <= 60
     fanout.lanes["b1"].state = LaneState.DONE
     assert len([line for line in drawn(Call(key="c", turn=1, tool="fanout", fanout=fanout), 60) if line]) == 2
+
+
+def test_a_large_panel_shows_who_talks_and_who_failed_and_counts_the_rest() -> None:
+    fanout = Fanout(run_id="fan_1", opened_ns=1)
+    for number in range(1, 41):
+        fanout.lanes[f"b{number}"] = Lane(branch_id=f"b{number}", number=number, model="m", state=LaneState.DONE)
+    fanout.lanes["b17"].state = LaneState.FAILED
+    fanout.lanes["b39"].state = LaneState.STREAMING
+    call = Call(key="c", turn=1, tool="fanout", fanout=fanout)
+    lines = drawn(call, 80)
+    assert len(lines) == 11
+    assert any(line.lstrip().startswith("17 ✗ failed") for line in lines)
+    assert any(line.lstrip().startswith("39 ▸ streaming") for line in lines)
+    assert lines[-2].strip() == "▸ 1 streaming · ✓ 38 done · ✗ 1 failed · 8 of 40 shown, all: Ctrl+O"
+    assert sum("done" in line for line in drawn(call, 80, unfolded=True)) >= 38
 
 
 def test_what_is_said_beside_the_point_keeps_its_colour() -> None:

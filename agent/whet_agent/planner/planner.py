@@ -72,4 +72,7 @@ def _handed_on(entry: Entry) -> Thought:
     """Say what the tool said; of a run that was watched, its own answer is enough."""
     if entry.get("answer") and entry["tool"] in _WATCHED:
         return Thought(text=entry["answer"], simulated=entry["simulated"], quoted_run=entry["run"])
-    return Thought(text=entry["m"]["content"], simulated=entry.get("simulated", False))
+    text = entry["m"]["content"]
+    if entry.get("run") and entry["tool"] in _WATCHED:
+        text = text.partition("\n\n")[0]  # what became of each branch has been seen
+    return Thought(text=text, simulated=entry.get("simulated", False))

@@ -14,7 +14,7 @@ from whet_tui.entries import Fanout, FanoutState, Lane, LaneState, Synthesis, mo
 from whet_tui.marks import NOBODY, mark, marked_text
 from whet_tui.safe import safe, safe_line
 from whet_tui.widgets.ink import Ink
-from whet_tui.widgets.lane_table import GLYPHS, lane_name, lane_rows, seconds
+from whet_tui.widgets.lane_table import GLYPHS, few_rows, lane_name, lane_rows, seconds
 from whet_tui.widgets.prose import Flow, laid_out, marked, plain_lines
 
 _CLAIMS: Final = 3
@@ -23,6 +23,8 @@ _CLAIMS_UNFOLDED: Final = 12
 """The same unfolded; with hundreds of branches there are thousands."""
 _NAME: Final = 36
 """Letters of a branch's name where the sources are listed; the branch itself says the rest."""
+_NAMED: Final = 8
+"""Branches that are listed as sources while the block is folded."""
 _CLAIM: Final = 90
 """Letters of a claim that are quoted."""
 
@@ -37,8 +39,9 @@ class FanoutLines:
         answered = fanout.ended and (
             _only_answer(fanout) is not None or bool(fanout.synthesis and fanout.synthesis.text)
         )
-        lines = [] if answered and not unfolded else lane_rows(fanout, width, ink, now_ns, tails=not unfolded)
+        lines = [] if answered or unfolded else few_rows(fanout, width, ink, now_ns)
         if unfolded:
+            lines = lane_rows(fanout, width, ink, now_ns)
             lines += [line for lane in fanout.lanes.values() for line in _branch(lane, width, ink)]
         lines += self._answer(fanout, width, ink)
         if fanout.failure:
@@ -139,7 +142,7 @@ def _verdict(fanout: Fanout, width: int, ink: Ink, *, unfolded: bool) -> list[St
     synthesis = fanout.synthesis
     if synthesis is None or not synthesis.text:
         return []
-    lines = [Strip([]), *_packed(_legend(fanout), width, ink)]
+    lines = [Strip([]), *_packed(_legend(fanout, synthesis, unfolded=unfolded), width, ink)]
     if synthesis.sentences:
         lines += plain_lines(safe_line(_agreement(synthesis)), width, ink.muted)
     limit = _CLAIMS_UNFOLDED if unfolded else _CLAIMS
@@ -160,13 +163,20 @@ def _verdict(fanout: Fanout, width: int, ink: Ink, *, unfolded: bool) -> list[St
     return lines
 
 
-def _legend(fanout: Fanout) -> list[str]:
-    """What each mark means. Voices of one model are told by what they were told to be."""
+def _legend(fanout: Fanout, synthesis: Synthesis, *, unfolded: bool) -> list[str]:
+    """What each mark means. Voices of one model are told by what they were told to be. Of a large panel only the
+    branches that the answer names are listed while it is folded.
+    """
     lanes = list(fanout.lanes.values())
+    if len(lanes) > _NAMED and not unfolded:
+        cited = {source.branch_id for sentence in synthesis.sentences for source in sentence.sources}
+        lanes = [lane for lane in lanes if lane.branch_id in cited]
     models = {lane.model for lane in lanes}
     voices = len(lanes) > 1 and len(models) == 1 and all(lane.persona for lane in lanes)
     head = f"Said by {safe_line(models.pop(), _NAME)} as" if voices else "Said by"
-    return [head, *(_source_name(lane, voice=voices) for lane in lanes)]
+    named = [_source_name(lane, voice=voices) for lane in (lanes if unfolded else lanes[:_NAMED])]
+    left = len(fanout.lanes) - len(named)
+    return [head, *named, *([f"{left} more: Ctrl+O"] if left else [])]
 
 
 def _source_name(lane: Lane, *, voice: bool) -> str:

@@ -1,5 +1,6 @@
 """The branches of a fan-out as rows: state, model, tokens, time, money, first words."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -35,6 +36,22 @@ _FEWEST_WORDS: Final = 16
 """Columns of first words below which the money's column is given up for them, and then the words themselves."""
 _LETTERS_A_TOKEN: Final = 4
 """For the estimate that is shown, with a tilde, until the provider reports."""
+_MOST_ROWS: Final = 12
+"""Branches up to which each has its row while the block is folded: more would push the draft out of a small terminal.
+"""
+_FEW_ROWS: Final = 8
+_WORTH: Final = [
+    LaneState.STREAMING,
+    LaneState.FAILED,
+    LaneState.PARTIAL,
+    LaneState.LOADING,
+    LaneState.ASKED,
+    LaneState.WAITING,
+    LaneState.DONE,
+    LaneState.CANCELLED,
+    LaneState.PLANNED,
+]
+"""Whose rows are shown first: who talks, then who failed, then who is waited for."""
 _TAILED: Final = 4
 """Branches up to which each shows its latest words while it talks: they fit a terminal of 24 lines with a draft below.
 """
@@ -63,6 +80,20 @@ def lane_rows(fanout: Fanout, width: int, ink: Ink, now_ns: int, *, tails: bool 
         if tails and lane.state is LaneState.STREAMING:
             lines += _tail(lane, width, ink)
     return lines
+
+
+def few_rows(fanout: Fanout, width: int, ink: Ink, now_ns: int) -> list[Strip]:
+    """A large panel in few lines: how many branches are in which state, and those that are worth a look."""
+    lanes = list(fanout.lanes.values())
+    if len(lanes) <= _MOST_ROWS:
+        return lane_rows(fanout, width, ink, now_ns, tails=True)
+    counts = Counter(lane.state for lane in lanes)
+    told = " · ".join(f"{GLYPHS[state]} {counts[state]} {state}" for state in LaneState if counts[state])
+    columns = _fit(lanes, width)
+    shown = sorted(lanes, key=lambda lane: _WORTH.index(lane.state))[:_FEW_ROWS]
+    rows = [_row(fanout, lane, columns, ink, now_ns) for lane in sorted(shown, key=lambda lane: lane.number)]
+    rest = f"{told} · {len(shown)} of {len(lanes)} shown, all: Ctrl+O"
+    return [*rows, *plain_lines(safe(rest), width, ink.muted)]
 
 
 def _tail(lane: Lane, width: int, ink: Ink) -> list[Strip]:
