@@ -1,8 +1,8 @@
 """The marks around what a synthesiser is shown as data, and their removal from what it writes.
 
 A mark carries a digest of all the texts, so that none of them can close it and speak as somebody else. Small models
-repeat marks in their answers; since no text of ours or theirs can hold that digest by chance, every tag that does is
-a repeated mark and is left out.
+repeat marks in their answers, and not always to the letter. Every tag with that digest is left out, since no text can
+hold it by chance, and so is every tag that is made as ours are, whatever its digits, also when the answer ends in it.
 """
 
 import hashlib
@@ -12,6 +12,8 @@ from typing import Final
 
 _LONGEST: Final = 160
 """Characters after which an opened angle bracket is no mark any more: ours are far shorter, even with branch names."""
+_KINDS: Final = "(?:answer|draft|question|response)"
+"""What our marks are called, and what models make of them."""
 
 
 class Fence:
@@ -19,7 +21,9 @@ class Fence:
 
     def __init__(self, texts: Iterable[str]) -> None:
         self.name = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
-        self._mark = re.compile(rf"[ \t]*<[^<>\n]*-{self.name}[^<>\n]*>\n?")
+        self._mark = re.compile(
+            rf"[ \t]*<(?:[^<>\n]*-{self.name}|/?{_KINDS}-[0-9a-f]+)[^<>\n]*>\n?|[ \t]*</?{_KINDS}-[^<>\n]*\Z"
+        )
 
     def around(self, kind: str, text: str, *, source: str = "") -> str:
         """Return the text between marks of this kind."""
@@ -28,7 +32,7 @@ class Fence:
 
     def without(self, text: str) -> str:
         """Return the text without repeated marks."""
-        return self._mark.sub("", text) if self.name in text else text
+        return self._mark.sub("", text) if "<" in text else text
 
 
 class Unfenced:

@@ -192,6 +192,24 @@ def test_a_question_of_two_megabytes_leaves_room_for_the_answers() -> None:
     assert len(user.content) < 10_000
 
 
+@pytest.mark.parametrize(
+    ("wrote", "kept"),
+    [
+        ('Blue.\n</answer-3148b9d0c from="a b c">', "Blue.\n"),
+        ("<answer-79c56fefab9da>\nBlue.", "Blue."),
+        ("Blue.\n</answer-2", "Blue.\n"),
+        ("Blue.\n<draft-", "Blue.\n"),
+        ("<my-facade>Blue</my-facade>", "<my-facade>Blue</my-facade>"),
+        ("<answer>Blue</answer>", "<answer>Blue</answer>"),
+    ],
+)
+def test_a_mark_that_a_model_remembers_badly_is_left_out_too(wrote: str, kept: str) -> None:
+    fence = fence_of(done("One.", "Two."))
+    hears = Unfenced(fence)
+    assert fence.without(wrote) == kept
+    assert "".join(map(hears.feed, wrote)) + hears.rest() == kept
+
+
 @given(st.lists(st.integers(1, 200), max_size=8))
 def test_a_repeated_mark_is_left_out_of_a_draft_however_its_text_was_cut(cuts: list[int]) -> None:
     fence = fence_of(done("One.", "Two."))
