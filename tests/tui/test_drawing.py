@@ -166,7 +166,7 @@ def test_a_finished_fanout_folds_to_its_answer_with_sources() -> None:
     assert "A monad chains steps.¹·² It has unit and bind.³ Nobody is sure of the laws.⁰" in text
     assert "Said by ¹ local/smollm2 · ² sim/fast simulated · ³ sim/slow simulated (partial)" in text
     assert "3 sentences: 1 said by several branches, 1 by one only, 1 by none ⁰" in text
-    assert "¹ and ² contradict each other (number)" in text
+    assert "≠ ¹ and ² differ (number): “There are three laws.” – “There are 4 laws.”" in text
     assert "only ³ says, left out of the answer: “A monad is a burrito.”" in text
     assert f"$0.00123 + $0.0005 unknown · 120 + 310 tokens · {story.RUN}" in text
     assert "There are three laws. " not in text

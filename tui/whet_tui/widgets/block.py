@@ -166,7 +166,7 @@ class Block:
             lines += plain_lines(exact_json(call.arguments_json), width, ink.muted)
         if call.fanout is not None:
             lines += self._fanout.lines(call.fanout, width, ink, unfolded=self.unfolded, now_ns=now_ns)
-        if call.fanout is None or call.state in {CallState.FAILED, CallState.REJECTED}:
+        if call.fanout is None or (call.state is CallState.FAILED and not call.fanout.ended):
             lines += _result(call, width, ink, unfolded=self.unfolded)
         return lines
 

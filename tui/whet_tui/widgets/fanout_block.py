@@ -10,21 +10,25 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from whet_tui.entries import Fanout, FanoutState, Lane, LaneState, Synthesis, money_line
+from whet_tui.entries import Dispute, Fanout, FanoutState, Lane, LaneState, SoleClaim, Synthesis, money_line
 from whet_tui.marks import NOBODY, mark, marked_text
 from whet_tui.safe import safe, safe_line
 from whet_tui.widgets.ink import Ink
 from whet_tui.widgets.lane_table import GLYPHS, few_rows, lane_name, lane_rows, seconds
 from whet_tui.widgets.prose import Flow, laid_out, marked, plain_lines
 
-_CLAIMS: Final = 3
-"""Sole claims and contradictions told while the block is folded."""
-_CLAIMS_UNFOLDED: Final = 12
+_FINDINGS: Final = 3
+"""Contradictions and sole claims told while the block is folded: the answer above them must stay in view."""
+_FINDINGS_UNFOLDED: Final = 12
 """The same unfolded; with hundreds of branches there are thousands."""
 _NAME: Final = 36
 """Letters of a branch's name where the sources are listed; the branch itself says the rest."""
-_NAMED: Final = 8
+_NAMED: Final = 6
 """Branches that are listed as sources while the block is folded."""
+_AROUND_SIDES: Final = 38
+"""Letters of such a line that are not quoted."""
+_LEAST_SIDE: Final = 14
+"""Letters of each side of a contradiction that are quoted however narrow it is."""
 _CLAIM: Final = 90
 """Letters of a claim that are quoted."""
 
@@ -145,22 +149,28 @@ def _verdict(fanout: Fanout, width: int, ink: Ink, *, unfolded: bool) -> list[St
     lines = [Strip([]), *_packed(_legend(fanout, synthesis, unfolded=unfolded), width, ink)]
     if synthesis.sentences:
         lines += plain_lines(safe_line(_agreement(synthesis)), width, ink.muted)
-    limit = _CLAIMS_UNFOLDED if unfolded else _CLAIMS
     claims = [claim for claim in synthesis.sole_claims if unfolded or not claim.in_final]
-    for dispute in synthesis.disputes[:limit]:
-        sides = f"“{_quoted(dispute.left_text)}” – “{_quoted(dispute.right_text)}”"
-        left, right = mark([fanout.number(dispute.left_id)]), mark([fanout.number(dispute.right_id)])
-        text = f"≠ {left} and {right} contradict each other ({dispute.kind}): {sides}"
-        lines += plain_lines(safe_line(text, 2000), width, ink.warning)
-    for claim in claims[:limit]:
-        left_out = "" if claim.in_final else ", left out of the answer"
-        text = f"! only {mark([fanout.number(claim.branch_id)])} says{left_out}: “{_quoted(claim.text)}”"
-        lines += plain_lines(safe_line(text, 2000 if unfolded else width), width, ink.muted)
-    hidden = len(synthesis.disputes[limit:]) + len(claims[limit:])
-    if hidden:
+    side = _CLAIM if unfolded else max(_LEAST_SIDE, (width - _AROUND_SIDES) // 2)
+    found = [(_disputed(fanout, each, side), ink.warning) for each in synthesis.disputes]
+    found += [(_claimed(fanout, each), ink.muted) for each in claims]
+    limit = _FINDINGS_UNFOLDED if unfolded else _FINDINGS
+    for text, style in found[:limit]:
+        lines += plain_lines(safe_line(text, 2000 if unfolded else max(1, width - 1)), width, style)
+    if len(found) > limit:
         rest = f"/get_fanout {fanout.run_id}" if unfolded else "Ctrl+O"
-        lines += plain_lines(safe_line(f"… and {hidden} more: {rest}"), width, ink.muted)
+        lines += plain_lines(safe_line(f"… and {len(found) - limit} more: {rest}"), width, ink.muted)
     return lines
+
+
+def _disputed(fanout: Fanout, dispute: Dispute, side: int) -> str:
+    left, right = mark([fanout.number(dispute.left_id)]), mark([fanout.number(dispute.right_id)])
+    sides = f"“{safe_line(dispute.left_text, side)}” – “{safe_line(dispute.right_text, side)}”"
+    return f"≠ {left} and {right} differ ({dispute.kind}): {sides}"
+
+
+def _claimed(fanout: Fanout, claim: SoleClaim) -> str:
+    left_out = "" if claim.in_final else ", left out of the answer"
+    return f"! only {mark([fanout.number(claim.branch_id)])} says{left_out}: “{safe_line(claim.text, _CLAIM)}”"
 
 
 def _legend(fanout: Fanout, synthesis: Synthesis, *, unfolded: bool) -> list[str]:
@@ -206,10 +216,6 @@ def _agreement(synthesis: Synthesis) -> str:
     told = {size: len(list(group)) for size, group in groupby(counts)}
     parts = [f"{told[size]} {words[size]}" for size in (2, 1, 0) if told.get(size)]
     return f"{len(counts)} sentence{'s' * (len(counts) != 1)}: {', '.join(parts)}"
-
-
-def _quoted(text: str) -> str:
-    return safe_line(text, _CLAIM)
 
 
 def _account(fanout: Fanout) -> str:
