@@ -32,6 +32,8 @@ OPENAI_URL: Final = "https://api.openai.com/v1"
 ENVIRONMENT_ENDPOINT: Final = "openai"
 OTHERS: Final = ("chat", "mind")
 """Tables of the same file that the terminal reads."""
+_OF_OTHERS: Final = 0o077
+"""The permissions of everybody but the owner."""
 BUILT_IN: Final = frozenset({"local", "sim"})
 PERSONAS: Final = (("concise", 0.3, 11), ("teacher", 0.7, 22), ("sceptic", 1.0, 33))
 """The voices of a panel that has one model: persona, temperature and seed, far enough apart to hear the difference."""
@@ -182,11 +184,19 @@ def read_config(path: Path, environment: Mapping[str, str]) -> ServerConfig:
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+        others_read = bool(path.stat().st_mode & _OF_OTHERS)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: the file cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: this is not TOML: {error}") from error
+    if others_read and _holds_key(content):
+        raise ConfigError(f"{path}: it holds an api_key and others can read it. Say chmod 600, or use api_key_env")
     return config_from(content, path, environment)
+
+
+def _holds_key(content: Mapping[str, Any]) -> bool:
+    endpoints = content.get("endpoint")
+    return isinstance(endpoints, list) and any(isinstance(each, dict) and "api_key" in each for each in endpoints)
 
 
 def config_from(content: Mapping[str, Any], file: Path | str, environment: Mapping[str, str]) -> ServerConfig:

@@ -91,6 +91,22 @@ def test_tables_of_the_terminal_are_not_the_servers_business() -> None:
     assert config_from({"mind": {"model": "x"}, "chat": {"theme": "dark"}}, "whet.toml", {}) == ServerConfig()
 
 
+@pytest.mark.parametrize(("mode", "refused"), [(0o600, False), (0o640, True), (0o604, True)])
+def test_a_key_lies_in_no_file_that_others_can_read(
+    tmp_path: Path,
+    mode: int,
+    refused: bool,  # noqa: FBT001 -- a parameter of the table above
+) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('[[endpoint]]\nname = "mine"\nbase_url = "http://127.0.0.1:9/v1"\napi_key = "sk-1"\n')
+    path.chmod(mode)
+    if refused:
+        with pytest.raises(ConfigError, match=r"config\.toml: it holds an api_key and others can read it\. Say chmod"):
+            read_config(path, {})
+    else:
+        assert len(read_config(path, {}).endpoints) == 1
+
+
 def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text("server = [")
