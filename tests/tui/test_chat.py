@@ -125,7 +125,7 @@ def card(approval_id: str, turn: int = 1, arguments: str = '{"spec": {"prompt": 
 
 async def test_the_first_words_say_what_this_is_who_answers_and_what_to_type() -> None:
     async with staged() as stage:
-        await stage.until_shown("Whet asks several language models")
+        await stage.until_shown("Whet asks several models")
         await stage.until_shown("The panel that answers: sim/one, sim/two.")
         await stage.until_shown("Ask, for example")
         await stage.session.open(panel=("local/smollm2",))
@@ -221,6 +221,18 @@ async def test_messages_sent_while_a_turn_runs_wait_in_view() -> None:
         await stage.session.tell(TurnEnded(turn=1, state="done"))
         await stage.until_shown("❯ second")
         assert not queue.display
+
+
+async def test_each_turn_has_its_own_running_time() -> None:
+    async with staged() as stage:
+        status = stage.chat.query_one(StatusLine)
+        await stage.say("first")
+        await stage.say("second")
+        await stage.until(lambda: "working" in stage.status())
+        first = status._since
+        await stage.session.tell(TurnEnded(turn=1, state="done"))
+        await stage.until(lambda: status._since > first)
+        assert "working" in stage.status()
 
 
 async def test_a_card_shows_everything_that_is_approved() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-_WHAT: Final = "Whet asks several language models at once and drafts one answer from theirs."
+_WHAT: Final = "Whet asks several models at once and drafts one answer from theirs."
 _TRY: Final = "Ask, for example: What is a hash table good for?  (/ commands, F1 keys)"
 _LOCAL: Final = "local/"
 

@@ -154,7 +154,10 @@ class ChatScreen(Screen[None]):
         """Say whether a turn is under way, and let the clock tick exactly as long as one is."""
         self._cancelling &= view.busy
         doing = "waits for your decision" if view.cards else "working, Esc cancels"
-        self._status.work(("cancelling" if self._cancelling else doing) if view.busy else "")
+        if view.busy:
+            self._status.work("cancelling" if self._cancelling else doing, view.turns[0])
+        else:
+            self._status.work("")
         if view.busy and self._clock is None:
             self._clock = self.set_interval(_CLOCK, self._on_clock)
         elif not view.busy and self._clock is not None:

@@ -24,6 +24,7 @@ class StatusLine(Widget):
         self._status = Status()
         self._starting = ""
         self._doing = ""
+        self._turn = 0
         self._since = 0.0
         self._hint = ""
         self._ink: Ink | None = None
@@ -46,10 +47,10 @@ class StatusLine(Widget):
         self._starting = what
         self.refresh()
 
-    def work(self, doing: str) -> None:
-        """Say what is under way since now; empty when nothing is."""
-        if doing != self._doing:
-            self._doing, self._since = doing, time.monotonic()
+    def work(self, doing: str, turn: int = 0) -> None:
+        """Say what is under way in which turn, since now if either is new; empty when nothing is."""
+        if (doing, turn) != (self._doing, self._turn):
+            self._doing, self._turn, self._since = doing, turn, time.monotonic()
             self.refresh()
 
     def hint(self, text: str) -> None:
