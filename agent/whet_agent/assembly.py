@@ -107,7 +107,7 @@ async def _panel(agent: Backend) -> tuple[tuple[str, ...], str]:
     models = [model for model in cast("model_pb2.ListModelsResponse", answer).models if model.in_panel]
     unpriced = ", ".join(model.name for model in models if not model.HasField("price"))
     doubt = (
-        f"No price is known for {unpriced}: what it costs is not counted. /endpoint can set one." if unpriced else ""
+        f"No price is known for {unpriced}: what it costs is not counted. config.toml can set one." if unpriced else ""
     )
     return tuple(model.name for model in models), doubt
 
