@@ -4,9 +4,13 @@ Nothing here knows a screen, the agent or the wire, so that the first frame can 
 Text is kept as it came; whoever draws it takes it through `whet_tui.safe`.
 """
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal, TypeAlias
+
+_NANOS: Final = re.compile(r'^ *"(?:\w+_)?nanos": "?(\d{1,18})"?,?$', re.MULTILINE)
+"""A line of JSON that is an amount."""
 
 
 class LaneState(StrEnum):
@@ -305,6 +309,11 @@ def dollars(nanos: int) -> str:
     if abs(value) >= 0.01:
         return f"${value:,.2f}"
     return f"${value:.3g}" if abs(value) >= 0.0001 else f"${value:.9f}".rstrip("0")
+
+
+def with_amounts(text: str) -> str:
+    """Write behind each line of nanos how much money it is: nobody counts nine zeros."""
+    return _NANOS.sub(lambda found: f"{found[0]}   = {dollars(int(found[1]))}", text)
 
 
 def money_line(money: Money) -> str:

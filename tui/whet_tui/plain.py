@@ -21,6 +21,7 @@ from whet_tui.entries import (
     Said,
     dollars,
     money_line,
+    with_amounts,
 )
 from whet_tui.marks import NOBODY, marked_text
 from whet_tui.markup import without_markup
@@ -178,7 +179,8 @@ class PlainPrinter:
         self._aside(
             f"? {safe_line(card.tool)} waits for your decision: {safe_line(card.summary)} ({card.effect}{cost})"
         )
-        self._aside(f"  {safe(card.arguments_json)}")
+        for line in with_amounts(safe(card.arguments_json)).splitlines():
+            self._aside(f"  {line}")
 
 
 def _quotes(answer: Answer, fanout: Fanout) -> bool:

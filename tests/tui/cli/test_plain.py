@@ -187,14 +187,21 @@ def test_what_waits_for_a_person_is_told_with_its_worst_cost() -> None:
                 tool="fanout",
                 summary="Ask several models",
                 effect="spends",
-                arguments_json='{"spec":{}}',
+                arguments_json='{\n  "cap": {\n    "nanos": "5000000000"\n  }\n}',
                 digest="d",
                 worst_cost_nanos=2_000_000_000,
                 expires_at="",
             )
         ]
     )
-    assert aside == ["? fanout waits for your decision: Ask several models (spends, up to $2.00)", '  {"spec":{}}']
+    assert aside == [
+        "? fanout waits for your decision: Ask several models (spends, up to $2.00)",
+        "  {",
+        '    "cap": {',
+        '      "nanos": "5000000000"   = $5.00',
+        "    }",
+        "  }",
+    ]
 
 
 def test_failures_and_notices_are_told() -> None:

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from whet.v1 import approval_pb2, event_pb2, fanout_pb2, ledger_pb2, model_pb2, trace_pb2, value_pb2
 from whet_agent.plain import descriptor_of, short_enum_name
-from whet_tui.entries import Fanout, dollars, money_line
+from whet_tui.entries import Fanout, dollars, money_line, with_amounts
 from whet_tui.lanes import hear, money_of
 from whet_tui.plain import FanoutPrinter, answer_lines, counted
 from whet_tui.safe import safe, safe_line
@@ -260,6 +260,10 @@ def _approvals(answer: approval_pb2.ListApprovalsResponse) -> Iterator[str]:
     yield from _page(answer)
 
 
+def _approval(answer: approval_pb2.GetApprovalResponse) -> Iterator[str]:
+    yield from (with_amounts(line) for text in _details(answer.approval, "") for line in text.splitlines())
+
+
 def _trace(answer: trace_pb2.GetTraceResponse) -> Iterator[str]:
     yield from _details(answer.trace, "")
     for event in answer.events:
@@ -352,6 +356,7 @@ _SHOWN: Final[Mapping[type[Message], Callable[[Any], Iterator[str]]]] = {
     ledger_pb2.ListCapsResponse: _caps,
     ledger_pb2.ListReservationsResponse: _reservations,
     approval_pb2.ListApprovalsResponse: _approvals,
+    approval_pb2.GetApprovalResponse: _approval,
     trace_pb2.ListTracesResponse: _traces,
     trace_pb2.GetTraceResponse: _trace,
     trace_pb2.VerifyTraceResponse: _verified,

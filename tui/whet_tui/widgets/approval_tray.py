@@ -2,7 +2,6 @@
 typing cannot.
 """
 
-import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -13,7 +12,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
-from whet_tui.entries import Card, dollars
+from whet_tui.entries import Card, dollars, with_amounts
 from whet_tui.safe import exact_json, safe_line
 from whet_tui.widgets.ink import ink_of
 
@@ -26,9 +25,6 @@ KEYS: Final = "Ctrl+Y approve · Ctrl+N reject · Ctrl+Up/Down scroll"
 _FEWEST_ROWS: Final = 2
 _OTHER_ROWS: Final = 5
 """Rows of the tray that are not arguments: frame, tool, facts."""
-
-_NANOS: Final = re.compile(r'^ *"(?:\w+_)?nanos": "?(\d{1,18})"?,?$', re.MULTILINE)
-"""A line of the arguments that is an amount."""
 
 _DIGEST: Final = 12
 """Digits of the digest that are shown: enough to compare by eye with `whet approval list`."""
@@ -102,7 +98,7 @@ class ApprovalTray(Vertical):
             )
         )
         self.query_one("#card-arguments", Static).update(
-            Text(_with_amounts(exact_json(card.arguments_json)), overflow="fold")
+            Text(with_amounts(exact_json(card.arguments_json)), overflow="fold")
         )
         self.query_one("#card-body", VerticalScroll).scroll_home(animate=False)
 
@@ -119,8 +115,3 @@ def _worst(card: Card) -> str:
     if card.worst_cost_nanos:
         return f"at most {dollars(card.worst_cost_nanos)}"
     return "price unknown" if card.effect == "spends" else "costs nothing"
-
-
-def _with_amounts(text: str) -> str:
-    """Write behind each line of nanos how much money it is: nobody counts nine zeros."""
-    return _NANOS.sub(lambda found: f"{found[0]}   = {dollars(int(found[1]))}", text)
