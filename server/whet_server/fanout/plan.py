@@ -192,6 +192,7 @@ async def estimate(caller: Caller, workspace: Workspace, planned: Planned, budge
         expected=Nanos(expected),
         worst=Nanos(worst),
         unpriced=tuple(name for name, info in planned.models.items() if info.price is None),
+        unbounded=any(info.price is None and not info.nearby for info in planned.models.values()),
     )
 
 

@@ -60,6 +60,8 @@ class FanoutPlan(Value):
     expected: Nanos
     worst: Nanos
     unpriced: tuple[ModelName, ...] = ()
+    unbounded: bool = False
+    """A model without a price is asked somewhere that may send a bill, so that `worst` bounds nothing."""
 
 
 class FanoutView(Value):

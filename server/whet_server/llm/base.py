@@ -107,6 +107,8 @@ class ModelInfo(Value):
     simulated: bool = False
     default_max_tokens: int = 1024
     description: str = ""
+    nearby: bool = False
+    """Its endpoint is on this machine or a private network, where nobody sends a bill for a model without a price."""
 
 
 class Estimate(Value):

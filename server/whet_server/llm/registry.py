@@ -227,7 +227,12 @@ class Endpoints:
         if settings.kind is EndpointKind.LOCAL:
             return _local(name, endpoint, own)
         price = own.price or self._prices.get((settings.base_url, model))
-        return ModelInfo(name=name, price=price, default_max_tokens=own.default_max_tokens)
+        return ModelInfo(
+            name=name,
+            price=price,
+            default_max_tokens=own.default_max_tokens,
+            nearby=is_near(settings.base_url),
+        )
 
     async def _learn_prices(self, endpoint: Endpoint, models: Sequence[str]) -> None:
         """Look up the prices that are not known yet, in a thread: the table is large and its first reading slow. No

@@ -1,7 +1,8 @@
 """The approval gate: what an agent may not do alone waits here for a person.
 
 An agent's call needs approval when it changes something, other than to cancel what an agent began, or when its worst
-cost is above the workspace's threshold or cannot be known because a model has no price.
+cost is above the workspace's threshold or cannot be known, because a model that is neither on this machine nor on a
+private network has no price.
 """
 
 from collections.abc import Mapping
@@ -37,7 +38,7 @@ class Gate:
 
     def needs_approval(self, plan: FanoutPlan) -> bool:
         """Whether an agent would need approval for what the plan says."""
-        return plan.worst > self.threshold or bool(plan.unpriced)
+        return plan.worst > self.threshold or plan.unbounded
 
     async def spends(
         self, principal: Principal, method: str, request: Message, *, request_id: str, plan: FanoutPlan

@@ -153,12 +153,20 @@ async def test_a_plan_says_beforehand_whether_an_agent_would_have_to_ask(
 
 
 async def test_a_model_whose_price_nobody_knows_counts_as_dear(served: Served) -> None:
-    put = model_pb2.PutEndpointRequest(name="mine", base_url="http://127.0.0.1:9/v1")
+    put = model_pb2.PutEndpointRequest(name="far", base_url="https://far.example/v1")
     await served.person.model.PutEndpoint(put, metadata=served.person.metadata)
-    asked = await ask(served.agent, question("mine/nobody-knows-me"))
+    asked = await ask(served.agent, question("far/nobody-knows-me"))
     assert asked.reason == "APPROVAL_REQUIRED"
-    plan = await served.agent.fanout.PlanFanout(
-        fanout_pb2.PlanFanoutRequest(spec=question("mine/nobody-knows-me").spec), metadata=served.agent.metadata
-    )
-    assert list(plan.unpriced_models) == ["mine/nobody-knows-me"]
-    assert plan.needs_approval
+    assert await plan_of(served, "far/nobody-knows-me") == (["far/nobody-knows-me"], True)
+
+
+async def test_a_model_without_a_price_on_this_machine_sends_no_bill(served: Served) -> None:
+    put = model_pb2.PutEndpointRequest(name="near", base_url="http://127.0.0.1:9/v1")
+    await served.person.model.PutEndpoint(put, metadata=served.person.metadata)
+    assert await plan_of(served, "near/nobody-knows-me") == (["near/nobody-knows-me"], False)
+
+
+async def plan_of(served: Served, model: str) -> tuple[list[str], bool]:
+    request = fanout_pb2.PlanFanoutRequest(spec=question(model).spec)
+    plan = await served.agent.fanout.PlanFanout(request, metadata=served.agent.metadata)
+    return list(plan.unpriced_models), plan.needs_approval
