@@ -429,7 +429,8 @@ def _check_cap(name: str, limit: Nanos, balance: Balance, money: int) -> None:
 
 
 def _usd(nanos: int) -> str:
-    return f"${nanos / NANOS_PER_USD:.6f}"
+    whole, rest = divmod(nanos, NANOS_PER_USD)
+    return f"${whole}." + f"{rest:09d}".rstrip("0").ljust(2, "0")
 
 
 def _period(name: str) -> Period:

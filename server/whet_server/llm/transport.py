@@ -5,6 +5,7 @@ retries nothing: whatever goes wrong is told once, as a `ProviderFault`.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
@@ -228,11 +229,12 @@ class _Exchange:
         """Return what a broken connection means."""
         if self._refusal is not None:
             return self._refused(*self._refusal)
-        said = excerpt(str(error)) or type(error).__name__
+        said = _said(error)
         if isinstance(error, aiohttp.ClientResponseError):
             return self._fault(failure(Reason.PROTOCOL_VIOLATION, f"The provider does not speak HTTP: {said}"))
         if not self._sent:
-            return self._fault(failure(Reason.PROVIDER_UNREACHABLE, f"The provider cannot be reached: {said}"))
+            told = f"The provider cannot be reached: {said}. Is the base URL right, and is it running?"
+            return self._fault(failure(Reason.PROVIDER_UNREACHABLE, told))
         return self._fault(failure(Reason.STREAM_CUT, f"The connection broke before the answer was whole: {said}"))
 
     async def _read_stream(self, content: aiohttp.StreamReader) -> None:
@@ -300,6 +302,15 @@ class _Exchange:
     def _fault(self, told: Failure) -> ProviderFault:
         """Return a fault of this exchange; billed from the moment the body left."""
         return ProviderFault(told, billed=self._sent)
+
+
+def _said(error: Exception) -> str:
+    """Return what went wrong with a connection in the system's words, which say more than the library's."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        cause = error.os_error
+        why = os.strerror(cause.errno) if cause.errno and cause.errno > 0 else excerpt(cause.strerror or str(cause))
+        return f"{error.host}:{error.port}: {why}"
+    return excerpt(str(error)) or type(error).__name__
 
 
 def _headers(request: Request) -> dict[str, str]:
