@@ -98,7 +98,8 @@ class Thread:
 
     def __init__(self, connection: aiosqlite.Connection, session_id: str, context: Context) -> None:
         self._connection = connection
-        self._graph = build(AsyncSqliteSaver(connection))
+        self._saver = AsyncSqliteSaver(connection)
+        self._graph = build(self._saver)
         self._context = context
         self._config = RunnableConfig(configurable={"thread_id": session_id}, recursion_limit=2 * context.max_steps + 2)
 
@@ -146,4 +147,8 @@ class Thread:
         await self._graph.aupdate_state(self._config, {"log": entries}, as_node="think")
 
     async def close(self) -> None:
-        await self._connection.close()
+        # A write may still be under way, whose step was cancelled. Cut in half it would hold the file's lock for as long
+        # as anybody knows its cursor, however closed the connection is.
+        async with self._saver.lock:
+            await self._connection.rollback()
+            await self._connection.close()
