@@ -147,8 +147,8 @@ class Thread:
         await self._graph.aupdate_state(self._config, {"log": entries}, as_node="think")
 
     async def close(self) -> None:
-        # A write may still be under way, whose step was cancelled. Cut in half it would hold the file's lock for as long
-        # as anybody knows its cursor, however closed the connection is.
+        # A write may still be under way, whose step was cancelled. Cut in half it would hold the file's lock for as
+        # long as anybody knows its cursor, however closed the connection is.
         async with self._saver.lock:
             await self._connection.rollback()
             await self._connection.close()
