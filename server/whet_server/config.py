@@ -340,6 +340,7 @@ def _branch(item: Table) -> BranchSpec:
     branch = BranchSpec(
         model=model,
         persona=item.text("persona"),
+        label=item.text("label"),
         parameters=parameters,
         samples=item.number("samples", 1) or 1,
         failover=tuple(ModelName(name) for name in failover if isinstance(name, str)),
@@ -374,6 +375,7 @@ def local_panel() -> tuple[BranchSpec, ...]:
         BranchSpec(
             model=LOCAL_MODEL,
             persona=whet_prompts.load(f"persona-{name}").text,
+            label=name,
             parameters=Parameters(temperature=temperature, seed=seed),
         )
         for name, temperature, seed in PERSONAS
@@ -386,7 +388,8 @@ def panel_of(models: Sequence[ModelName]) -> tuple[BranchSpec, ...]:
     """
     if len(models) == 1:
         return tuple(
-            BranchSpec(model=models[0], persona=whet_prompts.load(f"persona-{name}").text) for name, _, _ in PERSONAS
+            BranchSpec(model=models[0], persona=whet_prompts.load(f"persona-{name}").text, label=name)
+            for name, _, _ in PERSONAS
         )
     return tuple(BranchSpec(model=model) for model in models)
 

@@ -102,7 +102,7 @@ async def look_up(caller: Caller, workspace: Workspace, spec: FanoutSpec) -> Pla
             BranchPlan(
                 branch_id=BranchId(f"b{len(branches) + 1}"),
                 model=branch.model,
-                persona=_shortened(branch.persona, _PERSONA_CHARACTERS),
+                persona=branch.label or _shortened(branch.persona, _PERSONA_CHARACTERS),
                 sample=asked[branch],
                 simulated=models[branch.model].simulated,
             )

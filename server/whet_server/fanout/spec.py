@@ -20,6 +20,8 @@ class BranchSpec(Value):
     model: ModelName
     parameters: Parameters = Parameters()
     persona: str = ""
+    label: str = ""
+    """Tells the branch apart in lists and lanes; empty: the persona's first words do."""
     samples: int = 1
     failover: tuple[ModelName, ...] = ()
 

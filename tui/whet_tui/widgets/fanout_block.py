@@ -14,7 +14,7 @@ from whet_tui.entries import Dispute, Fanout, FanoutState, Lane, LaneState, Sole
 from whet_tui.marks import NOBODY, mark, marked_text
 from whet_tui.safe import safe, safe_line
 from whet_tui.widgets.ink import Ink
-from whet_tui.widgets.lane_table import GLYPHS, few_rows, lane_name, lane_rows, seconds
+from whet_tui.widgets.lane_table import GLYPHS, few_rows, lane_name, lane_rows, seconds, voice_of
 from whet_tui.widgets.prose import Flow, laid_out, marked, plain_lines
 
 _FINDINGS: Final = 3
@@ -190,7 +190,7 @@ def _legend(fanout: Fanout, synthesis: Synthesis, *, unfolded: bool) -> list[str
 
 
 def _source_name(lane: Lane, *, voice: bool) -> str:
-    name = f"“{safe_line(lane.persona, _NAME)}”" if voice else safe_line(lane_name(lane), _NAME)
+    name = safe_line(voice_of(lane), _NAME) if voice else safe_line(lane_name(lane), _NAME)
     state = "" if lane.state is LaneState.DONE else f" ({lane.state})"
     return f"{mark([lane.number])} {name}{' simulated' * lane.simulated}{state}"
 

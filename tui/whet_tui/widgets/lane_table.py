@@ -106,8 +106,13 @@ def _tail(lane: Lane, width: int, ink: Ink) -> list[Strip]:
 
 def lane_name(lane: Lane) -> str:
     """The model, and what tells this branch from others of the same model."""
-    parts = [lane.model, f"“{lane.persona}”" if lane.persona else "", f"#{lane.sample}" if lane.sample > 1 else ""]
+    parts = [lane.model, voice_of(lane), f"#{lane.sample}" if lane.sample > 1 else ""]
     return safe_line(" ".join(part for part in parts if part), 80)
+
+
+def voice_of(lane: Lane) -> str:
+    """The branch's label, or the first words of its persona in quotes."""
+    return f"“{lane.persona}”" if " " in lane.persona else lane.persona
 
 
 def seconds(nanos: int) -> str:

@@ -83,7 +83,7 @@ class StatusLine(Widget):
 
     def _panel(self) -> str:
         panel = self._status.panel
-        return f"panel of {len(panel)}: {safe_line(', '.join(panel), 60)}" if panel else ""
+        return f"panel: {safe_line(', '.join(panel), 60)}" if panel else ""
 
 
 def _length(parts: list[str]) -> int:

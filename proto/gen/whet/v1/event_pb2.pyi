@@ -362,7 +362,7 @@ class BranchPlan(_message.Message):
     model: _builtins.str
     """The model to ask, as `endpoint/model`."""
     persona: _builtins.str
-    """The persona's name or first words; may be empty."""
+    """The branch's label, else its persona's first words; may be empty."""
     sample: _builtins.int
     """The number of the sample, from 1."""
     simulated: _builtins.bool

@@ -148,12 +148,15 @@ class Branch(_message.Message):
     PERSONA_FIELD_NUMBER: _builtins.int
     SAMPLES_FIELD_NUMBER: _builtins.int
     FAILOVER_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model, as `endpoint/model`."""
     persona: _builtins.str
     """Instructions put before the conversation as a system message."""
     samples: _builtins.int
     """How often to ask, 1 to 100; 0 means 1."""
+    label: _builtins.str
+    """A word or two that tell the branch apart from others of the same model, for lists and lanes. Not set: the persona's first words."""
     @_builtins.property
     def parameters(self) -> _value_pb2.Parameters:
         """Parameters that stand above those of the fan-out."""
@@ -170,10 +173,11 @@ class Branch(_message.Message):
         persona: _builtins.str = ...,
         samples: _builtins.int = ...,
         failover: _abc.Iterable[_builtins.str] | None = ...,
+        label: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failover", b"failover", "model", b"model", "parameters", b"parameters", "persona", b"persona", "samples", b"samples"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failover", b"failover", "label", b"label", "model", b"model", "parameters", b"parameters", "persona", b"persona", "samples", b"samples"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

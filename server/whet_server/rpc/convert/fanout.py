@@ -95,6 +95,7 @@ def branch_of(message: fanout_pb2.Branch) -> BranchSpec:
         model=ModelName(message.model),
         parameters=parameters_of(message.parameters),
         persona=message.persona,
+        label=message.label,
         samples=message.samples or 1,
         failover=tuple(ModelName(name) for name in message.failover),
     )
