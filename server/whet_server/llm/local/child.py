@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from whet_server.llm.local.openmp import openmp
 from whet_server.llm.local.settings import LocalSettings
 from whet_server.values import Value
 
@@ -53,7 +54,12 @@ class Child:
 
         The kernel takes the calling thread for the parent: call from one that lives as long as the process.
         """
-        child = cls(await _spawn(settings, weights))
+        with openmp() as environment:
+            return await cls._started(await _spawn(settings, weights, environment), settings, progress)
+
+    @classmethod
+    async def _started(cls, process: Process, settings: LocalSettings, progress: Progress) -> "Child":
+        child = cls(process)
         try:
             async with asyncio.timeout(settings.start_seconds):
                 await child._become_ready(progress)
@@ -110,7 +116,7 @@ class Child:
         self.ended.set()
 
 
-async def _spawn(settings: LocalSettings, weights: Path) -> Process:
+async def _spawn(settings: LocalSettings, weights: Path, environment: Mapping[str, str]) -> Process:
     """Start the process: in a session of its own, so that Ctrl-C in a terminal is the parent's, and without the
     parent's environment, which may hold keys.
     """
@@ -127,6 +133,6 @@ async def _spawn(settings: LocalSettings, weights: Path) -> Process:
         stdin=PIPE,
         stdout=PIPE,
         stderr=PIPE,
-        env={},
+        env=environment,
         start_new_session=True,
     )
