@@ -40,7 +40,9 @@ async def open_session(settings: Settings, session_id: str = "") -> Opened:
 
 
 async def mind_for(choice: MindChoice | None, connection: Connection) -> MindSettings | None:
-    """Return the mind: the model that was named, else the best that the endpoint lists, else the fallback."""
+    """Return the mind: the model that was named, else the best that the endpoint lists, else its first, else the
+    fallback.
+    """
     if choice is None:
         return None
     model = choice.model or f"openai/{_preferred(await _listed(connection))}"
@@ -48,7 +50,7 @@ async def mind_for(choice: MindChoice | None, connection: Connection) -> MindSet
 
 
 def _preferred(listed: list[str]) -> str:
-    return next((model for model in PREFERRED if model in listed), FALLBACK_MODEL)
+    return next((model for model in PREFERRED if model in listed), next(iter(listed), FALLBACK_MODEL))
 
 
 async def _listed(connection: Connection) -> list[str]:

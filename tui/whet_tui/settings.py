@@ -14,7 +14,7 @@ from typing import Any, Final
 OPENAI_URL: Final = "https://api.openai.com/v1"
 """Where a key without a URL belongs."""
 FALLBACK_MODEL: Final = "gpt-4.1-mini"
-"""The mind when nobody names a model and the endpoint lists none of `PREFERRED`: cheap, and it calls tools well."""
+"""The mind when nobody names a model and the endpoint lists nothing: cheap, and it calls tools well."""
 PREFERRED: Final = ("gpt-5-mini", "gpt-4.1-mini", "gpt-4o-mini", "gpt-4.1", "gpt-4o")
 """Minds in the order in which they are taken when nobody names one: tool calling first of all, then price."""
 _TOKEN: Final = re.compile(rb"[!-~]+")
