@@ -71,7 +71,7 @@ async def single_call(url: str, server: Server) -> AsyncIterator[Figure]:
     """Latency that one call through the server adds to the bare call."""
     client = whet.Client(server)
     try:
-        alone, ours = [], []
+        alone, ours, empty = [], [], []
         for number in range(SINGLE_CALLS + 20):
             prompt = f"Say something. {number}"
             first = (await bare.single(url, QUICK, prompt, 2))[-1]
@@ -79,9 +79,11 @@ async def single_call(url: str, server: Server) -> AsyncIterator[Figure]:
             if number >= 20:
                 alone.append(first)
                 ours.append(second)
+                empty.append(await client.round_trip())
     finally:
         await client.close()
     note = f"p50 {median(ours) * 1e3:.2f} ms, bare {median(alone) * 1e3:.2f} ms"
+    yield Figure(name="gRPC call that does nothing, p50", value=median(empty) * 1e3, unit="ms")
     yield Figure(
         name="one call, added at p50",
         value=(median(ours) - median(alone)) * 1e3,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import grpc
 import grpc.aio
+from grpc_health.v1 import health_pb2
 
 from whet.v1 import event_pb2, fanout_pb2, fanout_pb2_grpc, value_pb2
 from whet_eval.bench.children import Server
@@ -29,6 +30,11 @@ class Client:
     def __init__(self, server: Server) -> None:
         self._channel = grpc.aio.insecure_channel(server.address, options=_OPTIONS)
         self._stub = fanout_pb2_grpc.FanoutServiceStub(self._channel)
+        self._nothing = self._channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
         self._metadata = (("authorization", f"Bearer {server.token}"),)
 
     async def run(self, spec: fanout_pb2.FanoutSpec) -> Outcome:
@@ -45,6 +51,12 @@ class Client:
                 first_draft = time.perf_counter() - start
         seconds = time.perf_counter() - start
         return Outcome(seconds=seconds, characters=characters, done=done, first_draft=first_draft)
+
+    async def round_trip(self) -> float:
+        """Return the seconds of a gRPC call that does nothing."""
+        start = time.perf_counter()
+        await self._nothing(health_pb2.HealthCheckRequest())
+        return time.perf_counter() - start
 
     async def _events(self, spec: fanout_pb2.FanoutSpec) -> AsyncIterator[event_pb2.Event]:
         call = self._stub.RunFanout(fanout_pb2.RunFanoutRequest(spec=spec), metadata=self._metadata)
