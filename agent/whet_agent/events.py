@@ -10,6 +10,14 @@ from typing import Final, Literal, TypeAlias
 
 from whet.v1 import event_pb2
 
+ApprovalMode: TypeAlias = Literal["ask", "allowance", "read_only"]
+"""`ask`: a person decides each call that needs a yes. `allowance`: what only spends passes while the session's allowance
+lasts, the rest asks. `read_only`: whatever spends or changes is refused without asking.
+"""
+
+Decider: TypeAlias = Literal["person", "allowance", "read_only", "script", "elsewhere"]
+"""Who decided: the person here, one of the modes, a script's rules, or somebody at another place."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOpened:
@@ -26,6 +34,24 @@ class SessionOpened:
 class UserSaid:
     turn: int
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steered:
+    """The person said something into the running turn. The mind hears it before its next step. `number` counts from 1
+    within the turn.
+    """
+
+    turn: int
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawn:
+    """A message that waited for its turn was taken back; the turn never begins."""
+
+    turn: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +127,11 @@ class ApprovalDecided:
     granted: bool
     reason: str = ""
     """`EXPIRED` when nobody decided in time: the call is made again, which asks anew."""
+    arguments_json: str = ""
+    """What the person changed the arguments to. The approval itself is rejected, the call is made again with these and
+    asks anew, with its new digest and its new worst cost.
+    """
+    by: Decider = "person"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +158,57 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModeChanged:
+    """How calls that need a yes are answered from now on. `allowance_nanos` is what the whole session may spend under
+    `allowance`, in nanos of a US dollar, counted from its first call.
+    """
+
+    mode: ApprovalMode
+    allowance_nanos: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextUsed:
+    """How much of the mind's window the conversation fills, in tokens. `window` is 0 when it is not known."""
+
+    tokens: int
+    window: int
+    estimated: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compacted:
+    """The mind reads `summary` in place of the turns up to `upto` from now on. Nothing is lost: `Expanded` undoes it."""
+
+    upto: int
+    summary: str
+    tokens_before: int
+    tokens_after: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expanded:
+    """The mind reads the whole conversation again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewound:
+    """The conversation goes on from before `turn`; that turn and those after it are gone from it, though not from the
+    journal. `thread` numbers the checkpoints that hold from now on. Turn numbers are never used again.
+    """
+
+    turn: int
+    thread: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renamed:
+    """The session's title, in place of the first words that were said."""
+
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
     """Something worth knowing that is no answer: a retry, a lost connection, a healed turn."""
 
@@ -146,6 +228,8 @@ class TurnEnded:
 Happening: TypeAlias = (
     SessionOpened
     | UserSaid
+    | Steered
+    | Withdrawn
     | MindSaid
     | AssistantSaid
     | ToolAsked
@@ -154,6 +238,12 @@ Happening: TypeAlias = (
     | ApprovalDecided
     | ToolAnswered
     | Spent
+    | ModeChanged
+    | ContextUsed
+    | Compacted
+    | Expanded
+    | Rewound
+    | Renamed
     | Notice
     | TurnEnded
 )

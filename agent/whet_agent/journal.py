@@ -16,7 +16,19 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 from whet.v1 import event_pb2
-from whet_agent.events import ApprovalDecided, Envelope, Happening, UserSaid
+from whet_agent.events import (
+    ApprovalDecided,
+    Compacted,
+    Envelope,
+    Expanded,
+    Happening,
+    ModeChanged,
+    Renamed,
+    Rewound,
+    Steered,
+    UserSaid,
+    Withdrawn,
+)
 
 BATCH_SECONDS: Final = 0.05
 """A crash may cost the screen what was drawn in this time; the conversation itself is in the checkpoints."""
@@ -25,7 +37,18 @@ TITLE_CHARACTERS: Final = 80
 """A title fits a line of a list."""
 
 _KINDS: Final[dict[str, type[Any]]] = {kind.__name__: kind for kind in get_args(Happening)}
-_SYNCED: Final = (UserSaid, ApprovalDecided)
+_SYNCED: Final = (
+    UserSaid,
+    Steered,
+    Withdrawn,
+    ApprovalDecided,
+    ModeChanged,
+    Compacted,
+    Expanded,
+    Rewound,
+    Renamed,
+)
+"""What a person said, decided or arranged."""
 
 
 def encode(envelope: Envelope) -> bytes:

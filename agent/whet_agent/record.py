@@ -16,10 +16,12 @@ from whet_agent.events import (
     Envelope,
     Happening,
     RunHeard,
+    Steered,
     ToolAnswered,
     ToolAsked,
     TurnEnded,
     UserSaid,
+    Withdrawn,
     is_live,
 )
 from whet_agent.journal import Journal
@@ -32,8 +34,14 @@ def mark_of(happening: Happening) -> Hashable | None:
             return type(happening), happening.turn
         case AssistantSaid():
             return AssistantSaid, happening.turn, happening.step
-        case ToolAsked() | ToolAnswered():
-            return type(happening), happening.key
+        case Steered():
+            return Steered, happening.turn, happening.number
+        case Withdrawn():
+            return Withdrawn, happening.turn
+        case ToolAsked():
+            return ToolAsked, happening.key, happening.arguments_json
+        case ToolAnswered():
+            return ToolAnswered, happening.key
         case ApprovalAsked() | ApprovalDecided():
             return type(happening), happening.approval_id
         case RunHeard() if happening.event.sequence:

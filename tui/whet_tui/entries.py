@@ -207,11 +207,12 @@ class Fanout:
 
 @dataclass(slots=True, kw_only=True)
 class Said:
-    """What the person wrote."""
+    """What the person wrote. `steering`: into a turn that was running."""
 
     key: str
     turn: int
     text: str
+    steering: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -297,6 +298,13 @@ class Status:
     money: Money = field(default_factory=Money)
     input_tokens: int = 0
     output_tokens: int = 0
+    title: str = ""
+    mode: str = "ask"
+    """How calls that need a yes are answered: `ask`, `allowance` or `read_only`."""
+    allowance_nanos: int = 0
+    context_tokens: int = 0
+    """How much of the mind's window is filled; `context_window` is 0 when it is not known."""
+    context_window: int = 0
 
 
 def dollars(nanos: int) -> str:

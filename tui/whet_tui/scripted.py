@@ -6,7 +6,19 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
-from whet_agent.events import Envelope, Happening, SessionOpened, UserSaid, is_live
+from whet_agent.events import (
+    ApprovalMode,
+    Envelope,
+    Happening,
+    ModeChanged,
+    Renamed,
+    Rewound,
+    SessionOpened,
+    Steered,
+    UserSaid,
+    Withdrawn,
+    is_live,
+)
 
 
 class ScriptedSession:
@@ -16,6 +28,12 @@ class ScriptedSession:
         self.session_id = session_id
         self.sent: list[str] = []
         self.decisions: list[tuple[str, bool]] = []
+        self.reasons: dict[str, str] = {}
+        self.edits: dict[str, str] = {}
+        """Arguments as the person changed them, by approval."""
+        self.steered: list[str] = []
+        self.calls: list[str] = []
+        """What else was asked for, in words: `fork 3`, `compact`."""
         self.cancels = 0
         self.closed = False
         self._heard: list[Envelope] = []
@@ -40,9 +58,41 @@ class ScriptedSession:
         await self.tell(UserSaid(turn=len(self.sent), text=text))
         return len(self.sent)
 
-    async def decide(self, approval_id: str, *, grant: bool, reason: str = "") -> None:
+    async def steer(self, text: str) -> int:
+        self.steered.append(text)
+        await self.tell(Steered(turn=len(self.sent), number=len(self.steered), text=text))
+        return len(self.sent)
+
+    async def withdraw(self, turn: int) -> bool:
+        await self.tell(Withdrawn(turn=turn))
+        return True
+
+    async def decide(self, approval_id: str, *, grant: bool, reason: str = "", arguments_json: str = "") -> None:
         self.decisions.append((approval_id, grant))
+        self.reasons[approval_id] = reason
+        if arguments_json:
+            self.edits[approval_id] = arguments_json
         await self._wake()
+
+    async def set_mode(self, mode: ApprovalMode, allowance_nanos: int = 0) -> None:
+        await self.tell(ModeChanged(mode=mode, allowance_nanos=allowance_nanos))
+
+    async def rewind(self, turn: int) -> str:
+        await self.tell(Rewound(turn=turn, thread=1))
+        return self.sent[turn - 1]
+
+    async def fork(self, turn: int = 0) -> str:
+        self.calls.append(f"fork {turn}")
+        return "ses_forked"
+
+    async def compact(self) -> None:
+        self.calls.append("compact")
+
+    async def expand(self) -> None:
+        self.calls.append("expand")
+
+    async def rename(self, title: str) -> None:
+        await self.tell(Renamed(title=title))
 
     async def cancel(self) -> bool:
         self.cancels += 1

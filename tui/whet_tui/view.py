@@ -14,16 +14,24 @@ from whet_agent.events import (
     ApprovalAsked,
     ApprovalDecided,
     AssistantSaid,
+    Compacted,
+    ContextUsed,
     Envelope,
+    Expanded,
     MindSaid,
+    ModeChanged,
     Notice,
+    Renamed,
+    Rewound,
     RunHeard,
     SessionOpened,
     Spent,
+    Steered,
     ToolAnswered,
     ToolAsked,
     TurnEnded,
     UserSaid,
+    Withdrawn,
 )
 from whet_tui.entries import Answer, Call, CallState, Card, Entry, Fanout, Money, Note, Said, Status
 from whet_tui.lanes import grown, hear
@@ -31,7 +39,9 @@ from whet_tui.lanes import grown, hear
 
 @dataclass(slots=True, kw_only=True)
 class View:
-    """A conversation as it stands. `entries` only grows, and an entry keeps its place and its key."""
+    """A conversation as it stands. `entries` only grows, and an entry keeps its place and its key, until the person goes
+    back: then `rewinds` grows by one and whoever has drawn entries draws those that are left anew.
+    """
 
     entries: list[Entry] = field(default_factory=list)
     cards: dict[str, Card] = field(default_factory=dict)
@@ -45,6 +55,8 @@ class View:
     """The sequence of the last journalled event."""
     places: dict[str, int] = field(default_factory=dict)
     """Where the entry with a key stands."""
+    rewinds: int = 0
+    """How often the person went back."""
 
     @property
     def busy(self) -> bool:
@@ -92,6 +104,28 @@ def _said(view: View, said: UserSaid) -> list[Entry]:
         view.waiting.append(entry)
         return []
     return view.put(entry)
+
+
+def _steered(view: View, steered: Steered) -> list[Entry]:
+    key = f"said/{steered.turn}/{steered.number}"
+    return view.put(Said(key=key, turn=steered.turn, text=steered.text, steering=True))
+
+
+def _withdrawn(view: View, withdrawn: Withdrawn) -> list[Entry]:
+    view.waiting = [said for said in view.waiting if said.turn != withdrawn.turn]
+    view.turns = [turn for turn in view.turns if turn != withdrawn.turn]
+    return []
+
+
+def _rewound(view: View, rewound: Rewound) -> list[Entry]:
+    place = view.places.get(f"said/{rewound.turn}", len(view.entries))
+    del view.entries[place:]
+    view.places = {entry.key: place for place, entry in enumerate(view.entries)}
+    view.cards = {key: card for key, card in view.cards.items() if card.turn < rewound.turn}
+    view.turns = [turn for turn in view.turns if turn < rewound.turn]
+    view.waiting = [said for said in view.waiting if said.turn < rewound.turn]
+    view.rewinds += 1
+    return []
 
 
 def _answer(view: View, turn: int, step: int) -> Answer:
@@ -174,7 +208,7 @@ def _approval_decided(view: View, decided: ApprovalDecided) -> list[Entry]:
     view.cards.pop(decided.approval_id, None)
     call = _call(view, decided.key, decided.turn)
     if call.state is CallState.DECIDING:
-        goes_on = decided.granted or decided.reason == EXPIRED
+        goes_on = decided.granted or decided.reason == EXPIRED or bool(decided.arguments_json)
         call.state = CallState.RUNNING if goes_on else CallState.REJECTED
     return [call]
 
@@ -194,6 +228,34 @@ def _spent(view: View, spent: Spent) -> list[Entry]:
     status = view.status
     status.money = Money(settled=spent.settled, unknown=spent.unknown, reserved=spent.reserved)
     status.input_tokens, status.output_tokens = spent.input_tokens, spent.output_tokens
+    return []
+
+
+def _mode_changed(view: View, changed: ModeChanged) -> list[Entry]:
+    view.status.mode, view.status.allowance_nanos = changed.mode, changed.allowance_nanos
+    return []
+
+
+def _context_used(view: View, used: ContextUsed) -> list[Entry]:
+    view.status.context_tokens, view.status.context_window = used.tokens, used.window
+    return []
+
+
+def _compacted(view: View, compacted: Compacted) -> list[Entry]:
+    text = (
+        f"Compacted: the mind reads a summary in place of turns 1 to {compacted.upto} "
+        f"(about {compacted.tokens_before:,} tokens, now {compacted.tokens_after:,}). /expand undoes it."
+    )
+    return view.put(Note(key=f"note/{len(view.entries)}", level="info", text=f"{text}\n{compacted.summary}"))
+
+
+def _expanded(view: View, _: Expanded) -> list[Entry]:
+    text = "The mind reads the whole conversation again."
+    return view.put(Note(key=f"note/{len(view.entries)}", level="info", text=text))
+
+
+def _renamed(view: View, renamed: Renamed) -> list[Entry]:
+    view.status.title = renamed.title
     return []
 
 
@@ -236,6 +298,8 @@ def _leave(call: Call) -> None:
 _APPLIED: Final[Mapping[type, Callable[[View, Any], list[Entry]]]] = {
     SessionOpened: _opened,
     UserSaid: _said,
+    Steered: _steered,
+    Withdrawn: _withdrawn,
     MindSaid: _mind_said,
     AssistantSaid: _assistant_said,
     ToolAsked: _tool_asked,
@@ -244,6 +308,12 @@ _APPLIED: Final[Mapping[type, Callable[[View, Any], list[Entry]]]] = {
     ApprovalDecided: _approval_decided,
     ToolAnswered: _tool_answered,
     Spent: _spent,
+    ModeChanged: _mode_changed,
+    ContextUsed: _context_used,
+    Compacted: _compacted,
+    Expanded: _expanded,
+    Rewound: _rewound,
+    Renamed: _renamed,
     Notice: _noticed,
     TurnEnded: _turn_ended,
 }
