@@ -43,8 +43,6 @@ async def assemble(
     thinker = await _thinker(given, settings.mind, money)
     planner = OfflinePlanner(panel=panel)
     memory = None if thinker is None else _memory(thinker, settings.mind, money)
-    if memory is None:
-        planner.prepare(tools())
     mind = planner if memory is None else CommandsFirst(memory, planner)
     context = Context(session_id=home.name, mind=mind, agent=agent, tools=tools(), max_steps=settings.max_steps)
     thread = await Thread.open(settings.folder / CHECKPOINTS, home.name, context, number=record.tally.thread)

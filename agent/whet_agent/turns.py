@@ -83,11 +83,12 @@ class Turns:
         said = {e.happening.turn: e.happening.text for e in restored if isinstance(e.happening, UserSaid)}
         ended = {e.happening.turn for e in restored if isinstance(e.happening, TurnEnded)}
         self._last_turn = self._record.tally.last_turn
-        standing = await self._thread.standing()
-        for turn in sorted(said.keys() - ended):
-            if turn == standing.turn:
-                self._tell_again(standing)
-            self._waiting.put_nowait((turn, self._resumption(turn, said[turn], standing)))
+        if unfinished := sorted(said.keys() - ended):  # else a long conversation need not be read before it goes on
+            standing = await self._thread.standing()
+            for turn in unfinished:
+                if turn == standing.turn:
+                    self._tell_again(standing)
+                self._waiting.put_nowait((turn, self._resumption(turn, said[turn], standing)))
         self._worker = asyncio.create_task(self._work(), name=f"turns of {self._context.session_id}")
 
     def send(self, text: str) -> int:
