@@ -58,12 +58,12 @@ def build(saver: AsyncSqliteSaver) -> "CompiledStateGraph[State, Context, State,
     """Return the graph. Nodes have no retry policy: whoever makes a call knows best when it may be made again."""
 
     async def _think(state: State, runtime: Runtime[Context]) -> JsonObject:
-        live = replace(runtime.context, hear=partial(_step_out().run, runtime.stream_writer))
+        live = replace(runtime.context, hear=_step_out()(runtime.stream_writer))
         return {"log": await think(state["log"], state["turn"], live)}
 
     async def _act(state: Task, runtime: Runtime[Context]) -> JsonObject:
-        inside = _step_out().run
-        live = replace(runtime.context, hear=partial(inside, runtime.stream_writer), ask=partial(inside, interrupt))
+        inside = _step_out()
+        live = replace(runtime.context, hear=inside(runtime.stream_writer), ask=inside(interrupt))
         return {"log": await act(OpenCall(**state["call"]), state["turn"], live)}
 
     def _calls(state: State) -> list[Send] | str:
@@ -78,15 +78,15 @@ def build(saver: AsyncSqliteSaver) -> "CompiledStateGraph[State, Context, State,
     return graph.compile(checkpointer=saver)
 
 
-def _step_out() -> contextvars.Context:
-    """Let what a node does not carry the graph's context along; return it for what needs it.
+def _step_out() -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
+    """Let what a node does not carry the graph's context along; return how to do the little that needs it.
 
     Every timer keeps the context that it was made in until its time, also when it was cancelled long before. One of
     ten minutes for each thought would keep as many copies of a long conversation.
     """
-    inside = contextvars.copy_context()
+    context = contextvars.copy_context()
     var_child_runnable_config.set(None)
-    return inside
+    return lambda does: partial(context.run, does)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

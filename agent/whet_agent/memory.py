@@ -23,8 +23,10 @@ FULL: Final = 0.8
 read next.
 """
 
-LEFT: Final = 0.4
-"""What is kept word for word should fill no more than this, or the next summary would come at once."""
+LEFT: Final = 0.5
+"""What is kept word for word should fill no more than this of what the instructions and tools leave, or the next
+summary would come at once.
+"""
 
 KEPT_TURNS: Final = 3
 """How many turns are kept word for word where they fit: what is being talked about."""
@@ -118,12 +120,14 @@ class Memory:
         """
         earlier = self._record.tally.compacted
         turns = sorted({turn_of(entry) for entry in entries} - set(range(1, earlier.upto + 1 if earlier else 1)))
+        fixed = _size(_moment_of([], self._tools))
+        limit = fixed + LEFT * (FULL * self._window - fixed)
         found = None
         for kept in range(KEPT_TURNS, 0, -1):
             if len(turns) > kept:
                 found = turns[-kept - 1]
                 left = _moment_of([entry for entry in entries if turn_of(entry) > found], self._tools)
-                if not self._window or _size(left) <= LEFT * self._window:
+                if not self._window or _size(left) <= limit:
                     break
         return found
 
