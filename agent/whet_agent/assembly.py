@@ -21,6 +21,7 @@ from whet_agent.nodes import Context
 from whet_agent.planner import CommandsFirst, OfflinePlanner
 from whet_agent.purse import Purse
 from whet_agent.record import Record
+from whet_agent.steering import Steering
 from whet_agent.turns import Turns
 
 if TYPE_CHECKING:
@@ -40,9 +41,25 @@ async def assemble(
     panel, doubt = await _panel(agent)
     money = Money(agent=agent, session_id=home.name, record=record, purse=purse)
     mind = await _mind(given, settings.mind, OfflinePlanner(panel=panel), money)
-    context = Context(session_id=home.name, mind=mind, agent=agent, tools=tools(), max_steps=settings.max_steps)
+    steering = Steering(record)
+    context = Context(
+        session_id=home.name,
+        mind=mind,
+        agent=agent,
+        tools=tools(),
+        max_steps=settings.max_steps,
+        unheard=steering.unheard,
+    )
     thread = await Thread.open(settings.folder / CHECKPOINTS, home.name, context)
-    turns = Turns(record=record, thread=thread, context=context, person=person, lifeline=lifeline, purse=purse)
+    turns = Turns(
+        record=record,
+        thread=thread,
+        context=context,
+        person=person,
+        lifeline=lifeline,
+        purse=purse,
+        steering=steering,
+    )
     record.tell(
         SessionOpened(
             session_id=home.name,

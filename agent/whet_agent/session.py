@@ -116,6 +116,17 @@ class AgentSession:
         """Take a message and return its turn's number at once. While a turn runs, the message waits its turn."""
         return self._turns.send(text)
 
+    async def steer(self, text: str) -> int:
+        """Say something into the running turn and return its number: the mind hears it before its next step, and what
+        its tools are doing is not interrupted. Without a running turn it is a message. It becomes one too when the turn
+        fails before the mind has heard it; a cancel names it in a notice instead.
+        """
+        return self._turns.steer(text)
+
+    async def withdraw(self, turn: int) -> bool:
+        """Take back a message that waits for its turn; return False when the turn has begun or there is none."""
+        return self._turns.withdraw(turn)
+
     async def decide(self, approval_id: str, *, grant: bool, reason: str = "") -> None:
         """Decide an approval as the person. The decision goes to the server with the person's token and the digest
         that was shown.

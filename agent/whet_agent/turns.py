@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from opentelemetry import trace
 
@@ -18,9 +18,11 @@ from whet_agent.events import (
     Happening,
     Notice,
     RunHeard,
+    Steered,
     ToolAnswered,
     TurnEnded,
     UserSaid,
+    Withdrawn,
 )
 from whet_agent.graph import Standing, Thread
 from whet_agent.heal import heal
@@ -32,6 +34,7 @@ from whet_agent.nodes.reporter import Reporter
 from whet_agent.nodes.think import heard_of
 from whet_agent.purse import Purse
 from whet_agent.record import Record
+from whet_agent.steering import Steering
 
 FAREWELL_SECONDS: Final = 5.0
 """How long the server has to cancel what a cancelled turn had begun."""
@@ -39,7 +42,7 @@ FAREWELL_SECONDS: Final = 5.0
 _log = logging.getLogger(__name__)
 _tracer = trace.get_tracer("whet_agent")
 
-Start = Callable[[Callable[[Happening], None]], Awaitable[None]]
+Start: TypeAlias = Callable[[Callable[[Happening], None]], Awaitable[None]]
 """How a turn begins: with a message, or where it was cut off."""
 
 
@@ -47,7 +50,15 @@ class Turns:
     """The worker of a session. It owns the graph's thread, the clients and the lifeline, and closes them."""
 
     def __init__(
-        self, *, record: Record, thread: Thread, context: Context, person: Backend, lifeline: Lifeline, purse: Purse
+        self,
+        *,
+        record: Record,
+        thread: Thread,
+        context: Context,
+        person: Backend,
+        lifeline: Lifeline,
+        purse: Purse,
+        steering: Steering,
     ) -> None:
         self._record = record
         self._thread = thread
@@ -55,9 +66,14 @@ class Turns:
         self._person = person
         self._lifeline = lifeline
         self._purse = purse
+        self._steering = steering
         self._decisions = Decisions(record, person)
-        self._waiting: asyncio.Queue[tuple[int, Start]] = asyncio.Queue()
+        self._waiting: asyncio.Queue[int] = asyncio.Queue()
+        self._starts: dict[int, Start] = {}
+        """How the turns that wait begin; one that was withdrawn has no start any more."""
         self._running: asyncio.Task[None] | None = None
+        self._turn = 0
+        """The turn that has begun and not ended; 0 between turns."""
         self._ended = asyncio.Event()
         self._last_turn = 0
         self._worker: asyncio.Task[None] | None = None
@@ -66,22 +82,39 @@ class Turns:
         """Take up what the journal says is unfinished, then take messages."""
         self._lifeline.hold()
         said = {e.happening.turn: e.happening.text for e in restored if isinstance(e.happening, UserSaid)}
-        ended = {e.happening.turn for e in restored if isinstance(e.happening, TurnEnded)}
+        ended = {e.happening.turn for e in restored if isinstance(e.happening, TurnEnded | Withdrawn)}
         self._last_turn = max(said, default=0)
+        self._steering.restore(restored)
         standing = await self._thread.standing()
         for turn in sorted(said.keys() - ended):
             if turn == standing.turn:
                 self._tell_again(standing)
-            self._waiting.put_nowait((turn, self._resumption(turn, said[turn], standing)))
+            self._queue(turn, self._resumption(turn, said[turn], standing))
         self._worker = asyncio.create_task(self._work(), name=f"turns of {self._context.session_id}")
 
-    def send(self, text: str) -> int:
+    def send(self, text: str, *, steered: str = "") -> int:
         """Take a message and return its turn's number."""
         self._last_turn += 1
         turn = self._last_turn
-        self._record.tell(UserSaid(turn=turn, text=text))
-        self._waiting.put_nowait((turn, lambda hear: self._thread.begin(turn, text, hear)))
+        self._record.tell(UserSaid(turn=turn, text=text, steered=steered))
+        self._queue(turn, lambda hear: self._thread.begin(turn, text, hear))
         return turn
+
+    def steer(self, text: str) -> int:
+        """Take words into the running turn and return its number; without one, or when it is being cancelled, take
+        them as a message.
+        """
+        if not self._turn or (self._running is not None and (self._running.cancelling() or self._running.cancelled())):
+            return self.send(text)
+        self._steering.say(self._turn, text)
+        return self._turn
+
+    def withdraw(self, turn: int) -> bool:
+        """Take back a message whose turn has not begun; return whether it could be."""
+        if self._starts.pop(turn, None) is None:
+            return False
+        self._record.tell(Withdrawn(turn=turn))
+        return True
 
     async def decide(self, approval_id: str, *, grant: bool, reason: str) -> None:
         """Raises `CallError` or `LookupError`."""
@@ -114,28 +147,66 @@ class Turns:
         if new and isinstance(happening, RunHeard) and self._purse.hear(happening.run_id, happening.event):
             self._record.tell(self._purse.spent())
 
+    def _queue(self, turn: int, start: Start) -> None:
+        self._starts[turn] = start
+        self._waiting.put_nowait(turn)
+
     async def _work(self) -> None:
         while True:
-            turn, start = await self._waiting.get()
+            turn = await self._waiting.get()
+            start = self._starts.pop(turn, None)
+            if start is None:
+                continue
+            self._turn = turn
             self._ended.clear()
-            running = self._running = asyncio.create_task(self._steps(turn, start), name=f"turn {turn}")
-            try:
-                await asyncio.wait({running})
-                ending = await self._ending(turn, running)
-            finally:
-                self._running = None
-                running.cancel()
-                await asyncio.wait({running})
+            ending = await self._run(turn, start)
+            while ending.state == "done" and self._steering.waits(turn):  # said after the last look
+                ending = await self._run(turn, _where_it_stands)
+            self._pass_on(self._steering.take_back(turn), ending)
             self.hear(ending)
+            self._turn = 0
             self._ended.set()
+
+    async def _run(self, turn: int, start: Start) -> TurnEnded:
+        running = self._running = asyncio.create_task(self._steps(turn, start), name=f"turn {turn}")
+        try:
+            await asyncio.wait({running})
+            return await self._ending(turn, running)
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+            self._running = None
+
+    def _pass_on(self, unheard: Sequence[Steered], ending: TurnEnded) -> None:
+        """See to what was said into a turn that has ended before the mind heard it. This comes before the turn's end
+        is told: what a crash cuts off is done again.
+        """
+        for words in unheard:
+            if ending.state == "cancelled":
+                text = f"Cancelled before the mind heard this; send it again if it still holds: {words.text}"
+                self.hear(Notice(level="warning", text=text))
+            else:
+                self.send(words.text, steered=f"{words.turn}/{words.number}")
 
     async def _steps(self, turn: int, start: Start) -> None:
         """Run a turn to its end, waiting for the person as often as it takes."""
         with _tracer.start_as_current_span("whet.turn", attributes={"whet.session": self._context.session_id}):
             await start(self.hear)
-            while questions := (await self._thread.standing()).questions:
-                answers = await self._decisions.of(questions)
-                await self._thread.answer(answers, self.hear)
+            while await self._goes_on(turn):
+                pass
+
+    async def _goes_on(self, turn: int) -> bool:
+        """Take the turn one stretch further; return False when nothing is left to do."""
+        standing = await self._thread.standing()
+        self._steering.heard(turn, standing.entries)
+        if standing.questions:
+            answers = await self._decisions.of(standing.questions)
+            await self._thread.answer(answers, self.hear)
+        elif unheard := self._steering.unheard(turn, standing.entries):
+            await self._thread.steer(turn, unheard, self.hear)
+        else:
+            return False
+        return True
 
     async def _ending(self, turn: int, running: "asyncio.Task[None]") -> TurnEnded:
         if running.cancelled():
@@ -168,7 +239,9 @@ class Turns:
             # whole.
             said = [entry for entry in standing.entries if turn_of(entry) == turn]
             await self._thread.write([*said, *added])
-        self._tell_again(await self._thread.standing())
+        healed = await self._thread.standing()
+        self._steering.heard(turn, healed.entries)
+        self._tell_again(healed)
 
     def _answer_heard(self, turn: int, entry: Entry) -> ToolAnswered:
         outcome = Outcome(text=entry["m"]["content"], ok=entry["ok"], run_id=entry["run"])
@@ -223,3 +296,7 @@ class Turns:
                 self.hear(self._answer_heard(standing.turn, entry))
         for question in standing.questions.values():
             self.hear(ApprovalAsked(**question))
+
+
+async def _where_it_stands(hear: Callable[[Happening], None]) -> None:
+    """Begin nothing: what is left to do shows where the conversation stands."""

@@ -1,10 +1,11 @@
 """The live things that a node works with. They never enter the state, which is kept on disk."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from whet_agent.calls import Backend
 from whet_agent.catalogue import Tool
+from whet_agent.conversation import Entry
 from whet_agent.events import Happening
 from whet_agent.json_object import JsonObject
 from whet_agent.model.base import Mind
@@ -12,6 +13,11 @@ from whet_agent.model.base import Mind
 
 def _nobody(happening: Happening) -> None:
     """Hear nothing."""
+
+
+def _nothing(turn: int, entries: Sequence[Entry]) -> list[Entry]:
+    """Nothing was said in the meantime."""
+    return []
 
 
 def _no_person(question: JsonObject) -> JsonObject:
@@ -30,6 +36,8 @@ class Context:
     max_steps: int
     running: dict[str, str] = field(default_factory=dict)
     """Runs that open calls began, by the call's key: what a cancel has to end at the server."""
+    unheard: Callable[[int, Sequence[Entry]], list[Entry]] = _nothing
+    """What the person has said into a turn and its conversation does not hold yet."""
     hear: Callable[[Happening], None] = _nobody
     ask: Callable[[JsonObject], JsonObject] = _no_person
     """Ask the person and wait, however long, over restarts too. Takes and returns what can be kept on disk."""

@@ -17,7 +17,9 @@ class TooManySteps(MindError):
 
 
 async def think(entries: Sequence[Entry], turn: int, context: Context) -> list[Entry]:
-    """Return what the mind says next. Raises `MindError`."""
+    """Return what the mind says next, after what it has heard for the first time. Raises `MindError`."""
+    fresh = context.unheard(turn, entries)
+    entries = [*entries, *fresh]
     step = next_step(entries, turn)
     if step > context.max_steps:
         raise TooManySteps(f"Stopped after {context.max_steps} steps without an answer. Ask for something smaller.")
@@ -34,7 +36,7 @@ async def think(entries: Sequence[Entry], turn: int, context: Context) -> list[E
         entry["run"], entry["quoted"] = thought.quoted_run, True
     for said in heard_of(entry):
         context.hear(said)
-    return [entry]
+    return [*fresh, entry]
 
 
 def heard_of(entry: Entry) -> list[AssistantSaid]:
