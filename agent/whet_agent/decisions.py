@@ -1,13 +1,15 @@
 """What a person decides while a turn waits: here, or anywhere else with the same workspace."""
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Mapping
 from typing import Final, cast
 
 from whet.v1 import approval_pb2
 from whet_agent.calls import Backend, method_named
 from whet_agent.client import CallError
-from whet_agent.events import EXPIRED, ApprovalAsked, ApprovalDecided
+from whet_agent.editing import CHANGED, checked
+from whet_agent.events import EXPIRED, ApprovalAsked, ApprovalDecided, Decider, Envelope, Notice
 from whet_agent.json_object import JsonObject, JsonView
 from whet_agent.record import Record
 
@@ -27,27 +29,71 @@ class Decisions:
         self._person = person
         self._asked: dict[str, ApprovalAsked] = {}
         self._decided: dict[str, JsonObject] = {}
+        self._edits: dict[str, str] = {}
         self._news = asyncio.Event()
+
+    async def restore(self, restored: Iterable[Envelope], questions: Iterable[JsonView]) -> None:
+        """Learn from the journal what was asked and decided. What a person changed is rejected at the server once more:
+        a crash may have come before the first time, and the second changes nothing.
+        """
+        for envelope in restored:
+            match envelope.happening:
+                case ApprovalAsked() as question:
+                    self.asked(question)
+                case ApprovalDecided() as decided:
+                    self._keep(decided)
+                case _:
+                    pass
+        for value in questions:
+            self.asked(question := ApprovalAsked(**value))
+            if self._decided.get(question.approval_id, {}).get("reason") == CHANGED:
+                await self._reject_changed(question)
 
     def asked(self, question: ApprovalAsked) -> None:
         self._asked[question.approval_id] = question
 
-    async def decide(self, approval_id: str, *, grant: bool, reason: str) -> None:
-        """Tell the server, then whoever waits. Raises `CallError`, or `LookupError` for a question that was not asked
-        here.
+    @property
+    def edits(self) -> Mapping[str, str]:
+        """Arguments as the person changed them, by the call's key in the conversation."""
+        return self._edits
+
+    async def decide(self, approval_id: str, *, grant: bool, reason: str, arguments_json: str = "") -> None:
+        """Tell the server, then whoever waits. Raises `CallError`; `LookupError` for a question that was not asked here
+        or is not open any more; `ValueError` for changed arguments that do not fit: then the question stays open.
         """
         question = self._asked.get(approval_id)
         if question is None:
             raise LookupError(f"This session has not asked for the approval {approval_id!r}.")
+        if arguments_json:
+            await self._change(question, arguments_json)
+            return
         await self._send(question, grant=grant, reason=reason)
         self._learn(question, granted=grant, reason=reason)
 
-    async def withdraw(self, approval_id: str) -> None:
-        """Reject a question whose turn was cancelled, so that no list shows it as open. Raises `CallError`."""
-        question = self._asked.get(approval_id)
-        if question is not None and approval_id not in self._decided:
-            await self._send(question, grant=False, reason="the turn was cancelled")
-            self._learn(question, granted=False, reason="the turn was cancelled")
+    async def withdraw(self, turn: int, reason: str) -> None:
+        """Reject the questions that a turn which has ended left open, so that no list shows them and nobody can grant
+        them any more. Raises `CallError`.
+        """
+        for question in list(self._asked.values()):
+            if question.turn == turn and question.approval_id not in self._decided:
+                await self._send(question, grant=False, reason=reason)
+                self._learn(question, granted=False, reason=reason)
+
+    async def _change(self, question: ApprovalAsked, text: str) -> None:
+        arguments = checked(question, text, [q for q in self._asked.values() if q.key == question.key])
+        await self._look(question)
+        if question.approval_id in self._decided:
+            raise LookupError(f"The approval {question.approval_id!r} is not open any more.")
+        # On the disk first: a crash before the rejection repeats it, one before the change of the call makes it.
+        self._learn(question, granted=False, reason=CHANGED, arguments_json=arguments)
+        await self._reject_changed(question)
+
+    async def _reject_changed(self, question: ApprovalAsked) -> None:
+        try:
+            await self._send(question, grant=False, reason=CHANGED)
+        except CallError as error:
+            text = f"The call was changed, but its old approval could not be rejected: {error}"
+            self._record.tell(Notice(level="warning", text=text))
 
     async def of(self, questions: Mapping[str, JsonView]) -> dict[str, JsonObject]:
         """Wait until at least one question is decided and return all answers that are there, by the interrupt's id."""
@@ -67,7 +113,8 @@ class Decisions:
                     await self._news.wait()
             except TimeoutError:
                 for value in questions.values():
-                    await self._look(value["approval_id"])
+                    with contextlib.suppress(CallError):  # a server that cannot be reached is asked again later
+                        await self._look(self._asked[value["approval_id"]])
 
     async def _send(self, question: ApprovalAsked, *, grant: bool, reason: str) -> None:
         request = approval_pb2.DecideApprovalRequest(
@@ -78,37 +125,46 @@ class Decisions:
         )
         await self._person.call(method_named("ApprovalService", "DecideApproval"), request, timeout=CALL_SECONDS)
 
-    def _learn(self, question: ApprovalAsked, *, granted: bool, reason: str) -> None:
-        # After one that expired the call is made again: that opens a new approval, which is asked for then.
-        self._decided[question.approval_id] = {"granted": granted or reason == EXPIRED, "reason": reason}
-        self._record.tell(
-            ApprovalDecided(
-                turn=question.turn,
-                key=question.key,
-                approval_id=question.approval_id,
-                granted=granted,
-                reason=reason,
-            )
+    def _learn(
+        self,
+        question: ApprovalAsked,
+        *,
+        granted: bool,
+        reason: str,
+        arguments_json: str = "",
+        by: Decider = "person",
+    ) -> None:
+        decided = ApprovalDecided(
+            turn=question.turn,
+            key=question.key,
+            approval_id=question.approval_id,
+            granted=granted,
+            reason=reason,
+            arguments_json=arguments_json,
+            by=by,
         )
+        self._record.tell(decided)
+        self._keep(decided)
         self._news.set()
 
-    async def _look(self, approval_id: str) -> None:
-        """Ask the server how the approval stands. A server that cannot be reached is asked again later."""
-        request = approval_pb2.GetApprovalRequest(approval_id=approval_id)
-        try:
-            answer = await self._person.call(
-                method_named("ApprovalService", "GetApproval"), request, timeout=CALL_SECONDS
-            )
-        except CallError:
-            return
+    def _keep(self, decided: ApprovalDecided) -> None:
+        # After one that expired the call is made again: that opens a new approval, which is asked for then.
+        granted = decided.granted or decided.reason == EXPIRED
+        self._decided[decided.approval_id] = {"granted": granted, "reason": decided.reason}
+        if decided.arguments_json:
+            self._edits[decided.key.partition("/")[2]] = decided.arguments_json
+
+    async def _look(self, question: ApprovalAsked) -> None:
+        """Ask the server how the approval stands. Raises `CallError`."""
+        request = approval_pb2.GetApprovalRequest(approval_id=question.approval_id)
+        answer = await self._person.call(method_named("ApprovalService", "GetApproval"), request, timeout=CALL_SECONDS)
         approval = cast("approval_pb2.GetApprovalResponse", answer).approval
-        question = self._asked[approval_id]
         match approval.state:
             case approval_pb2.APPROVAL_STATE_GRANTED | approval_pb2.APPROVAL_STATE_USED:
-                self._learn(question, granted=True, reason=approval.reason)
+                self._learn(question, granted=True, reason=approval.reason, by="elsewhere")
             case approval_pb2.APPROVAL_STATE_REJECTED:
-                self._learn(question, granted=False, reason=approval.reason)
+                self._learn(question, granted=False, reason=approval.reason, by="elsewhere")
             case approval_pb2.APPROVAL_STATE_EXPIRED:
-                self._learn(question, granted=False, reason=EXPIRED)
+                self._learn(question, granted=False, reason=EXPIRED, by="elsewhere")
             case _:
                 pass

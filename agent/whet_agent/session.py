@@ -127,13 +127,18 @@ class AgentSession:
         """Take back a message that waits for its turn; return False when the turn has begun or there is none."""
         return self._turns.withdraw(turn)
 
-    async def decide(self, approval_id: str, *, grant: bool, reason: str = "") -> None:
+    async def decide(self, approval_id: str, *, grant: bool, reason: str = "", arguments_json: str = "") -> None:
         """Decide an approval as the person. The decision goes to the server with the person's token and the digest
         that was shown.
 
-        Raises `CallError` when the server refuses it, `LookupError` when this session has not asked for it.
+        With `arguments_json` the call is changed instead, whatever `grant` says: the approval is rejected, the call is
+        made with these arguments and asks anew. They may be written as a model writes them or as the approval shows
+        them.
+
+        Raises `CallError` when the server refuses it, `LookupError` when this session has not asked for it or it is
+        not open any more, `ValueError` with a sentence when changed arguments do not fit: then it stays open.
         """
-        await self._turns.decide(approval_id, grant=grant, reason=reason)
+        await self._turns.decide(approval_id, grant=grant, reason=reason, arguments_json=arguments_json)
 
     async def cancel(self) -> bool:
         """Cancel the running turn and what it started at the server; return whether there was one. The conversation

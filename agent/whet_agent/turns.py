@@ -12,6 +12,7 @@ from whet_agent.calls import Backend, Outcome, make, method_named
 from whet_agent.client import CallError
 from whet_agent.conversation import CANCELLED, Entry, calls_of, turn_of
 from whet_agent.decisions import Decisions
+from whet_agent.editing import amended
 from whet_agent.events import (
     ApprovalAsked,
     Envelope,
@@ -86,6 +87,7 @@ class Turns:
         self._last_turn = max(said, default=0)
         self._steering.restore(restored)
         standing = await self._thread.standing()
+        await self._decisions.restore(restored, standing.questions.values())
         for turn in sorted(said.keys() - ended):
             if turn == standing.turn:
                 self._tell_again(standing)
@@ -116,9 +118,9 @@ class Turns:
         self._record.tell(Withdrawn(turn=turn))
         return True
 
-    async def decide(self, approval_id: str, *, grant: bool, reason: str) -> None:
-        """Raises `CallError` or `LookupError`."""
-        await self._decisions.decide(approval_id, grant=grant, reason=reason)
+    async def decide(self, approval_id: str, *, grant: bool, reason: str, arguments_json: str) -> None:
+        """Raises `CallError`, `LookupError` or `ValueError`."""
+        await self._decisions.decide(approval_id, grant=grant, reason=reason, arguments_json=arguments_json)
 
     async def cancel(self) -> bool:
         """Cancel the running turn and wait until it has ended; return whether there was one."""
@@ -199,14 +201,26 @@ class Turns:
         """Take the turn one stretch further; return False when nothing is left to do."""
         standing = await self._thread.standing()
         self._steering.heard(turn, standing.entries)
-        if standing.questions:
+        if changed := self._changed(standing):
+            await self._thread.write(changed)
+            await self._thread.go_on(self.hear)
+        elif standing.questions:
             answers = await self._decisions.of(standing.questions)
-            await self._thread.answer(answers, self.hear)
+            if not self._changed(standing):
+                await self._thread.answer(answers, self.hear)
         elif unheard := self._steering.unheard(turn, standing.entries):
             await self._thread.steer(turn, unheard, self.hear)
         else:
             return False
         return True
+
+    def _changed(self, standing: Standing) -> list[Entry]:
+        """Return what must be written so that calls are made as the person changed them; nothing when they are already.
+        The step's other open calls are then made again too, which attaches to what they began or asks the same
+        question.
+        """
+        edited = amended(standing.entries, self._decisions.edits) if standing.unfinished else None
+        return [] if edited is None else [*_whole(standing), edited]
 
     async def _ending(self, turn: int, running: "asyncio.Task[None]") -> TurnEnded:
         if running.cancelled():
@@ -216,6 +230,7 @@ class Turns:
             await self._heal(turn, CANCELLED, runs)
             return TurnEnded(turn=turn, state="cancelled")
         error = running.exception()
+        await self._told_to_server(self._decisions.withdraw(turn, "the turn has ended"))
         if error is None:
             return TurnEnded(turn=turn, state="done")
         if isinstance(error, MindError):
@@ -235,10 +250,7 @@ class Turns:
         runs = {key.partition("/")[2]: run_id for key, run_id in running.items()}
         added = heal(standing.entries, turn, finished=standing.finished, because=because, runs=runs)
         if added or standing.unfinished:
-            # Writing drops what finished steps had not yet handed in, though it can be read: so the turn is written
-            # whole.
-            said = [entry for entry in standing.entries if turn_of(entry) == turn]
-            await self._thread.write([*said, *added])
+            await self._thread.write([*_whole(standing), *added])
         healed = await self._thread.standing()
         self._steering.heard(turn, healed.entries)
         self._tell_again(healed)
@@ -249,14 +261,14 @@ class Turns:
 
     async def _end_at_server(self, turn: int, running: Mapping[str, str]) -> None:
         """Cancel the runs that open calls had begun, and withdraw open questions. What cannot be reached is said."""
-        standing = await self._thread.standing()
-        approvals = [str(question["approval_id"]) for question in standing.questions.values()]
         endings = [self._cancel_run(turn, key, run_id) for key, run_id in running.items()]
-        endings += [self._decisions.withdraw(approval_id) for approval_id in approvals]
+        await self._told_to_server(self._decisions.withdraw(turn, "the turn was cancelled"), *endings)
+
+    async def _told_to_server(self, *endings: Awaitable[None]) -> None:
         for failed in await asyncio.gather(*endings, return_exceptions=True):
             if isinstance(failed, CallError | TimeoutError):
                 words = str(failed) or "it did not answer in time"
-                self.hear(Notice(level="warning", text=f"Cancelled here, but not surely at the server: {words}"))
+                self.hear(Notice(level="warning", text=f"Ended here, but not surely at the server: {words}"))
             elif isinstance(failed, BaseException):
                 raise failed
 
@@ -273,7 +285,7 @@ class Turns:
         """Return how a turn that a crash cut off goes on."""
 
         async def resume(hear: Callable[[Happening], None]) -> None:
-            if turn == standing.turn and (standing.questions or standing.closed):
+            if turn == standing.turn and (standing.questions or standing.closed or self._changed(standing)):
                 return
             if turn == standing.turn and standing.unfinished:
                 hear(Notice(level="info", text="Taking up the step that was cut off."))
@@ -296,6 +308,12 @@ class Turns:
                 self.hear(self._answer_heard(standing.turn, entry))
         for question in standing.questions.values():
             self.hear(ApprovalAsked(**question))
+
+
+def _whole(standing: Standing) -> list[Entry]:
+    """Return the turn as it stands. Writing drops what finished steps had not yet handed in, though it can be read."""
+    said = [entry for entry in standing.entries if turn_of(entry) == standing.turn]
+    return [*said, *standing.finished.values()]
 
 
 async def _where_it_stands(hear: Callable[[Happening], None]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import grpc
+from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc import aio
@@ -220,7 +221,7 @@ class House:
                 state=approval_pb2.APPROVAL_STATE_PENDING,
                 method=f"whet.v1.{method}",
                 effect=options_pb2.EFFECT_CHANGES,
-                arguments_json="{}",
+                arguments_json=MessageToJson(bare, preserving_proto_field_name=True),
                 digest=digest,
             )
             self.approvals[approval.approval_id] = approval

@@ -1,6 +1,6 @@
 """Make one call that the mind asked for, with a person's yes where the server wants one."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 from google.protobuf.message import Message
@@ -20,6 +20,9 @@ ASKS: Final = 3
 a quarrel with the server.
 """
 
+CHANGED_NOTE: Final = "The person changed the arguments of this call; it was made as it stands now."
+"""Opens what the mind is told of a call that is no longer the one it asked for."""
+
 _tracer = trace.get_tracer("whet_agent")
 
 
@@ -30,6 +33,8 @@ async def act(call: OpenCall, turn: int, context: Context) -> list[Entry]:
     with _tracer.start_as_current_span("whet.tool", attributes={"whet.tool": call.name, "whet.request_id": key}):
         outcome = await _outcome(call, turn, key, context)
     context.running.pop(key, None)
+    if call.changed:
+        outcome = replace(outcome, text=f"{CHANGED_NOTE}\n\n{outcome.text}")
     context.hear(heard_answer(turn, key, call.name, outcome))
     return [
         from_tool(
