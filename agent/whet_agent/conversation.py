@@ -100,7 +100,14 @@ def from_mind(turn: int, step: int, text: str, calls: Sequence[ToolRequest] = ()
 
 
 def from_tool(
-    call: OpenCall, text: str, *, ok: bool, run: str = "", answer: str = "", simulated: bool = False
+    call: OpenCall,
+    text: str,
+    *,
+    ok: bool,
+    run: str = "",
+    answer: str = "",
+    simulated: bool = False,
+    unsure: bool = False,
 ) -> Entry:
     return {
         "k": call.k,
@@ -110,6 +117,7 @@ def from_tool(
         "answer": answer,
         "ok": ok,
         "simulated": simulated,
+        "unsure": unsure,
     }
 
 

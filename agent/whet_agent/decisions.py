@@ -5,16 +5,23 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Final, cast
 
-from whet.v1 import approval_pb2
+from google.protobuf.message import Message
+
+from whet.v1 import approval_pb2, fanout_pb2
+from whet_agent.account import Account
 from whet_agent.calls import Backend, method_named
+from whet_agent.catalogue import Tool
 from whet_agent.client import CallError
 from whet_agent.editing import CHANGED, checked
-from whet_agent.events import EXPIRED, ApprovalAsked, ApprovalDecided, Decider, Envelope, Notice
+from whet_agent.events import EXPIRED, ApprovalAsked, ApprovalDecided, Decider, Envelope, Notice, RunHeard
 from whet_agent.json_object import JsonObject, JsonView
 from whet_agent.record import Record
 
 LOOK_SECONDS: Final = 3.0
 """How often the server is asked whether somebody decided elsewhere, such as on the command line."""
+
+READ_ONLY: Final = "the session is read-only; the person can change its mode"
+"""Why nothing that spends or changes is done."""
 
 CALL_SECONDS: Final = 10.0
 """A decision is one row in a database; a server that takes longer is in trouble and the person should hear it."""
@@ -23,13 +30,16 @@ CALL_SECONDS: Final = 10.0
 class Decisions:
     """Open questions and their answers, by the approval's id."""
 
-    def __init__(self, record: Record, person: Backend) -> None:
+    def __init__(self, record: Record, person: Backend, account: Account) -> None:
         """`person` is the client with the person's token: an agent must not decide about itself."""
         self._record = record
         self._person = person
+        self._account = account
         self._asked: dict[str, ApprovalAsked] = {}
         self._decided: dict[str, JsonObject] = {}
         self._edits: dict[str, str] = {}
+        self._begun: set[str] = set()
+        """The keys of calls that have begun or have asked: a mode that changes later does not stop them."""
         self._news = asyncio.Event()
 
     async def restore(self, restored: Iterable[Envelope], questions: Iterable[JsonView]) -> None:
@@ -42,6 +52,8 @@ class Decisions:
                     self.asked(question)
                 case ApprovalDecided() as decided:
                     self._keep(decided)
+                case RunHeard(key=key):
+                    self._begun.add(key)
                 case _:
                     pass
         for value in questions:
@@ -51,6 +63,46 @@ class Decisions:
 
     def asked(self, question: ApprovalAsked) -> None:
         self._asked[question.approval_id] = question
+        self._begun.add(question.key)
+
+    def refuses(self, key: str, tool: Tool) -> str:
+        """Say why the mode does not let a new call be made; empty when it does."""
+        reads = tool.effect == "reads" or key in self._begun
+        return READ_ONLY if self._account.mode == "read_only" and not reads else ""
+
+    async def by_mode(self, question: ApprovalAsked, request: Message, cap: int | None) -> JsonObject | None:
+        """Answer a new question in the person's name when the mode says so; None leaves it to the person. `cap` is
+        what the call's share of the allowance is.
+        """
+        if question.key in self._begun:
+            return None  # it was put before a person, perhaps with other arguments
+        mode = self._account.mode
+        grant = mode == "allowance" and await self._fits(question, request, cap)
+        if mode == "ask" or (mode == "allowance" and not grant):
+            return None
+        self._record.tell(question)
+        self.asked(question)
+        reason = "" if grant else READ_ONLY
+        try:
+            await self._send(question, grant=grant, reason=reason)
+        except CallError:
+            return None
+        self._learn(question, granted=grant, reason=reason, by="allowance" if grant else "read_only")
+        return self._decided[question.approval_id]
+
+    async def _fits(self, question: ApprovalAsked, request: Message, cap: int | None) -> bool:
+        """Whether a call only spends, at prices that are known, and at its worst no more than its share."""
+        spec = getattr(request, "spec", None)
+        if question.effect != "spends" or cap is None or question.worst_cost_nanos > cap:
+            return False
+        if not isinstance(spec, fanout_pb2.FanoutSpec):
+            return False
+        plan = fanout_pb2.PlanFanoutRequest(spec=spec)
+        try:
+            answer = await self._person.call(method_named("FanoutService", "PlanFanout"), plan, timeout=CALL_SECONDS)
+        except CallError:
+            return False
+        return not cast("fanout_pb2.PlanFanoutResponse", answer).unpriced_models
 
     @property
     def edits(self) -> Mapping[str, str]:

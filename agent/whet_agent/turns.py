@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 from opentelemetry import trace
 
 from whet.v1 import fanout_pb2
+from whet_agent.account import Account
 from whet_agent.calls import Backend, Outcome, make, method_named
 from whet_agent.client import CallError
 from whet_agent.conversation import CANCELLED, Entry, calls_of, turn_of
@@ -15,8 +16,10 @@ from whet_agent.decisions import Decisions
 from whet_agent.editing import amended
 from whet_agent.events import (
     ApprovalAsked,
+    ApprovalMode,
     Envelope,
     Happening,
+    ModeChanged,
     Notice,
     RunHeard,
     Steered,
@@ -59,6 +62,8 @@ class Turns:
         person: Backend,
         lifeline: Lifeline,
         purse: Purse,
+        account: Account,
+        decisions: Decisions,
         steering: Steering,
     ) -> None:
         self._record = record
@@ -68,7 +73,8 @@ class Turns:
         self._lifeline = lifeline
         self._purse = purse
         self._steering = steering
-        self._decisions = Decisions(record, person)
+        self._account = account
+        self._decisions = decisions
         self._waiting: asyncio.Queue[int] = asyncio.Queue()
         self._starts: dict[int, Start] = {}
         """How the turns that wait begin; one that was withdrawn has no start any more."""
@@ -86,6 +92,9 @@ class Turns:
         ended = {e.happening.turn for e in restored if isinstance(e.happening, TurnEnded | Withdrawn)}
         self._last_turn = max(said, default=0)
         self._steering.restore(restored)
+        for envelope in restored:
+            if isinstance(envelope.happening, ModeChanged):
+                self._account.arrange(envelope.happening)
         standing = await self._thread.standing()
         await self._decisions.restore(restored, standing.questions.values())
         for turn in sorted(said.keys() - ended):
@@ -117,6 +126,14 @@ class Turns:
             return False
         self._record.tell(Withdrawn(turn=turn))
         return True
+
+    def set_mode(self, mode: ApprovalMode, allowance_nanos: int) -> None:
+        """Raises `ValueError` for an allowance below nothing."""
+        if allowance_nanos < 0:
+            raise ValueError("An allowance is an amount of money: give $0 or more.")
+        changed = ModeChanged(mode=mode, allowance_nanos=allowance_nanos)
+        self._record.tell(changed)
+        self._account.arrange(changed)
 
     async def decide(self, approval_id: str, *, grant: bool, reason: str, arguments_json: str) -> None:
         """Raises `CallError`, `LookupError` or `ValueError`."""
@@ -248,7 +265,8 @@ class Turns:
         if standing.turn != turn:
             return  # cancelled before the graph had begun: the message was never part of the conversation
         runs = {key.partition("/")[2]: run_id for key, run_id in running.items()}
-        added = heal(standing.entries, turn, finished=standing.finished, because=because, runs=runs)
+        asking = {str(question["key"]).partition("/")[2] for question in standing.questions.values()}
+        added = heal(standing.entries, turn, finished=standing.finished, because=because, runs=runs, asking=asking)
         if added or standing.unfinished:
             await self._thread.write([*_whole(standing), *added])
         healed = await self._thread.standing()

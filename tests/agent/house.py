@@ -156,6 +156,8 @@ class House:
     async def on_reserve(self, request: Any, role: str, context: Any) -> AsyncIterator[Message]:
         if self.cap_reached:
             await refuse(context, "CAP_EXCEEDED", "The daily cap of $5.00 would be crossed. Raise it, or wait.")
+        if request.HasField("cap") and request.max_input_tokens + request.max_output_tokens > request.cap.nanos:
+            await refuse(context, "CAP_EXCEEDED", "above the call's cap", {"cap": "call"})
         reservation = self.reservations.setdefault(
             request.request_id,
             ledger_pb2.Reservation(

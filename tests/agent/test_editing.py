@@ -150,12 +150,14 @@ async def test_a_change_survives_a_kill_before_the_conversation_has_it(
     )
     add(tmp_path, killed.session_id, decided)
     run.finish()
-    async with opened(house, tmp_path, Thought(text="done"), session_id=killed.session_id) as session:
-        async with listening(session) as heard:
-            asked = await heard.wait(ApprovalAsked, lambda asked: asked.approval_id != old.approval_id)
-            assert (old.state, old.reason) == (REJECTED, CHANGED)
-            await session.decide(asked.approval_id, grant=True)
-            assert (await heard.turn_ended(1)).state == "done"
+    async with (
+        opened(house, tmp_path, Thought(text="done"), session_id=killed.session_id) as session,
+        listening(session) as heard,
+    ):
+        asked = await heard.wait(ApprovalAsked, lambda asked: asked.approval_id != old.approval_id)
+        assert (old.state, old.reason) == (REJECTED, CHANGED)
+        await session.decide(asked.approval_id, grant=True)
+        assert (await heard.turn_ended(1)).state == "done"
     assert house.caps == {key: 3_000_000_000}
     assert len(house.runs) == 1
 

@@ -7,7 +7,8 @@ from google.protobuf.message import Message
 from opentelemetry import trace
 
 from whet.v1 import approval_pb2, options_pb2
-from whet_agent.calls import Outcome, make, method_named
+from whet_agent.account import capped
+from whet_agent.calls import Outcome, is_lost, make, method_named
 from whet_agent.catalogue import BadArguments, Tool, request_from
 from whet_agent.client import CallError
 from whet_agent.conversation import Entry, OpenCall, arguments_of, from_tool
@@ -38,7 +39,13 @@ async def act(call: OpenCall, turn: int, context: Context) -> list[Entry]:
     context.hear(heard_answer(turn, key, call.name, outcome))
     return [
         from_tool(
-            call, outcome.text, ok=outcome.ok, run=outcome.run_id, answer=outcome.answer, simulated=outcome.simulated
+            call,
+            outcome.text,
+            ok=outcome.ok,
+            run=outcome.run_id,
+            answer=outcome.answer,
+            simulated=outcome.simulated,
+            unsure=outcome.unsure,
         )
     ]
 
@@ -51,19 +58,22 @@ async def _outcome(call: OpenCall, turn: int, key: str, context: Context) -> Out
     tool = context.tools.get(call.name)
     if tool is None:
         return Outcome(ok=False, text=f"There is no tool {call.name!r}. Tools: {', '.join(context.tools)}.")
+    if refusal := context.decisions.refuses(key, tool):
+        return Outcome(ok=False, text=f"Not done: {refusal}.")
     try:
         request = request_from(tool.method, arguments_of(call.arguments), request_id=key)
     except (BadArguments, ValueError) as error:
         return Outcome(ok=False, text=f"Not called: {error}")
+    capped(request, call.cap)
+    reporter = Reporter(turn=turn, key=key, hear=context.hear, running=context.running)
     try:
-        return await _approved(
-            tool, request, context, Reporter(turn=turn, key=key, hear=context.hear, running=context.running)
-        )
+        return await _approved(tool, request, call.cap, context, reporter)
     except CallError as error:
-        return Outcome(ok=False, text=_refusal(error), run_id=context.running.get(key, ""))
+        run_id = context.running.get(key, "")
+        return Outcome(ok=False, text=_refusal(error), run_id=run_id, unsure=is_lost(error) and not run_id)
 
 
-async def _approved(tool: Tool, request: Message, context: Context, reporter: Reporter) -> Outcome:
+async def _approved(tool: Tool, request: Message, cap: int | None, context: Context, reporter: Reporter) -> Outcome:
     """Make the call; when the server wants a person's yes, ask for it and make the same call again.
 
     A node that waits for a person runs again from its start, so the refused call is made twice: it has no effect
@@ -76,8 +86,10 @@ async def _approved(tool: Tool, request: Message, context: Context, reporter: Re
             if error.reason not in {"APPROVAL_REQUIRED", "APPROVAL_NOT_OPEN"}:
                 raise
             asked = await _question(error.metadata.get("approval_id", ""), tool, context, reporter)
-        context.hear(asked)
-        decision = context.ask(asdict(asked))
+        decision = await context.decisions.by_mode(asked, request, cap)
+        if decision is None:
+            context.hear(asked)
+            decision = context.ask(asdict(asked))
         if not decision["granted"]:
             reason = str(decision.get("reason") or "no reason given")
             return Outcome(ok=False, text=f"Not done: rejected by the person: {reason}")
