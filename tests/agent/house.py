@@ -80,6 +80,8 @@ class House:
     granted_to: dict[str, str] = field(default_factory=dict)
     reservations: dict[str, ledger_pb2.Reservation] = field(default_factory=dict)
     caps: dict[str, int] = field(default_factory=dict)
+    limits: list[int] = field(default_factory=list)
+    """What each reservation might come to at most, where that was said."""
     calls: list[tuple[str, str]] = field(default_factory=list)
     """Method and role of every call, in order."""
     started: asyncio.Queue[FakeRun] = field(default_factory=asyncio.Queue)
@@ -156,6 +158,8 @@ class House:
     async def on_reserve(self, request: Any, role: str, context: Any) -> AsyncIterator[Message]:
         if self.cap_reached:
             await refuse(context, "CAP_EXCEEDED", "The daily cap of $5.00 would be crossed. Raise it, or wait.")
+        if request.HasField("cap"):
+            self.limits.append(request.cap.nanos)
         if request.HasField("cap") and request.max_input_tokens + request.max_output_tokens > request.cap.nanos:
             await refuse(context, "CAP_EXCEEDED", "above the call's cap", {"cap": "call"})
         reservation = self.reservations.setdefault(

@@ -15,6 +15,7 @@ from whet_agent.conversation import Entry, OpenCall, arguments_of, from_tool
 from whet_agent.events import ApprovalAsked, ToolAnswered, ToolAsked
 from whet_agent.nodes.context import Context
 from whet_agent.nodes.reporter import Reporter
+from whet_agent.results import dollars
 
 ASKS: Final = 3
 """How often one call may ask: an approval can expire while the person thinks, and the next one is asked for. More is
@@ -34,6 +35,9 @@ async def act(call: OpenCall, turn: int, context: Context) -> list[Entry]:
     with _tracer.start_as_current_span("whet.tool", attributes={"whet.tool": call.name, "whet.request_id": key}):
         outcome = await _outcome(call, turn, key, context)
     context.running.pop(key, None)
+    if call.cap is not None and not outcome.ok:
+        share = f"It could spend {dollars(call.cap)} at most: its share of what is left for the session."
+        outcome = replace(outcome, text=f"{outcome.text}\n\n{share}")
     if call.changed:
         outcome = replace(outcome, text=f"{CHANGED_NOTE}\n\n{outcome.text}")
     context.hear(heard_answer(turn, key, call.name, outcome))
