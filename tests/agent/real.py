@@ -54,18 +54,28 @@ async def counted(client: Client) -> int:
 
 
 async def approvals(client: Client) -> Sequence[approval_pb2.Approval]:
-    answer = await client.approval.ListApprovals(approval_pb2.ListApprovalsRequest(), metadata=client.metadata)
+    answer = await client.approval.ListApprovals(
+        approval_pb2.ListApprovalsRequest(page=value_pb2.Page(size=500)), metadata=client.metadata
+    )
     return list(answer.approvals)
 
 
 async def arrangements(client: Client) -> tuple[str, ...]:
     """Everything that a person can arrange at the server, as text."""
+    endpoints = (await client.model.ListEndpoints(model_pb2.ListEndpointsRequest(), metadata=client.metadata)).endpoints
+    for endpoint in endpoints:
+        for news in ("circuit", "current_concurrency", "in_flight", "last_failure", "last_success_time"):
+            endpoint.ClearField(news)  # how it goes, which nobody arranges
     return (
         str((await client.ledger.ListCaps(ledger_pb2.ListCapsRequest(), metadata=client.metadata)).caps),
-        str(await client.model.ListEndpoints(model_pb2.ListEndpointsRequest(), metadata=client.metadata)),
-        str(await client.model.GetCache(model_pb2.GetCacheRequest(), metadata=client.metadata)),
+        str(endpoints),
         str(await client.model.ListModels(model_pb2.ListModelsRequest(), metadata=client.metadata)),
     )
+
+
+async def cached(client: Client) -> int:
+    """How many answers are in the cache."""
+    return (await client.model.GetCache(model_pb2.GetCacheRequest(), metadata=client.metadata)).entries
 
 
 def money(nanos: int) -> value_pb2.Money:
