@@ -119,7 +119,12 @@ class Decisions:
         if arguments_json:
             await self._change(question, arguments_json)
             return
-        await self._send(question, grant=grant, reason=reason)
+        try:
+            await self._send(question, grant=grant, reason=reason)
+        except CallError as error:
+            if error.reason == "APPROVAL_NOT_OPEN":
+                await self._look(question)  # it has expired, or somebody else was faster: the turn goes on at once
+            raise
         self._learn(question, granted=grant, reason=reason)
 
     async def withdraw(self, turn: int, reason: str) -> None:
