@@ -124,8 +124,15 @@ def _withdrawn(view: View, withdrawn: Withdrawn) -> list[Entry]:
 
 def _rewound(view: View, rewound: Rewound) -> list[Entry]:
     place = view.places.get(f"said/{rewound.turn}", len(view.entries))
-    del view.entries[place:]
-    view.places = {key: at for key, at in view.places.items() if at < place}
+    # Words that became a message may stand before an earlier turn that was waiting already.
+    view.entries[:] = [
+        entry
+        for at, entry in enumerate(view.entries)
+        if (at < place if isinstance(entry, Note) else entry.turn < rewound.turn)
+    ]
+    view.places = {entry.key: at for at, entry in enumerate(view.entries)}
+    messages = ((at, e.turn) for at, e in enumerate(view.entries) if isinstance(e, Said) and not e.steering)
+    view.places |= {f"said/{turn}": at for at, turn in messages}
     view.cards = {key: card for key, card in view.cards.items() if card.turn < rewound.turn}
     view.turns = [turn for turn in view.turns if turn < rewound.turn]
     view.waiting = [said for said in view.waiting if said.turn < rewound.turn]
