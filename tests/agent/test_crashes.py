@@ -54,9 +54,9 @@ class Child:
 
 
 @asynccontextmanager
-async def child(house: House, folder: Path, message: str) -> AsyncIterator[Child]:
+async def child(house: House, folder: Path, message: str, *person: str) -> AsyncIterator[Child]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(CHILD), house.address, str(folder), message, stdout=asyncio.subprocess.PIPE
+        sys.executable, str(CHILD), house.address, str(folder), message, *person, stdout=asyncio.subprocess.PIPE
     )
     running = Child(process)
     try:

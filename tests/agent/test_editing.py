@@ -1,5 +1,6 @@
 import asyncio
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ from tests.agent.test_steering import add
 
 from whet.v1 import approval_pb2
 from whet_agent.catalogue import request_from, tools
-from whet_agent.conversation import calls_of, from_mind
+from whet_agent.conversation import Entry, calls_of, from_mind
 from whet_agent.editing import CHANGED, HIDDEN, amended
-from whet_agent.events import ApprovalAsked, ApprovalDecided, ToolAnswered, ToolAsked
-from whet_agent.model.base import Thought
+from whet_agent.events import ApprovalAsked, ApprovalDecided, Steered, ToolAnswered, ToolAsked
+from whet_agent.model.base import Moment, Thought
+from whet_agent.model.roles import alternating
 from whet_agent.session import AgentSession
 
 FIVE = ("put_cap", {"period": "day", "limit": "$5"})
@@ -221,3 +223,55 @@ def test_arguments_are_read_as_an_approval_shows_them(tool: str, arguments: dict
     request = request_from(tools()[tool].method, arguments)
     shown = MessageToJson(request, preserving_proto_field_name=True, ensure_ascii=False)
     assert request_from(tools()[tool].method, json.loads(shown)) == request
+
+
+POINTS = [pytest.param(n, marks=[] if n in {5, 8} else pytest.mark.slow) for n in range(1, 14)]
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_kill_anywhere_between_a_change_and_its_end_changes_nothing_of_it(
+    house: House, tmp_path: Path, point: int
+) -> None:
+    async with child(house, tmp_path, f"{CAP} && get_cache {{}}", THREE, "and quickly") as killed:
+        for _ in range(point):
+            if await killed.line() == "TurnEnded":
+                break
+        await killed.kill()
+    spoken: list[list[Entry]] = []
+
+    def speak(moment: Moment) -> Thought:
+        spoken.append(list(moment.entries))
+        if any(entry["m"]["role"] == "assistant" for entry in moment.entries):
+            return Thought(text="done")
+        return asks(CAP, "get_cache {}")
+
+    steered = False
+    async with (
+        opened(house, tmp_path, *[speak] * 5, session_id=killed.session_id) as session,
+        listening(session) as heard,
+    ):
+        deciding = asyncio.create_task(be_the_person(session, heard))
+        await heard.turn_ended(1)
+        steered = bool(heard.all(Steered))
+        assert (await heard.turn_ended(await session.send("next"))).state == "done"
+        deciding.cancel()
+        await asyncio.wait({deciding})
+        assert len(heard.all(ToolAnswered)) == 2
+    assert house.caps == {f"{killed.session_id}/1/1.1": 3_000_000_000}
+    assert {a.state for a in house.approvals.values()} == {REJECTED, USED}
+    messages = alternating([entry["m"] for entry in spoken[-1]])
+    assert fits(messages)
+    assert json.dumps(messages).count("and quickly") == steered
+
+
+async def be_the_person(session: AgentSession, heard: Listener) -> None:
+    """Do what the person of the child does, for what is still open."""
+    seen = 0
+    while True:
+        seen += 1
+        asked = await heard.wait(ApprovalAsked, count=seen)
+        decided = {decided.approval_id for decided in heard.all(ApprovalDecided)}
+        if asked.approval_id not in decided:
+            change = THREE if "5000000000" in asked.arguments_json else ""
+            with suppress(LookupError):  # the journal's end was lost, and the server has heard it
+                await session.decide(asked.approval_id, grant=True, arguments_json=change)
