@@ -9,7 +9,6 @@ os.environ["LANGGRAPH_STRICT_MSGPACK"] = (
 import contextvars
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, TypedDict
 
@@ -86,7 +85,11 @@ def _step_out() -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
     """
     context = contextvars.copy_context()
     var_child_runnable_config.set(None)
-    return lambda does: partial(context.run, does)
+
+    def inside(does: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        return lambda given: context.run(does, given)
+
+    return inside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
