@@ -49,7 +49,7 @@ class Embedding:
 
 def likeness(one: Vector, other: Vector) -> float:
     """Return the cosine of two directions."""
-    return float(sum(map(mul, one, other)))
+    return math.fsum(map(mul, one, other))
 
 
 @cache
