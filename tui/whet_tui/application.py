@@ -2,16 +2,19 @@
 
 import base64
 import gc
-from typing import ClassVar, Final
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
 
 from textual import events
 from textual.app import App
 from textual.binding import BindingType
 
+from whet_tui import themes
 from whet_tui.bridge import Lister, Opener
+from whet_tui.schema import nearest
 from whet_tui.screens.chat import ChatScreen
-
-_THEMES: Final = {"dark": "textual-dark", "light": "textual-light"}
+from whet_tui.settings import Settings
 
 
 class ChatApp(App[str]):
@@ -22,17 +25,42 @@ class ChatApp(App[str]):
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = []
 
-    def __init__(self, opener: Opener, lister: Lister, *, theme: str = "dark", tmux: bool = False) -> None:
-        """`tmux`: the terminal is one of tmux, which passes nothing on that is not wrapped for it."""
-        super().__init__()
-        self._tmux = tmux
+    def __init__(self, opener: Opener, lister: Lister, settings: Settings | None = None, *, theme: str = "") -> None:
+        """Without settings all have their defaults. `theme` stands above them."""
+        self.settings = settings or Settings(data=Path())
+        # Colours are kept from the terminal by a filter that Textual chooses here; its other one makes them grey.
+        super().__init__(ansi_color=True if self.settings.no_color else None)
         self._opener = opener
         self._lister = lister
         self._chat: ChatScreen | None = None
         self._early: list[events.Event] | None = []
+        self._complaints = list(self.settings.complaints)
+        self.keys: Mapping[str, str] = {}
+        """The keys that were changed and can be had, by the id of their binding."""
         self.animation_level = "none"  # an animation keeps the process awake and tells nothing
-        name = _THEMES.get(theme, theme)
-        self.theme = name if name in self.available_themes else _THEMES["dark"]
+        for own in themes.OWN:
+            self.register_theme(own)
+        self.use_theme(themes.DARK.name)
+        if not self.use_theme(theme or self.settings.chat.theme):
+            meant = nearest(self.settings.chat.theme, ["dark", "light", "ansi", *self.available_themes])
+            self._complaints.append(f"There is no theme {self.settings.chat.theme!r}. {meant}")
+
+    def use_theme(self, name: str) -> bool:
+        """Draw in the colours of a theme, at once; without colours if the terminal shall have none. Return whether
+        there is a theme of that name.
+        """
+        found = themes.named(name, self.available_themes)
+        if found:
+            self.theme = themes.ANSI.name if self.settings.no_color else found
+        return bool(found)
+
+    def use_keys(self, changed: Mapping[str, str]) -> Sequence[str]:
+        """Give actions other keys, at once; return what cannot be had. Loads every screen."""
+        from whet_tui.keymap import checked  # after the first frame
+
+        self.keys, complaints = checked(changed)
+        self.set_keymap(dict(self.keys))
+        return complaints
 
     @property
     def session_id(self) -> str:
@@ -42,11 +70,12 @@ class ChatApp(App[str]):
     def copy_to_clipboard(self, text: str) -> None:
         """Copy; in tmux also to the terminal outside, which hears only what is wrapped."""
         super().copy_to_clipboard(text)
-        if self._tmux and self._driver is not None:
+        if self.settings.tmux and self._driver is not None:
             self._driver.write(passed_through(clipboard(text)))
 
     def get_default_screen(self) -> ChatScreen:
         self._chat = ChatScreen(self._opener, self._lister)
+        self._chat.calm = self.settings.chat.reduced_motion
         return self._chat
 
     async def on_event(self, event: events.Event) -> None:
@@ -60,6 +89,10 @@ class ChatApp(App[str]):
         """The first frame is there. What was imported for it stays: the collector need not look at it."""
         gc.freeze()
         gc.enable()
+        if self.settings.keys:
+            self._complaints += self.use_keys(self.settings.keys)
+        if self._chat is not None and self._complaints:
+            self._chat.complain(self._complaints)
         early, self._early = self._early, None
         for event in early or ():
             self.post_message(event)

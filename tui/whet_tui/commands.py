@@ -7,7 +7,7 @@ OWN: Final[Mapping[str, str]] = {
     "help": "Show the keys and commands",
     "copy": "Copy the last answer as Markdown",
     "sessions": "Take up an earlier conversation",
-    "theme": "Change between dark and light",
+    "theme": "Change the colours: dark, light, the terminal's own",
     "quit": "Leave; the session can be taken up again",
 }
 """Commands that never leave the screen."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class SessionsScreen(ModalScreen[str]):
     """Dismissed with the id of the session that was picked, or with nothing."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+c,ctrl+r", "leave", "Close")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+c,ctrl+r", "leave", "Close", id="sessions.close")]
 
     def __init__(self, sessions: "Sequence[SessionSummary]") -> None:
         super().__init__()
