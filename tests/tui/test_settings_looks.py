@@ -1,11 +1,13 @@
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.color import ColorType
 from rich.style import Style
 from textual.color import Color
 from textual.screen import Screen
+from textual.theme import Theme
 
 from whet_tui import themes
 from whet_tui.application import ChatApp
@@ -49,7 +51,7 @@ def styles(ink: Ink) -> dict[str, Style]:
 
 
 @pytest.mark.parametrize("theme", [themes.DARK, themes.LIGHT], ids=lambda theme: theme.name)
-def test_every_ink_can_be_read_on_its_ground_and_under_code(theme: themes.Theme) -> None:
+def test_every_ink_can_be_read_on_its_ground_and_under_code(theme: Theme) -> None:
     ink = ink_of(theme)
     ground = Color.from_rich_color(ink.base.bgcolor)
     poor = {
@@ -73,7 +75,7 @@ def test_states_differ_by_more_than_their_colour() -> None:
     assert len({state.value for state in LaneState}) == len(LaneState)
 
 
-async def readable_everywhere(screen: Screen[object]) -> dict[str, float]:
+async def readable_everywhere(screen: Screen[Any]) -> dict[str, float]:
     """Every widget in view whose text is too close to the ground it stands on."""
     poor = {}
     for widget in screen.walk_children(with_self=True):

@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual import events
+from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.app import App
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 
 from whet_tui import themes
 from whet_tui.bridge import Lister, Opener
 from whet_tui.schema import nearest
 from whet_tui.screens.chat import ChatScreen
 from whet_tui.settings import Settings
+
+# Textual takes what terminals send for Alt and a digit for letters of an American Mac (`§` for Alt+6).
+for _digit in "0123456789":
+    ANSI_SEQUENCES_KEYS.pop(f"\x1b{_digit}", None)  # type: ignore[attr-defined]  # said to be a Mapping, it is a dict
 
 
 class ChatApp(App[str]):
@@ -23,7 +28,9 @@ class ChatApp(App[str]):
     CSS_PATH = "app.tcss"
     TITLE = "Whet"
     ENABLE_COMMAND_PALETTE = False
-    BINDINGS: ClassVar[list[BindingType]] = []
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("alt+6", "settings", "Settings", show=False, priority=True, id="app.settings")
+    ]
 
     def __init__(self, opener: Opener, lister: Lister, settings: Settings | None = None, *, theme: str = "") -> None:
         """Without settings all have their defaults. `theme` stands above them."""
@@ -42,8 +49,11 @@ class ChatApp(App[str]):
             self.register_theme(own)
         self.use_theme(themes.DARK.name)
         if not self.use_theme(theme or self.settings.chat.theme):
-            meant = nearest(self.settings.chat.theme, ["dark", "light", "ansi", *self.available_themes])
-            self._complaints.append(f"There is no theme {self.settings.chat.theme!r}. {meant}")
+            self._complaints.append(self._no_theme())
+
+    def _no_theme(self) -> str:
+        meant = nearest(self.settings.chat.theme, ["dark", "light", "ansi", *self.available_themes])
+        return f"There is no theme {self.settings.chat.theme!r}. {meant}"
 
     def use_theme(self, name: str) -> bool:
         """Draw in the colours of a theme, at once; without colours if the terminal shall have none. Return whether
@@ -53,6 +63,20 @@ class ChatApp(App[str]):
         if found:
             self.theme = themes.ANSI.name if self.settings.no_color else found
         return bool(found)
+
+    def take(self, settings: Settings) -> Sequence[str]:
+        """Let settings that have changed be felt, as far as that goes; return what cannot be had."""
+        self.settings = settings
+        if self._chat is not None:
+            self._chat.calm = settings.chat.reduced_motion
+        complaints = [] if self.use_theme(settings.chat.theme) else [self._no_theme()]
+        return [*complaints, *self.use_keys(settings.keys)]
+
+    def action_settings(self) -> None:
+        from whet_tui.screens.settings import SettingsScreen  # for those who look
+
+        if not self.screen.is_modal and not isinstance(self.screen, SettingsScreen):
+            self.push_screen(SettingsScreen(self.settings))
 
     def use_keys(self, changed: Mapping[str, str]) -> Sequence[str]:
         """Give actions other keys, at once; return what cannot be had. Loads every screen."""

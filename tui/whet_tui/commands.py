@@ -8,6 +8,7 @@ OWN: Final[Mapping[str, str]] = {
     "copy": "Copy the last answer as Markdown",
     "sessions": "Take up an earlier conversation",
     "theme": "Change the colours: dark, light, the terminal's own",
+    "settings": "See and change settings, colours and keys",
     "quit": "Leave; the session can be taken up again",
 }
 """Commands that never leave the screen."""

@@ -3,9 +3,10 @@ these tables.
 """
 
 import difflib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 Value: TypeAlias = str | bool | int | float
 
@@ -37,7 +38,6 @@ class Setting:
     suggestions: tuple[str, ...] = ()
     """The values most people want, where others are allowed too."""
     least: float | None = None
-    most: float | None = None
     at_once: bool = False
     """Whether a change in the settings screen is felt at once; else at the next start."""
 
@@ -54,38 +54,34 @@ class Setting:
         """What may stand there, in words."""
         if self.choices:
             return "one of " + ", ".join(f'"{choice}"' for choice in self.choices)
-        match self.least, self.most:
-            case None, _:
-                return _KINDS[type(self.default)]
-            case least, None:
-                return f"{_KINDS[type(self.default)]} of at least {least:g}"
-            case least, most:
-                return f"{_KINDS[type(self.default)]} from {least:g} to {most:g}"
+        kind = _KINDS[type(self.default)]
+        return kind if self.least is None else f"{kind} of at least {self.least:g}"
 
     def fits(self, value: object) -> bool:
         """Whether the value may stand there. A whole number is a number; true and false are none."""
-        kinds = {float: (int, float)}.get(type(self.default), (type(self.default),))
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            return False
-        if self.choices:
-            return value in self.choices
-        if isinstance(value, str):
-            return True
-        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)  # type: ignore[operator]  # numbers
+        match self.default, value:
+            case bool(), bool():
+                return True
+            case str(), str():
+                return value in self.choices or not self.choices
+            case ((int() | float()), (int() | float())) if not isinstance(value, bool):
+                whole = isinstance(value, int) or isinstance(self.default, float)
+                return whole and (self.least is None or value >= self.least)
+            case _:
+                return False
 
     def parsed(self, text: str) -> Value | None:
         """The value that a person typed, or None when it does not fit."""
-        value: object
-        if isinstance(self.default, bool):
-            value = {"true": True, "false": False}.get(text.strip().lower())
-        elif isinstance(self.default, str):
-            value = text.strip()
+        text = text.strip()
+        value: Value
+        if isinstance(self.default, str):
+            value = text
         else:
             try:
-                value = type(self.default)(text.strip().removeprefix("$"))
+                value = json.loads(text.removeprefix("$"))
             except ValueError:
                 return None
-        return value if self.fits(value) else None  # type: ignore[return-value]  # what fits is a Value
+        return value if self.fits(value) else None
 
 
 def _set(default: _T, about: str, *, reader: str = "the chat", **more: Any) -> _T:
@@ -144,7 +140,7 @@ TABLES: Final[Mapping[str, type]] = {"chat": ChatTable, "mind": MindTable}
 def _all() -> Iterator[Setting]:
     for table, kind in TABLES.items():
         for each in fields(kind):
-            yield Setting(key=f"{table}.{each.name}", default=each.default, **each.metadata[_META])
+            yield Setting(key=f"{table}.{each.name}", default=cast("Value", each.default), **each.metadata[_META])
 
 
 SETTINGS: Final[Mapping[str, Setting]] = {setting.key: setting for setting in _all()}

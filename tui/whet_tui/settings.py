@@ -6,8 +6,9 @@
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,8 +70,10 @@ class Settings:
     data: Path
     config: Path | None = None
     """None when there is no such file."""
-    written_to: Path | None = None
-    """Where the settings screen writes; None when nobody said."""
+    file: Path | None = None
+    """Where the settings screen writes, whether it is there or not; None when nobody said."""
+    again: "Callable[[], Settings] | None" = field(default=None, repr=False, compare=False)
+    """Reads everything again, as it was read; None when these were not read. Raises `SettingsError`."""
     server: str = ""
     """Empty: the embedded server of `data`."""
     token: str = field(default="", repr=False)
@@ -100,7 +103,8 @@ def load(flags: Flags, environment: Mapping[str, str]) -> Settings:
     return Settings(
         data=data,
         config=config if config.exists() else None,
-        written_to=config,
+        file=config,
+        again=partial(load, flags, environment),
         server=server,
         token=_read_token(token_file or data / "person.token") if server else "",
         mind=_mind(found, environment),

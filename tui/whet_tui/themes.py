@@ -62,6 +62,8 @@ ANSI: Final = Theme(
     panel="ansi_default",
     boost="ansi_default",
     variables={
+        "ansi-background": "ansi_default",
+        "ansi-foreground": "ansi_default",
         "border": "ansi_cyan",
         "border-blurred": "ansi_default",
         "scrollbar": "ansi_cyan",

@@ -334,6 +334,8 @@ class ChatScreen(Screen[None]):
             self._status.hint("copied" if text else "There is no answer yet.")
         elif name == "sessions":
             self.action_sessions()
+        elif name == "settings":
+            self.call_later(self.run_action, "app.settings")
         elif name == "theme":
             self.app.theme = after(self.app.theme)
         else:
