@@ -56,7 +56,7 @@ async def test_each_setting_is_there_with_its_value_and_where_it_came_from(tmp_p
         assert row(app, "chat.editor").split() == ["editor", "nano", "environment:", "EDITOR"]
         assert row(app, "keys.chat.help").split() == ["chat.help", "F2", "config.toml"]
         await choose(pilot, "chat.paste_lines")
-        assert "a whole number of at least 2; default: 20" in said(app, "#setting")
+        assert "a whole number of at least 1; default: 15" in said(app, "#setting")
         await pilot.press("escape")
         assert not isinstance(app.screen, SettingsScreen)
 
@@ -83,14 +83,14 @@ async def test_a_value_is_written_when_it_fits_and_only_then(tmp_path: Path) -> 
     async with app.run_test(size=(100, 40)) as pilot:
         await pilot.press("alt+6")
         await choose(pilot, "chat.paste_lines")
-        await pilot.press("enter", "backspace", "backspace", "1", "enter")
-        assert "Expected: a whole number of at least 2." in said(app, "#note")
+        await pilot.press("enter", "backspace", "backspace", "0", "enter")
+        assert "Expected: a whole number of at least 1." in said(app, "#note")
         assert "paste_lines" not in content(tmp_path)["chat"]
-        await pilot.press("5", "enter")
-        assert content(tmp_path)["chat"]["paste_lines"] == 15
+        await pilot.press("backspace", "2", "5", "enter")
+        assert content(tmp_path)["chat"]["paste_lines"] == 25
         assert not app.screen.query_one(Input).display
         await pilot.press("enter", "9", "escape")
-        assert content(tmp_path)["chat"]["paste_lines"] == 15
+        assert content(tmp_path)["chat"]["paste_lines"] == 25
 
 
 async def test_a_theme_is_seen_while_it_is_typed_and_goes_with_esc(tmp_path: Path) -> None:

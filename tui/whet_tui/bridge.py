@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 from whet_tui.chat_settings import ChatSettings
+from whet_tui.schema import ChatTable
 
 if TYPE_CHECKING:
     from whet_agent.events import ApprovalMode, Envelope
@@ -78,11 +79,14 @@ async def open_session(settings: ChatSettings, progress: Progress) -> ChatSessio
     progress("loading the agent")
     mind = await mind_for(settings.settings.mind, connection)
     try:
-        return await AgentSession.open(
+        session: ChatSession = await AgentSession.open(
             connection, SessionSettings(folder=settings.sessions, mind=mind), session_id=settings.resume
         )
     except SessionError as error:
         raise NotOpened(str(error)) from error
+    if not settings.resume:
+        await arrange(session, settings.settings.chat)
+    return session
 
 
 def list_sessions(settings: ChatSettings) -> "Sequence[SessionSummary]":
@@ -90,3 +94,9 @@ def list_sessions(settings: ChatSettings) -> "Sequence[SessionSummary]":
     from whet_agent import session
 
     return session.list_sessions(settings.sessions)
+
+
+async def arrange(session: ChatSession, chat: ChatTable) -> None:
+    """Give a new session the mode that the settings name; one that is taken up has its own."""
+    if chat.approval_mode != "ask":
+        await session.set_mode(cast("ApprovalMode", chat.approval_mode), chat.allowance_nanos)

@@ -23,9 +23,8 @@ _ROOMS: Final = ("whet_tui.screens", "whet_tui.widgets")
 _APPLICATION: Final = "whet_tui.application"
 _MODIFIERS: Final = frozenset({"ctrl", "shift", "alt", "super", "hyper", "meta"})
 _NAMED: Final = frozenset({key.value for key in Keys} | {f"f{number}" for number in range(1, 25)})
-_WRITING: Final = frozenset({"chat", "composer"})
-"""Places where somebody types: what types, sends or completes there is no key for anything else."""
 _TYPED: Final = frozenset({"enter", "space", "tab", "backspace"})
+"""Keys that write, send or complete, like letters: an action that has none of these by itself cannot get one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +110,7 @@ def _fault(name: str, keys: str) -> str:
     for key in _split(keys):
         if not _is_key(key):
             return f"{key!r} is no key. Write it as ctrl+s, alt+x, f2 or ctrl+down, several with commas between."
-        if (bound.everywhere or bound.place in _WRITING) and _is_typed(key):
+        if _is_typed(key) and not any(map(_is_typed, bound.keys)):
             return f"{key!r} is needed for writing. Add ctrl+ or alt+, or take a function key."
     return ""
 

@@ -18,6 +18,7 @@ _KINDS: Final[Mapping[type, str]] = {
     float: "a number",
     str: "text in quotes",
 }
+NANOS_PER_DOLLAR: Final = 1_000_000_000
 KEYS: Final = "keys"
 """The table that gives actions other keys: its keys are the ids of bindings, not settings."""
 SERVERS: Final = ("endpoint", "panel", "server", "synthesiser", "telemetry")
@@ -106,13 +107,17 @@ class ChatTable:
     plain: bool = _set(False, "Append-only lines in place of the screen, as --plain; so do ACCESSIBLE=1 and TERM=dumb")
     editor: str = _set("", "The editor that writes messages and arguments; without it VISUAL, then EDITOR, then vi")
     history: bool = _set(True, "Keep what you sent, so that Up finds it in later sessions")
-    paste_lines: int = _set(20, "A paste of at least so many lines stands in the composer as one placeholder", least=2)
+    paste_lines: int = _set(15, "A paste of more lines than this stands in the composer as one placeholder", least=1)
     approval_mode: str = _set(
         "ask",
         "How a new session answers what needs a yes; `allowance` lets what only spends pass while its money lasts",
         choices=("ask", "allowance", "read_only"),
     )
     allowance: float = _set(1.0, "Dollars that a session may spend unasked in the mode `allowance`", least=0)
+
+    @property
+    def allowance_nanos(self) -> int:
+        return round(self.allowance * NANOS_PER_DOLLAR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

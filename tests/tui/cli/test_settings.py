@@ -96,8 +96,8 @@ def test_the_tables_of_the_server_are_the_servers(tmp_path: Path) -> None:
     [
         ("theme = 3", "chat.theme must be text in quotes, not 3. 'dark' is taken."),
         ("plain = 'yes'", "chat.plain must be true or false, not 'yes'. False is taken."),
-        ("paste_lines = true", "chat.paste_lines must be a whole number of at least 2, not True. 20 is taken."),
-        ("paste_lines = 1", "chat.paste_lines must be a whole number of at least 2, not 1. 20 is taken."),
+        ("paste_lines = true", "chat.paste_lines must be a whole number of at least 1, not True. 15 is taken."),
+        ("paste_lines = 0", "chat.paste_lines must be a whole number of at least 1, not 0. 15 is taken."),
         ("allowance = -0.5", "chat.allowance must be a number of at least 0, not -0.5. 1.0 is taken."),
         (
             "approval_mode = 'all'",

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from whet_tui.cli.configured import load_settings
+from whet_tui.cli.configured import read_settings, tell_complaints
 from whet_tui.cli.exits import OK, USAGE, Stopped
 from whet_tui.cli.root import Launch
 from whet_tui.settings import Settings
@@ -14,19 +14,28 @@ from whet_tui.settings import Settings
 @click.command("chat", help="Chat in the terminal. Without one, each line of stdin that is not empty is a message.")
 @click.option("--resume", metavar="ID", default="", help="Take up the session with this id.")
 @click.option("--continue", "latest", is_flag=True, help="Take up the session used last.")
+@click.option("--plain", is_flag=True, help="Lines that are only ever added, in place of the screen.")
 @click.pass_obj
-def command(launch: Launch, resume: str, *, latest: bool) -> int:
+def command(launch: Launch, resume: str, *, latest: bool, plain: bool) -> int:
     if resume and latest:
         raise click.UsageError("Give --resume or --continue, not both.")
-    return start(launch, resume=resume, latest=latest)
+    return start(launch, resume=resume, latest=latest, plain=plain)
 
 
-def start(launch: Launch, *, resume: str = "", latest: bool = False) -> int:
-    """Chat on the screen if there is one, else answer the lines of stdin."""
-    settings = load_settings(launch)
+def start(launch: Launch, *, resume: str = "", latest: bool = False, plain: bool = False) -> int:
+    """Chat on the screen if there is one, in lines if those are wanted, else answer the lines of stdin."""
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    settings = read_settings(launch)
+    on_screen = terminal and not (plain or settings.chat.plain)
+    if not on_screen:
+        tell_complaints(settings)  # the screen tells them itself
     session_id = _latest(settings) if latest else resume
-    if sys.stdin.isatty() and sys.stdout.isatty():
+    if on_screen:
         return _screen(settings, session_id)
+    if terminal:
+        from whet_tui.cli.lines import chat_in_lines  # loads the agent, which the screen does after its first frame
+
+        return chat_in_lines(settings, session_id)
     if session_id:
         raise Stopped(
             "A session can only be taken up in a terminal.", advice="Run whet chat there, without pipes.", code=USAGE
