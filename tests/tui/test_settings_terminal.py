@@ -72,6 +72,8 @@ def test_no_color_writes_no_colour_and_what_is_chosen_can_still_be_seen(home: Ho
         chat.send("\x1b")
         chat.until_shown("Ctrl+Y approve")
         assert coloured(bytes(chat.raw)) == []
+        chat.send("\x11")  # Ctrl+Q, which is Textual's own: the session must be closed all the same
+        assert chat.wait() == 0
 
 
 def test_with_colours_the_same_look_finds_some(home: Home) -> None:

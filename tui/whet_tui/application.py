@@ -109,6 +109,11 @@ class ChatApp(App[str]):
         else:
             await super().on_event(event)
 
+    async def on_unmount(self) -> None:
+        """The end may come from Ctrl+Q or a page that was closed, which ask nobody."""
+        if self._chat is not None:
+            await self._chat.close_session()
+
     def on_ready(self) -> None:
         """The first frame is there. What was imported for it stays: the collector need not look at it."""
         gc.freeze()

@@ -22,6 +22,8 @@ PREFERRED: Final = ("gpt-5-mini", "gpt-4.1-mini", "gpt-4o-mini", "gpt-4.1", "gpt
 """Minds in the order in which they are taken when nobody names one: tool calling first of all, then price."""
 _TOKEN: Final = re.compile(rb"[!-~]+")
 """What may stand after `Bearer` in a header."""
+_PAGE_DRIVER: Final = "textual.drivers.web_driver:WebDriver"
+"""What textual-serve tells the programs that it runs."""
 _SHOWN: Final = 40
 """Characters of a wrong value that are told."""
 DEFAULT: Final = "default"
@@ -86,6 +88,8 @@ class Settings:
     """Every setting by its key, with where it came from, as it is shown."""
     tmux: bool = False
     """Whether the terminal is one of tmux."""
+    in_page: bool = False
+    """Whether a page in a browser is the terminal."""
     no_color: bool = False
     """Whether no colour may be written."""
     complaints: tuple[str, ...] = ()
@@ -112,6 +116,7 @@ def load(flags: Flags, environment: Mapping[str, str]) -> Settings:
         keys=_keys(tables, config, complaints),
         found=found,
         tmux=bool(environment.get("TMUX")),
+        in_page=environment.get("TEXTUAL_DRIVER") == _PAGE_DRIVER,
         no_color=bool(environment.get("NO_COLOR")),
         complaints=tuple(complaints),
     )

@@ -70,6 +70,7 @@ class ChatScreen(Screen[None]):
         self._opener = opener
         self._lister = lister
         self._session: ChatSession | None = None
+        self._closed_session = False
         self._view: View | None = None
         self._opening = False
         self._unsent: list[str] = []
@@ -296,13 +297,18 @@ class ChatScreen(Screen[None]):
     @work(group="leave", exclusive=True)
     async def _leave(self, other: str) -> None:
         """Close the session, then leave; to another one if it is named."""
-        if self._session is not None:
+        await self.close_session()
+        self.app.exit(other)
+
+    async def close_session(self) -> None:
+        """Give up the lease and the connections, however one leaves: a session left open keeps the process alive."""
+        if self._session is not None and not self._closed_session:
+            self._closed_session = True
             try:
                 async with asyncio.timeout(_PARTING):
                     await self._session.close()
             except TimeoutError:
                 pass  # the lease dies with the process
-        self.app.exit(other)
 
     def action_unfold(self) -> None:
         self._transcript.action_unfold()
