@@ -162,7 +162,7 @@ class Lines:
             self._tell(f"/{name} is for the screen: whet chat without --plain.")
             return
         self._tell(_HOW)
-        for command, summary in {**_HERE, **with_tools()}.items():
+        for command, summary in {**with_tools(), **_HERE}.items():
             if command not in _ELSEWHERE:
                 self._tell(f"  /{command:<20} {safe_line(summary)}")
 
