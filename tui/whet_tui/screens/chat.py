@@ -1,7 +1,7 @@
 """The chat: hears a session, draws its view, passes on what the person says and decides."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
@@ -13,14 +13,14 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static
 
-from whet_tui.bridge import ChatSession, Lister, NotOpened, Opener
+from whet_tui.bridge import ChatSession, NotOpened, Opener
 from whet_tui.commands import OWN, matching, with_tools
-from whet_tui.entries import Entry, Note, Said
+from whet_tui.entries import Call, Entry, Note, Said
 from whet_tui.greeting import greeting
 from whet_tui.messages import Submitted, Typed
+from whet_tui.places import BY_COMMAND
 from whet_tui.safe import safe_line
 from whet_tui.screens.help import HelpScreen
-from whet_tui.screens.sessions import SessionsScreen
 from whet_tui.widgets.approval_tray import ApprovalTray
 from whet_tui.widgets.composer import Composer
 from whet_tui.widgets.status_line import StatusLine
@@ -51,17 +51,16 @@ class ChatScreen(Screen[None]):
         Binding("ctrl+c", "interrupt", "Copy, clear or quit", priority=True, show=False),
         Binding("ctrl+d", "leave_empty", "Quit", priority=True, show=False),
         Binding("ctrl+o", "unfold", "Unfold", priority=True, show=False),
-        Binding("ctrl+r", "sessions", "Sessions", priority=True, show=False),
+        Binding("ctrl+r", "app.open_place('sessions')", "Sessions", priority=True, show=False),
         Binding("f1", "help", "Help", priority=True, show=False),
         Binding("pageup", "page(-1)", priority=True, show=False),
         Binding("pagedown", "page(1)", priority=True, show=False),
         Binding("ctrl+end", "follow", priority=True, show=False),
     ]
 
-    def __init__(self, opener: Opener, lister: Lister) -> None:
+    def __init__(self, opener: Opener) -> None:
         super().__init__()
         self._opener = opener
-        self._lister = lister
         self._session: ChatSession | None = None
         self._view: View | None = None
         self._opening = False
@@ -79,6 +78,21 @@ class ChatScreen(Screen[None]):
     def session_id(self) -> str:
         """The session's id, empty before there is one."""
         return self._session.session_id if self._session is not None else ""
+
+    @property
+    def run_ids(self) -> Collection[str]:
+        """The runs of this conversation, for other places."""
+        entries = self._view.entries if self._view is not None else []
+        return [entry.run_id for entry in entries if isinstance(entry, Call) and entry.run_id]
+
+    @property
+    def waits(self) -> str:
+        """What the conversation waits for, for other places."""
+        return "waits for your decision" if self._view is not None and self._view.cards else ""
+
+    def take_up(self, session_id: str) -> None:
+        """Leave for another conversation."""
+        self._leave(session_id)
 
     def compose(self) -> ComposeResult:
         yield Transcript()
@@ -169,9 +183,9 @@ class ChatScreen(Screen[None]):
         self._status.refresh()
 
     def on_submitted(self, message: Submitted) -> None:
-        name, _, _ = message.text.removeprefix("/").partition(" ")
+        name, _, arguments = message.text.removeprefix("/").partition(" ")
         self._transcript.follow()
-        if message.text.startswith("/") and name in OWN:
+        if message.text.startswith("/") and name in OWN and not (name in BY_COMMAND and arguments.strip()):
             self._run_own(name)
         elif self._session is None:
             self._unsent.append(message.text)
@@ -310,23 +324,16 @@ class ChatScreen(Screen[None]):
     def action_help(self) -> None:
         self.app.push_screen(HelpScreen(self._commands))
 
-    @work(group="sessions", exclusive=True)
-    async def action_sessions(self) -> None:
-        sessions = await asyncio.to_thread(self._lister)
-        picked = await self.app.push_screen_wait(SessionsScreen(sessions))
-        if picked and picked != self.session_id:
-            self._leave(picked)
-
     def _run_own(self, name: str) -> None:
-        if name == "help":
+        if name in BY_COMMAND:
+            self.call_later(self.run_action, f"app.open_place('{BY_COMMAND[name].place_id}')")
+        elif name == "help":
             self.action_help()
         elif name == "copy":
             text = self._view.last_answer() if self._view is not None else ""
             if text:
                 self.app.copy_to_clipboard(text)
             self._status.hint("copied" if text else "There is no answer yet.")
-        elif name == "sessions":
-            self.action_sessions()
         elif name == "theme":
             self.app.theme = "textual-light" if self.app.current_theme.dark else "textual-dark"
         else:

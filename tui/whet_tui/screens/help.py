@@ -1,6 +1,6 @@
 """Keys and commands."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
 from rich.text import Text
@@ -39,14 +39,15 @@ class HelpScreen(ModalScreen[None]):
         Binding("escape,q,f1,enter,question_mark,ctrl+c,ctrl+d", "dismiss", "Close")
     ]
 
-    def __init__(self, commands: Mapping[str, str]) -> None:
+    def __init__(self, commands: Mapping[str, str], *, keys: Sequence[tuple[str, str]] = KEYS) -> None:
         super().__init__()
+        self._keys = keys
         self._commands = commands
 
     def compose(self) -> ComposeResult:
         ink = ink_of(self.app.current_theme)
         text = Text()
-        for key, meaning in KEYS:
+        for key, meaning in self._keys:
             text.append(key.ljust(_COLUMN), ink.accent)
             text.append(meaning + "\n")
         text.append("\n")
