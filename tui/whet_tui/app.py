@@ -13,15 +13,14 @@ def run_chat(settings: ChatSettings) -> int:
     """Run the chat until the person leaves; return the exit code. However it ends, say how to take the session up."""
     gc.disable()  # collecting while Textual is imported costs a tenth of the time to the first frame, and finds nothing
     from whet_tui.application import ChatApp
-    from whet_tui.bridge import desk_opener, open_session
-    from whet_tui.shelf import FolderShelf
+    from whet_tui.bridge import desk_opener, open_session, shelf_of
     from whet_tui.stray import stray_output_to
 
     while True:
         chat = ChatApp(
             partial(open_session, settings),
             desk_opener(settings),
-            FolderShelf(settings.sessions),
+            shelf_of(settings),
             theme=settings.settings.theme,
             tmux=settings.settings.tmux,
         )

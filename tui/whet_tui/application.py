@@ -4,18 +4,17 @@ import base64
 import gc
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import ClassVar, Final
 
 from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 
-from whet_tui.bridge import DeskOpener, Opener
+from whet_tui.bridge import Opener
+from whet_tui.desk import DeskOpener
 from whet_tui.places import BY_ID, CHAT, PLACES
 from whet_tui.screens.chat import ChatScreen
-
-if TYPE_CHECKING:
-    from whet_tui.shelf import Shelf
+from whet_tui.shelf import Shelf
 
 _THEMES: Final = {"dark": "textual-dark", "light": "textual-light"}
 
@@ -42,7 +41,7 @@ class ChatApp(App[str]):
         self,
         opener: Opener,
         desk: DeskOpener,
-        shelf: "Shelf",
+        shelf: Shelf,
         *,
         theme: str = "dark",
         tmux: bool = False,

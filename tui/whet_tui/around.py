@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from whet_tui.desk import DeskOpener
 
 if TYPE_CHECKING:
+    from whet_tui.bridge import ChatSession
     from whet_tui.shelf import Shelf
 
 
@@ -14,8 +15,8 @@ class Conversation(Protocol):
     """The chat, as other places know it."""
 
     @property
-    def session_id(self) -> str:
-        """Empty before there is a session."""
+    def session(self) -> "ChatSession | None":
+        """None before it is open."""
         ...
 
     @property

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from whet_tui.chat_settings import ChatSettings
 from whet_tui.desk import Desk, DeskError, DeskOpener
+from whet_tui.shelf import FolderShelf, Shelf
 
 if TYPE_CHECKING:
+    from whet_agent.connect import Connection
     from whet_agent.events import ApprovalMode, Envelope
 
 
@@ -79,6 +81,18 @@ async def open_session(settings: ChatSettings, progress: Progress) -> ChatSessio
         )
     except SessionError as error:
         raise NotOpened(str(error)) from error
+
+
+def shelf_of(settings: ChatSettings) -> Shelf:
+    """Return the sessions of the data directory."""
+
+    async def connected() -> "Connection":
+        from whet_agent.connect import connect  # after the first frame
+        from whet_tui.opening import connect_settings  # the same
+
+        return await connect(connect_settings(settings.settings))
+
+    return FolderShelf(settings.sessions, connected)
 
 
 def desk_opener(settings: ChatSettings) -> DeskOpener:

@@ -5,7 +5,7 @@ one over gRPC `whet_tui.grpc_desk`.
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol, TypeAlias
 
-from whet_tui.desk_values import Endpoint, Following, Grouping, Run, Spending, Tested
+from whet_tui.desk_values import Endpoint, Following, Grouping, Probe, Run, Spending
 
 
 class DeskError(Exception):
@@ -33,7 +33,7 @@ class Desk(Protocol):
         """The endpoints with their models, by name."""
         ...
 
-    async def test(self, endpoint: str) -> Tested:
+    async def test(self, endpoint: str) -> Probe:
         """Ask an endpoint for its models, which costs nothing."""
         ...
 

@@ -68,7 +68,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tested:
+class Probe:
     """How the test of an endpoint went."""
 
     ok: bool

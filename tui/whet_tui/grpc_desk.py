@@ -13,7 +13,7 @@ from whet_agent.catalogue import Method, methods
 from whet_agent.client import CallError, Client
 from whet_agent.connect import Connection, find
 from whet_tui.desk import DeskError
-from whet_tui.desk_values import Cap, Endpoint, Following, Grouping, Model, Run, Spending, Tested, UsageLine
+from whet_tui.desk_values import Cap, Endpoint, Following, Grouping, Model, Probe, Run, Spending, UsageLine
 from whet_tui.entries import FanoutState, Money
 from whet_tui.lanes import RUN_STATES, hear, money_of, nanos_of, time_of
 
@@ -76,10 +76,10 @@ class GrpcDesk:
             of_endpoint[model.name.partition("/")[0]].append(_model(model))
         return [_endpoint(endpoint, of_endpoint[endpoint.name]) for endpoint in endpoints.endpoints]
 
-    async def test(self, endpoint: str) -> Tested:
+    async def test(self, endpoint: str) -> Probe:
         request = model_pb2.TestEndpointRequest(name=endpoint)
         answer = await self._ask("TestEndpoint", request, model_pb2.TestEndpointResponse, timeout=_TEST_SECONDS)
-        return Tested(
+        return Probe(
             ok=answer.ok,
             latency_ns=nanos_of(answer.latency),
             failure=answer.failure.message,

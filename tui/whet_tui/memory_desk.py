@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from whet.v1 import event_pb2
 from whet_tui.desk import DeskError
-from whet_tui.desk_values import Endpoint, Following, Grouping, Run, Spending, Tested, UsageLine
-from whet_tui.entries import Fanout, FanoutState, Money
+from whet_tui.desk_values import Endpoint, Following, Grouping, Probe, Run, Spending, UsageLine
+from whet_tui.entries import Fanout, FanoutState, Lane, Money
 from whet_tui.lanes import hear
 
 
@@ -16,7 +16,7 @@ class MemoryDesk:
 
     def __init__(self) -> None:
         self.endpoint_list: Sequence[Endpoint] = ()
-        self.tests: dict[str, Tested] = {}
+        self.tests: dict[str, Probe] = {}
         self.money: dict[Grouping, Spending] = {}
         self.away = ""
         """Why nobody answers; empty while somebody does."""
@@ -64,17 +64,10 @@ class MemoryDesk:
         if fanout.ended:
             return
         cut = [lane for lane in fanout.lanes.values() if not lane.state.ended and branch_id in {"", lane.branch_id}]
-        payloads = [
-            {
-                "branch_finished": event_pb2.BranchFinished(
-                    branch_id=lane.branch_id,
-                    state=event_pb2.BRANCH_STATE_PARTIAL if lane.text else event_pb2.BRANCH_STATE_CANCELLED,
-                    text=lane.text,
-                )
-            }
-            for lane in cut
+        events = [
+            event_pb2.Event(sequence=fanout.heard + place, branch_finished=_cut(lane))
+            for place, lane in enumerate(cut, 1)
         ]
-        events = [event_pb2.Event(sequence=fanout.heard + place, **each) for place, each in enumerate(payloads, 1)]
         if not branch_id:
             finished = event_pb2.RunFinished(state=event_pb2.RUN_STATE_CANCELLED)
             events.append(event_pb2.Event(sequence=fanout.heard + len(events) + 1, run_finished=finished))
@@ -84,7 +77,7 @@ class MemoryDesk:
         self._look()
         return self.endpoint_list
 
-    async def test(self, endpoint: str) -> Tested:
+    async def test(self, endpoint: str) -> Probe:
         self._answer()
         if endpoint not in self.tests:
             raise DeskError(f"There is no endpoint {endpoint!r}.")
@@ -121,6 +114,11 @@ def _folded(run_id: str, events: Sequence[event_pb2.Event]) -> Fanout:
     for event in events:
         hear(fanout, event)
     return fanout
+
+
+def _cut(lane: Lane) -> event_pb2.BranchFinished:
+    state = event_pb2.BRANCH_STATE_PARTIAL if lane.text else event_pb2.BRANCH_STATE_CANCELLED
+    return event_pb2.BranchFinished(branch_id=lane.branch_id, state=state, text=lane.text)
 
 
 def _run(run_id: str, events: Sequence[event_pb2.Event]) -> Run:

@@ -3,7 +3,7 @@
 from typing import Final
 
 _SECOND: Final = 1_000_000_000
-_UNITS: Final = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
+_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def duration(nanos: int) -> str:
@@ -18,6 +18,5 @@ def ago(then_ns: int, now_ns: int) -> str:
     seconds = max(0, now_ns - then_ns) // _SECOND
     for size, unit in _UNITS:
         if seconds >= size:
-            count = seconds // size
-            return f"{count} {unit}{'s' * (count != 1)} ago"
-    return "just now"
+            return f"{seconds // size} {unit} ago"
+    return "now"

@@ -80,6 +80,11 @@ class ChatScreen(Screen[None]):
         return self._session.session_id if self._session is not None else ""
 
     @property
+    def session(self) -> ChatSession | None:
+        """The session, once it is open."""
+        return self._session
+
+    @property
     def run_ids(self) -> Collection[str]:
         """The runs of this conversation, for other places."""
         entries = self._view.entries if self._view is not None else []

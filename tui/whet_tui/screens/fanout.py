@@ -16,7 +16,7 @@ from textual.strip import Strip
 from textual.timer import Timer
 from textual.widgets import Static
 
-from whet_tui.desk import Desk, DeskError
+from whet_tui.desk import DeskError
 from whet_tui.desk_values import Following, Run
 from whet_tui.entries import Fanout, FanoutState, Lane, money_line
 from whet_tui.safe import safe_line
@@ -27,7 +27,7 @@ from whet_tui.widgets.fanout_view import FanoutView
 from whet_tui.widgets.ink import Ink
 from whet_tui.widgets.lane_table import lane_columns, lane_head, lane_row
 from whet_tui.widgets.rows import Rows
-from whet_tui.widgets.sheet import Cell, Column, InkName, Sheet
+from whet_tui.widgets.sheet import Cell, Column, InkName, Sheet, cost
 
 if TYPE_CHECKING:
     from whet_tui.around import Around
@@ -72,7 +72,6 @@ class FanoutScreen(PlaceScreen):
     FanoutScreen.reading #runs, FanoutScreen.reading #lanes { display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "read", "Open branch", id="fanout.read"),
         Binding("p", "pin", "Pin", id="fanout.pin"),
         Binding("x", "cancel_branch", "Cancel branch", id="fanout.cancel_branch"),
         Binding("X", "cancel_run", "Cancel run", id="fanout.cancel_run", key_display="X"),
@@ -106,6 +105,10 @@ class FanoutScreen(PlaceScreen):
                 yield FanoutView(id="view")
 
     @property
+    def picks(self) -> str:
+        return "" if self._branch_id else "Open branch"
+
+    @property
     def fanout(self) -> Fanout | None:
         """The run in view, as far as it was heard."""
         following = self._followed.get(self._run_id)
@@ -117,8 +120,8 @@ class FanoutScreen(PlaceScreen):
         self._close_branch()
         self._show_run(run_id)
 
-    async def look(self, desk: Desk) -> None:
-        self._runs = await desk.runs()
+    async def look(self) -> None:
+        self._runs = await (await self.around.desk()).runs()
         here = list(self.around.conversation.run_ids)
         rows = self.query_one("#runs", Rows)
         now = self.around.now_ns()
@@ -134,12 +137,10 @@ class FanoutScreen(PlaceScreen):
         self._show_run(self._wanted or rows.key)
 
     def on_screen_resume(self) -> None:
-        super().on_screen_resume()
         if self._run_id:
             self._follow(self._run_id)
 
     def on_screen_suspend(self) -> None:
-        super().on_screen_suspend()
         self.workers.cancel_group(self, "follow")
         self._tick(running=False)
 
@@ -153,7 +154,7 @@ class FanoutScreen(PlaceScreen):
 
     @on(Rows.Picked, "#lanes")
     def _lane_picked(self) -> None:
-        self.action_read()
+        self.read_branch()
 
     def _show_run(self, run_id: str) -> None:
         if run_id == self._run_id and run_id:
@@ -215,12 +216,13 @@ class FanoutScreen(PlaceScreen):
 
     def _head(self, fanout: Fanout, now: int) -> Text:
         ink = self.ink
-        title = safe_line(fanout.prompt or fanout.run_id, max(20, self.size.width - 6))
+        room = max(20, self.query_one("#run").size.width - 2)
+        title = safe_line(fanout.prompt or fanout.run_id, room)
         head = Text(title, ink.you, no_wrap=True, overflow="ellipsis")
-        told = [headline(fanout, now), money_line(fanout.money) if fanout.ended else "", fanout.run_id]
-        return head.append("\n" + safe_line(" · ".join(part for part in told if part)), ink.muted)
+        told = [headline(fanout, now), fanout.run_id, money_line(fanout.money) if fanout.ended else ""]
+        return head.append("\n" + safe_line(" · ".join(part for part in told if part), room), ink.muted)
 
-    def action_read(self) -> None:
+    def read_branch(self) -> None:
         """Show the branch under the cursor in full."""
         branch_id = self.query_one("#lanes", Rows).key
         fanout = self.fanout
@@ -284,7 +286,6 @@ class FanoutScreen(PlaceScreen):
             self.tell(f"Cancelled {what}; what it had cost is billed.")
 
     def on_resize(self, event: events.Resize) -> None:
-        super().on_resize(event)
         self._draw()
 
 
@@ -313,6 +314,6 @@ def _run_row(run: Run, now_ns: int, *, here: bool) -> list[Cell]:
         Cell(f"{glyph} {run.state}", ink),
         Cell(safe_line(run.title or run.run_id, 200)),
         Cell(ago(run.created_ns, now_ns), "muted"),
-        Cell(money_line(run.money), "muted"),
+        Cell(cost(run.money), "muted"),
         Cell("here" if here else "", "accent"),
     ]

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from whet_tui.desk import Desk, DeskError
+from whet_tui.desk import DeskError
 from whet_tui.desk_values import Endpoint, Model
 from whet_tui.entries import dollars
 from whet_tui.safe import safe_line
@@ -71,8 +71,8 @@ class ModelsScreen(PlaceScreen):
             yield Static(id="about")
         yield FilterLine("endpoint, model or state")
 
-    async def look(self, desk: Desk) -> None:
-        self._endpoints = await desk.endpoints()
+    async def look(self) -> None:
+        self._endpoints = await (await self.around.desk()).endpoints()
         self._show()
 
     def _show(self) -> None:
@@ -141,7 +141,9 @@ class ModelsScreen(PlaceScreen):
 
 def _found(endpoint: Endpoint, words: frozenset[str]) -> frozenset[str]:
     """The words of a filter that stand somewhere in the endpoint or in its models."""
-    text = " ".join([endpoint.name, endpoint.kind, endpoint.url, endpoint.circuit, *(each.name for each in endpoint.models)])
+    text = " ".join(
+        [endpoint.name, endpoint.kind, endpoint.url, endpoint.circuit, *(each.name for each in endpoint.models)]
+    )
     return frozenset(word for word in words if word in text.lower())
 
 
@@ -178,7 +180,7 @@ def _facts(endpoint: Endpoint, now: int) -> list[str]:
 
 
 def _model_row(model: Model) -> list[Cell]:
-    about = [safe_line(model.description, 120)]
+    about: list[str] = [safe_line(model.description, 120)]
     if model.input_price is None:
         about.insert(0, "price unknown")
     elif model.price_source not in {"", "sim", "local"}:

@@ -13,10 +13,11 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Static
 
-from whet_tui.desk import Desk, DeskError
+from whet_tui.desk import DeskError
 from whet_tui.places import CHAT, PLACES, Place
 from whet_tui.safe import safe_line
 from whet_tui.screens.help import HelpScreen
+from whet_tui.shelf import ShelfError
 from whet_tui.widgets.ink import Ink, ink_of
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class PlaceScreen(Screen[None]):
     """One place. What it shows is fetched when it comes into view and every `EVERY` seconds until it leaves it."""
 
     DEFAULT_CSS = """
-    PlaceScreen #place-bar, PlaceScreen #place-keys { height: 1; padding: 0 1; }
+    PlaceScreen #place-bar { height: 1; padding: 0 1; }
+    PlaceScreen #place-keys { height: auto; max-height: 2; padding: 0 1; }
     PlaceScreen #place-note { height: auto; max-height: 4; padding: 0 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -53,12 +55,17 @@ class PlaceScreen(Screen[None]):
         self._looking: Worker[None] | None = None
         self._hint = Text()
 
+    @property
+    def picks(self) -> str:
+        """What Enter does in the list; empty when it does nothing."""
+        return ""
+
     def body(self) -> ComposeResult:
         """The widgets between the bar and the keys."""
         raise NotImplementedError
 
-    async def look(self, desk: Desk) -> None:
-        """Fetch what is shown and show it. May raise `DeskError`."""
+    async def look(self) -> None:
+        """Fetch what is shown and show it. May raise `DeskError` and `ShelfError`."""
         raise NotImplementedError
 
     def compose(self) -> ComposeResult:
@@ -98,8 +105,8 @@ class PlaceScreen(Screen[None]):
     async def _look(self) -> None:
         while True:
             try:
-                await self.look(await self.around.desk())
-            except DeskError as error:
+                await self.look()
+            except (DeskError, ShelfError) as error:
                 self.tell(f"{error} Trying again.", bad=True)
             else:
                 self._show_note(self._hint)
@@ -134,10 +141,14 @@ class PlaceScreen(Screen[None]):
         self._keys()
 
     def _keys(self) -> None:
-        line = Text(no_wrap=True, overflow="ellipsis")
+        ink, room = self.ink, max(1, self.size.width - 2)
+        lines = [Text()]
         for key, description in self.keys_shown():
-            line.append(f"{key} ", self.ink.accent).append(f"{description}  ", self.ink.muted)
-        self.query_one("#place-keys", Static).update(line)
+            told = Text.assemble((f"{key} ", ink.accent), (f"{description}  ", ink.muted))
+            if lines[-1].cell_len + told.cell_len - 2 > room:
+                lines.append(Text())
+            lines[-1].append(told)
+        self.query_one("#place-keys", Static).update(Text("\n", no_wrap=True).join(lines))
 
     def keys_shown(self) -> list[tuple[str, str]]:
         """What can be pressed here and what it does, in the order of the bindings."""
@@ -146,7 +157,8 @@ class PlaceScreen(Screen[None]):
             if each.node is self and each.binding.show:
                 told.setdefault(each.binding.action, each.binding)
         ordered = sorted(told.values(), key=lambda binding: (binding.id or "").startswith("place."))
-        return [(self.app.get_key_display(binding), binding.description) for binding in ordered]
+        shown = [(self.app.get_key_display(binding), binding.description) for binding in ordered]
+        return [("enter", self.picks), *shown] if self.picks else shown
 
     async def action_back(self) -> None:
         await self.run_action(f"app.open_place('{CHAT.place_id}')")
@@ -167,3 +179,4 @@ class PlaceScreen(Screen[None]):
 
     def on_resize(self, event: events.Resize) -> None:
         self.set_class(self.wide, "wide")
+        self._frame()

@@ -10,7 +10,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
-from whet_tui.desk import Desk
 from whet_tui.desk_values import Cap, Grouping, Spending, UsageLine
 from whet_tui.entries import Money, dollars, money_line
 from whet_tui.safe import safe_line
@@ -67,9 +66,9 @@ class SpendingScreen(PlaceScreen):
         with Vertical(id="days"):
             yield Static(id="days-text")
 
-    async def look(self, desk: Desk) -> None:
+    async def look(self) -> None:
         grouping = self._grouping
-        spending = await desk.spending(grouping)
+        spending = await (await self.around.desk()).spending(grouping)
         if grouping == self._grouping:
             self._spending = spending
             self._show(spending)
@@ -82,6 +81,10 @@ class SpendingScreen(PlaceScreen):
         self._plotted = not self._plots
         if self._spending is not None:
             self._show_days(self._spending)
+
+    @property
+    def picks(self) -> str:
+        return "Open run" if self._grouping == "run" else ""
 
     @property
     def _plots(self) -> bool:
@@ -212,7 +215,7 @@ def _draw(plot: "PlotextPlot", days: Sequence[UsageLine]) -> None:
     plt.stacked_bar(
         names,
         [[line.money.settled / _NANOS for line in days], [line.money.unknown / _NANOS for line in days]],
-        labels=["settled", "unknown"],
+        labels=["settled", "unknown"],  # type: ignore[call-arg]  # the stub has another name than the code
         width=0.4,
     )
     plot.refresh()

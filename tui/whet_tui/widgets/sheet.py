@@ -10,12 +10,13 @@ from rich.style import Style
 from rich.text import Text
 from textual.strip import Strip
 
+from whet_tui.entries import Money, dollars
 from whet_tui.widgets.ink import Ink
 
 InkName: TypeAlias = Literal["", "muted", "accent", "good", "warning", "bad", "simulated"]
 
 _GAP: Final = 2
-_LEAST: Final = 8
+_LEAST: Final = 24
 """Columns that the growing column keeps before another one is left out."""
 
 
@@ -80,7 +81,9 @@ class Sheet:
             for place, column in enumerate(self._columns)
         ]
         kept = set(range(len(self._columns)))
-        widths = [want if column.grows else min(want, column.most) for want, column in zip(wanted, self._columns, strict=True)]
+        widths = [
+            want if column.grows else min(want, column.most) for want, column in zip(wanted, self._columns, strict=True)
+        ]
         while True:
             fixed = sum(widths[place] for place in kept if not self._columns[place].grows)
             room = width - fixed - _GAP * (len(kept) - 1)
@@ -94,6 +97,12 @@ class Sheet:
             0 if place not in kept else share if self._columns[place].grows else widths[place]
             for place in range(len(self._columns))
         ]
+
+
+def cost(money: Money) -> str:
+    """Money for a narrow column: what is unknown has a question mark."""
+    told = dollars(money.settled) + (f" + {dollars(money.unknown)}?" if money.unknown else "")
+    return told + " + ?" * bool(money.unpriced)
 
 
 def _fitted(text: str, width: int, *, right: bool) -> str:
