@@ -10,6 +10,7 @@ from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 
+from whet_tui.alt_digits import read_alt_digits
 from whet_tui.bridge import Opener
 from whet_tui.desk import DeskOpener
 from whet_tui.places import BY_ID, CHAT, PLACES
@@ -49,6 +50,7 @@ class ChatApp(App[str]):
     ) -> None:
         """`tmux`: the terminal is one of tmux, which passes nothing on that is not wrapped for it."""
         super().__init__()
+        read_alt_digits()
         self._tmux = tmux
         self._opener = opener
         self._desk = desk

@@ -98,6 +98,8 @@ class UsageLine:
 
     key: str
     money: Money
+    title: str = ""
+    """Of a run."""
     input_tokens: int = 0
     output_tokens: int = 0
     attempts: int = 0

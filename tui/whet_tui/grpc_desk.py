@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Final, TypeVar, cast
 
 from google.protobuf.message import Message
@@ -94,14 +95,18 @@ class GrpcDesk:
             self._ask("ListFanouts", fanout_pb2.ListFanoutsRequest(), fanout_pb2.ListFanoutsResponse),
         )
         # The ledger's sums leave calls without a price out; the runs tell how many they were.
-        unpriced = {fanout.run_id: fanout.totals.unpriced for fanout in fanouts.fanouts}
-        by_run = unpriced if grouping == "run" else {}
+        runs = {fanout.run_id: fanout for fanout in fanouts.fanouts}
+        lines = [_usage_line(line.key, line.totals) for line in usage.lines]
+        if grouping == "run":
+            lines = [_of_run(line, runs[line.key]) if line.key in runs else line for line in lines]
+        total = _usage_line("", usage.totals)
+        total.money.unpriced = sum(fanout.totals.unpriced for fanout in runs.values())
         return Spending(
             caps=tuple(_cap(cap) for cap in caps.caps),
             approval_threshold=caps.approval_threshold.nanos,
-            total=_usage_line("", usage.totals, sum(unpriced.values())),
-            lines=tuple(_usage_line(line.key, line.totals, by_run.get(line.key, 0)) for line in usage.lines),
-            days=tuple(_usage_line(line.key, line.totals, 0) for line in reversed(days.lines)),
+            total=total,
+            lines=tuple(lines),
+            days=tuple(_usage_line(line.key, line.totals) for line in reversed(days.lines)),
         )
 
     async def close(self) -> None:
@@ -181,12 +186,15 @@ def _cap(cap: ledger_pb2.Cap) -> Cap:
     return Cap(period=cap.cap_id, limit=cap.limit.nanos, money=money)
 
 
-def _usage_line(key: str, totals: value_pb2.Totals, unpriced: int) -> UsageLine:
-    money = money_of(totals)
-    money.unpriced = unpriced
+def _of_run(line: UsageLine, fanout: fanout_pb2.Fanout) -> UsageLine:
+    money = replace(line.money, unpriced=fanout.totals.unpriced)
+    return replace(line, title=fanout.title, money=money)
+
+
+def _usage_line(key: str, totals: value_pb2.Totals) -> UsageLine:
     return UsageLine(
         key=key,
-        money=money,
+        money=money_of(totals),
         input_tokens=totals.usage.input_tokens,
         output_tokens=totals.usage.output_tokens,
         attempts=totals.attempts,

@@ -36,7 +36,7 @@ PLACES: Final = (
         place_id="fanout",
         title="Fan-out",
         key="alt+2",
-        command="fanouts",
+        command="runs",
         summary="Watch fan-outs: lanes, draft, sources, agreement and dissent; cancel or pin a branch",
         screen="whet_tui.screens.fanout:FanoutScreen",
     ),

@@ -67,9 +67,9 @@ class FolderShelf:
         return await _in_thread(_last_words, self._folder, session_id)
 
     async def rename(self, session_id: str, title: str) -> None:
-        from whet_agent.sessions import rename_session  # the same
+        from whet_agent.sessions import good_title, rename_session  # the same
 
-        await _in_thread(rename_session, self._folder, session_id, title)
+        await _in_thread(lambda: rename_session(self._folder, session_id, good_title(title)))
 
     async def fork(self, session_id: str) -> str:
         await asyncio.to_thread(import_module, "whet_agent.assembly")

@@ -39,8 +39,12 @@ _CLOCK: Final = 1.0
 """Seconds between two drawings of running times."""
 _FEWEST_LANES: Final = 3
 """Rows that the lanes keep however small the terminal is."""
+_FEWEST_WORDS: Final = 8
+"""Columns of a branch's first words that are worth more than its cost."""
 _PIN: Final = "◆ "
-_NO_PIN: Final = "  "
+_NO_FEWEST_WORDS: Final = 8
+"""Columns of a branch's first words that are worth more than its cost."""
+_PIN: Final = "  "
 _STATES: Final[dict[FanoutState, tuple[str, InkName]]] = {
     FanoutState.RUNNING: ("▸", "accent"),
     FanoutState.SUCCEEDED: ("✓", "good"),
@@ -297,7 +301,7 @@ class _Lanes:
         self._lanes = lanes
         self._pins = frozenset(pins)
         self._now_ns = now_ns
-        self._columns = lru_cache(1)(lambda width: lane_columns(lanes, width - len(_PIN)))
+        self._columns = lru_cache(1)(lambda width: lane_columns(lanes, width - len(_PIN), _FEWEST_WORDS))
 
     def head(self, width: int, ink: Ink) -> Strip:
         return Strip([Segment(_NO_PIN), *lane_head(self._columns(width), ink)])

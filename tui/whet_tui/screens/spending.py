@@ -143,7 +143,7 @@ def _row(line: UsageLine) -> list[Cell]:
     money = line.money
     settled = dollars(money.settled) + (" + ?" if money.unpriced else "")
     return [
-        Cell(safe_line(line.key, 200)),
+        Cell(safe_line(f"{line.title} · {line.key}" if line.title else line.key, 200)),
         Cell(settled, "warning" if money.unpriced else ""),
         Cell(dollars(money.unknown) if money.unknown else "", "warning"),
         Cell(dollars(money.reserved) if money.reserved else "", "accent"),

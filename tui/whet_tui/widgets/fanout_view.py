@@ -24,10 +24,9 @@ class FanoutView(Transcript):
         ended = fanout.ended if lane is None else lane.state.ended
         self._shown.turn_to(fanout, branch_id)
         self.grow()
+        self._following = not ended
         if ended:
-            self.call_after_refresh(self.scroll_home, animate=False)
-        else:
-            self.follow()
+            self._move_to(0)
 
     def grow(self) -> None:
         """Draw what has come since."""
