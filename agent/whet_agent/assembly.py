@@ -12,7 +12,7 @@ from whet_agent.calls import Backend, method_named
 from whet_agent.catalogue import tools
 from whet_agent.client import CallError, Client
 from whet_agent.connect import Connection
-from whet_agent.events import Notice, RunHeard, SessionOpened
+from whet_agent.events import Notice, SessionOpened
 from whet_agent.graph import Thread
 from whet_agent.lifeline import Lifeline
 from whet_agent.model.base import Mind
@@ -21,12 +21,11 @@ from whet_agent.nodes import Context
 from whet_agent.planner import CommandsFirst, OfflinePlanner
 from whet_agent.purse import Purse
 from whet_agent.record import Record
+from whet_agent.sessions import CHECKPOINTS
 from whet_agent.turns import Turns
 
 if TYPE_CHECKING:
     from whet_agent.session import MindSettings, SessionSettings
-
-CHECKPOINTS = "checkpoints.sqlite"
 
 
 async def assemble(
@@ -36,12 +35,13 @@ async def assemble(
     lifeline = Lifeline(connection, record.tell)
     person = Client(connection.address, connection.person_token, restore=lifeline.restore)
     agent = Client(connection.address, connection.agent_token, restore=lifeline.restore)
-    purse = Purse()
+    restored = bool(record.tally.sequence)
+    purse = Purse(record.tally.runs)
     panel, doubt = await _panel(agent)
     money = Money(agent=agent, session_id=home.name, record=record, purse=purse)
     mind = await _mind(given, settings.mind, OfflinePlanner(panel=panel), money)
     context = Context(session_id=home.name, mind=mind, agent=agent, tools=tools(), max_steps=settings.max_steps)
-    thread = await Thread.open(settings.folder / CHECKPOINTS, home.name, context)
+    thread = await Thread.open(settings.folder / CHECKPOINTS, home.name, context, number=record.tally.thread)
     turns = Turns(record=record, thread=thread, context=context, person=person, lifeline=lifeline, purse=purse)
     record.tell(
         SessionOpened(
@@ -49,18 +49,15 @@ async def assemble(
             mind=mind.name,
             server=connection.address,
             panel=panel,
-            restored=bool(record.restored),
+            restored=restored,
         )
     )
     if doubt:
         record.tell(Notice(level="warning", text=doubt))
-    for envelope in record.restored:
-        if isinstance(envelope.happening, RunHeard):
-            purse.hear(envelope.happening.run_id, envelope.happening.event)
-    if record.restored and settings.mind is not None:
+    if restored and settings.mind is not None:
         await _earlier(agent, home.name, purse)
     await turns.begin(record.restored)
-    record.restored = ()  # a long conversation need not be held twice
+    record.restored = ()  # a long turn need not be held twice
     return turns
 
 

@@ -22,7 +22,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, Send, StateSnapshot, interrupt
 from langsmith.run_helpers import tracing_context
 
-from whet_agent.conversation import Entry, OpenCall, calls_of, from_user, upsert
+from whet_agent.conversation import Entry, OpenCall, calls_of, from_user, turn_of, upsert
 from whet_agent.events import Happening
 from whet_agent.json_object import JsonObject, JsonView
 from whet_agent.nodes import Context, TooManySteps, act, think
@@ -93,21 +93,41 @@ class Standing:
         return not self.unfinished and last is not None and last["m"]["role"] == "assistant"
 
 
+def thread_id(session_id: str, number: int) -> str:
+    """Return the name under which checkpoints are kept."""
+    return f"{session_id}/{number}" if number else session_id
+
+
 class Thread:
     """One conversation's graph with its checkpoints."""
 
-    def __init__(self, connection: aiosqlite.Connection, session_id: str, context: Context) -> None:
+    def __init__(self, connection: aiosqlite.Connection, session_id: str, context: Context, number: int) -> None:
         self._connection = connection
         self._saver = AsyncSqliteSaver(connection)
         self._graph = build(self._saver)
         self._context = context
-        self._config = RunnableConfig(configurable={"thread_id": session_id}, recursion_limit=2 * context.max_steps + 2)
+        self.go_to(thread_id(session_id, number))
 
     @classmethod
-    async def open(cls, path: Path, session_id: str, context: Context) -> "Thread":
+    async def open(cls, path: Path, session_id: str, context: Context, *, number: int = 0) -> "Thread":
+        """Open the checkpoints of a session; `number` counts how often it was gone back in."""
         connection = await aiosqlite.connect(path)
         await connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
-        return cls(connection, session_id, context)
+        return cls(connection, session_id, context, number)
+
+    def go_to(self, thread: str) -> None:
+        """Go on with these checkpoints."""
+        self._config = self._config_of(thread)
+
+    async def copy(self, thread: str, entries: list[Entry]) -> None:
+        """Write entries into checkpoints of their own, in place of what a killed attempt may have left there."""
+        await self._saver.adelete_thread(thread)
+        if entries:
+            begun: Any = {"log": entries, "turn": turn_of(entries[-1])}
+            await self._graph.aupdate_state(self._config_of(thread), begun, as_node="think")
+
+    def _config_of(self, thread: str) -> RunnableConfig:
+        return RunnableConfig(configurable={"thread_id": thread}, recursion_limit=2 * self._context.max_steps + 2)
 
     async def begin(self, turn: int, text: str, hear: Callable[[Happening], None]) -> None:
         """Run a new turn until it ends or waits for a person."""

@@ -1,23 +1,17 @@
 """The money of one session: what its runs and its mind cost, summed from what the server says."""
 
-from whet.v1 import event_pb2, ledger_pb2, value_pb2
+from whet.v1 import ledger_pb2, value_pb2
 from whet_agent.events import Spent
-from whet_agent.runs import RunFold
+from whet_agent.sums import RunSums, Sum
 
 
 class Purse:
     """Sums by run and by reservation, so that hearing something twice changes nothing."""
 
-    def __init__(self) -> None:
-        self._runs: dict[str, RunFold] = {}
+    def __init__(self, runs: RunSums) -> None:
+        """`runs` are the record's own sums: whatever is told of a run is in them."""
+        self._runs = runs
         self._mind: dict[str, value_pb2.Totals] = {}
-
-    def hear(self, run_id: str, event: event_pb2.Event) -> bool:
-        """Take an event of a run; return whether it may have changed the sums."""
-        if not event.sequence:
-            return False
-        fold = self._runs.setdefault(run_id, RunFold())
-        return fold.hear(event) and event.WhichOneof("payload") in {"branch_finished", "draft_ended", "run_finished"}
 
     def take(self, reservation: ledger_pb2.Reservation) -> None:
         """Take an entry of the ledger as it now stands."""
@@ -38,11 +32,14 @@ class Purse:
         self._mind[""] = totals
 
     def spent(self) -> Spent:
-        sums = [fold.totals for fold in self._runs.values()] + list(self._mind.values())
+        mind = Sum()
+        for totals in self._mind.values():
+            mind = mind.plus(totals)
+        sums = [mind, *self._runs.each()]
         return Spent(
-            settled=sum(totals.settled.nanos for totals in sums),
-            unknown=sum(totals.unknown.nanos for totals in sums),
-            reserved=sum(totals.reserved.nanos for totals in sums),
-            input_tokens=sum(totals.usage.input_tokens for totals in sums),
-            output_tokens=sum(totals.usage.output_tokens for totals in sums),
+            settled=sum(each.settled for each in sums),
+            unknown=sum(each.unknown for each in sums),
+            reserved=sum(totals.reserved.nanos for totals in self._mind.values()),
+            input_tokens=sum(each.input_tokens for each in sums),
+            output_tokens=sum(each.output_tokens for each in sums),
         )

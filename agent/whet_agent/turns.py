@@ -17,12 +17,14 @@ from whet_agent.events import (
     Envelope,
     Happening,
     Notice,
+    Rewound,
     RunHeard,
     ToolAnswered,
     TurnEnded,
     UserSaid,
 )
-from whet_agent.graph import Standing, Thread
+from whet_agent.fork import found
+from whet_agent.graph import Standing, Thread, thread_id
 from whet_agent.heal import heal
 from whet_agent.lifeline import Lifeline
 from whet_agent.model.base import MindError
@@ -32,6 +34,8 @@ from whet_agent.nodes.reporter import Reporter
 from whet_agent.nodes.think import heard_of
 from whet_agent.purse import Purse
 from whet_agent.record import Record
+from whet_agent.sessions import SessionError, new_session_id
+from whet_agent.sums import is_billed
 
 FAREWELL_SECONDS: Final = 5.0
 """How long the server has to cancel what a cancelled turn had begun."""
@@ -67,7 +71,7 @@ class Turns:
         self._lifeline.hold()
         said = {e.happening.turn: e.happening.text for e in restored if isinstance(e.happening, UserSaid)}
         ended = {e.happening.turn for e in restored if isinstance(e.happening, TurnEnded)}
-        self._last_turn = max(said, default=0)
+        self._last_turn = self._record.tally.last_turn
         standing = await self._thread.standing()
         for turn in sorted(said.keys() - ended):
             if turn == standing.turn:
@@ -95,6 +99,41 @@ class Turns:
         await self._ended.wait()
         return True
 
+    async def rewind(self, turn: int) -> str:
+        """Go on from before a turn; return its words. Raises `SessionError`."""
+        self._rest("go back")
+        text, number = self._words_of(turn), self._record.tally.thread + 1
+        thread = thread_id(self._context.session_id, number)
+        kept = [entry for entry in (await self._thread.standing()).entries if turn_of(entry) < turn]
+        await self._thread.copy(thread, kept)
+        self._rest("go back")
+        self._record.tell(Rewound(turn=turn, thread=number))  # from here on it holds
+        self._thread.go_to(thread)
+        return text
+
+    async def fork(self, turn: int) -> str:
+        """Begin another session with the turns before this one, or all that have ended. Raises `SessionError`."""
+        if turn:
+            self._words_of(turn)
+        tally = self._record.tally
+        before = min([turn or tally.last_turn + 1, *tally.open])
+        turns = {each for each in tally.turns if each < before}
+        kept = [entry for entry in (await self._thread.standing()).entries if turn_of(entry) in turns]
+        session_id = new_session_id()
+        await self._thread.copy(session_id, kept)
+        await asyncio.to_thread(found, self._record.home, session_id, tally, turns)
+        return session_id
+
+    def _words_of(self, turn: int) -> str:
+        if turn not in self._record.tally.turns:
+            raise SessionError(f"The conversation has no turn {turn}.")
+        return self._record.words_of(turn)
+
+    def _rest(self, wish: str) -> None:
+        """Raises `SessionError` when there is something under way."""
+        if self._record.tally.open:
+            raise SessionError(f"A turn is under way. Cancel it or wait until it has ended, then {wish}.")
+
     async def close(self) -> None:
         """Stop working. An unfinished turn is taken up when the session is opened again."""
         if self._worker is not None:
@@ -111,7 +150,7 @@ class Turns:
         if isinstance(happening, ApprovalAsked):
             self._decisions.asked(happening)
         new = self._record.tell(happening)
-        if new and isinstance(happening, RunHeard) and self._purse.hear(happening.run_id, happening.event):
+        if new and isinstance(happening, RunHeard) and is_billed(happening.event):
             self._record.tell(self._purse.spent())
 
     async def _work(self) -> None:

@@ -20,6 +20,8 @@ from whet_agent.events import (
 )
 from whet_tui.application import ChatApp, clipboard, passed_through
 from whet_tui.bridge import ChatSession, NotOpened, Progress
+from whet_tui.desk import Desk, DeskError
+from whet_tui.memory_shelf import MemoryShelf
 from whet_tui.screens.chat import ChatScreen
 from whet_tui.screens.help import HelpScreen
 from whet_tui.scripted import ScriptedSession
@@ -29,6 +31,10 @@ from whet_tui.widgets.status_line import StatusLine
 from whet_tui.widgets.transcript import Transcript
 
 PATIENCE = 5.0
+
+
+async def no_desk() -> Desk:
+    raise DeskError("There is no server here.")
 
 
 @dataclass
@@ -100,7 +106,7 @@ async def staged(size: tuple[int, int] = (100, 30)) -> AsyncIterator[Stage]:
         progress("raising the curtain")
         return session
 
-    app = ChatApp(opener, list)
+    app = ChatApp(opener, no_desk, MemoryShelf())
     async with app.run_test(size=size) as pilot:
         stage = Stage(app, pilot, session)
         stage.tray._clock = lambda: stage.now
@@ -316,7 +322,7 @@ async def test_what_is_typed_before_the_session_is_there_is_sent_when_it_is() ->
         await session.open()
         return session
 
-    app = ChatApp(opener, list)
+    app = ChatApp(opener, no_desk, MemoryShelf())
     async with app.run_test(size=(80, 24)) as pilot:
         stage = Stage(app, pilot, session)
         await stage.until(lambda: "starting the server" in stage.status())
@@ -342,7 +348,7 @@ async def test_a_session_that_does_not_open_says_why_and_is_tried_again() -> Non
         await session.open()
         return session
 
-    app = ChatApp(opener, list)
+    app = ChatApp(opener, no_desk, MemoryShelf())
     async with app.run_test(size=(80, 24)) as pilot:
         stage = Stage(app, pilot, session)
         await stage.until_shown("No server answers.")

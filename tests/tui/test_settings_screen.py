@@ -9,12 +9,18 @@ from textual.widgets import Input, OptionList, Static
 
 from whet_tui.application import ChatApp
 from whet_tui.bridge import Progress
+from whet_tui.desk import Desk, DeskError
+from whet_tui.memory_shelf import MemoryShelf
 from whet_tui.screens.help import HelpScreen
 from whet_tui.screens.settings import SettingsScreen
 from whet_tui.scripted import ScriptedSession
 from whet_tui.settings import Flags, load
 
 WRITTEN = "# mine\n[chat]\ntheme = 'light' # by day\n\n[keys]\nchat.help = 'f2'\n"
+
+
+async def no_desk() -> Desk:
+    raise DeskError("There is no server here.")
 
 
 async def opened(_: Progress) -> ScriptedSession:
@@ -26,7 +32,7 @@ async def opened(_: Progress) -> ScriptedSession:
 def app_with(tmp_path: Path, text: str = WRITTEN, **environment: str) -> ChatApp:
     (tmp_path / "config.toml").write_text(text)
     settings = load(Flags(data=tmp_path, config=tmp_path / "config.toml"), environment)
-    return ChatApp(opened, list, settings)
+    return ChatApp(opened, no_desk, MemoryShelf(), settings)
 
 
 def content(tmp_path: Path) -> dict[str, Any]:

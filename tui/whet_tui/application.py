@@ -2,24 +2,24 @@
 
 import base64
 import gc
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from textual import events
-from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.app import App
 from textual.binding import Binding, BindingType
 
 from whet_tui import themes
-from whet_tui.bridge import Lister, Opener
+from whet_tui.alt_digits import read_alt_digits
+from whet_tui.bridge import Opener
+from whet_tui.desk import DeskOpener
+from whet_tui.places import BY_ID, CHAT, PLACES
 from whet_tui.schema import nearest
 from whet_tui.screens.chat import ChatScreen
 from whet_tui.settings import Settings
-
-# Textual takes what terminals send for Alt and a digit for letters of an American Mac (`§` for Alt+6).
-for _digit in "0123456789":
-    ANSI_SEQUENCES_KEYS.pop(f"\x1b{_digit}", None)  # type: ignore[attr-defined]  # said to be a Mapping, it is a dict
+from whet_tui.shelf import Shelf
 
 
 class ChatApp(App[str]):
@@ -29,16 +29,36 @@ class ChatApp(App[str]):
     TITLE = "Whet"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("alt+6", "settings", "Settings", show=False, priority=True, id="app.settings")
+        Binding(
+            place.key,
+            f"open_place('{place.place_id}')",
+            place.title,
+            id=f"app.{place.place_id}",
+            show=False,
+            priority=True,
+        )
+        for place in PLACES
     ]
 
-    def __init__(self, opener: Opener, lister: Lister, settings: Settings | None = None, *, theme: str = "") -> None:
+    def __init__(
+        self,
+        opener: Opener,
+        desk: DeskOpener,
+        shelf: Shelf,
+        settings: Settings | None = None,
+        *,
+        theme: str = "",
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         """Without settings all have their defaults. `theme` stands above them."""
         self.settings = settings or Settings(data=Path())
         # Colours are kept from the terminal by a filter that Textual chooses here; its other one makes them grey.
         super().__init__(ansi_color=True if self.settings.no_color else None)
+        read_alt_digits()
         self._opener = opener
-        self._lister = lister
+        self._desk = desk
+        self._shelf = shelf
+        self._now_ns = now_ns
         self._chat: ChatScreen | None = None
         self._early: list[events.Event] | None = []
         self._complaints = list(self.settings.complaints)
@@ -72,12 +92,6 @@ class ChatApp(App[str]):
         complaints = [] if self.use_theme(settings.chat.theme) else [self._no_theme()]
         return [*complaints, *self.use_keys(settings.keys)]
 
-    def action_settings(self) -> None:
-        from whet_tui.screens.settings import SettingsScreen  # for those who look
-
-        if not self.screen.is_modal and not isinstance(self.screen, SettingsScreen):
-            self.push_screen(SettingsScreen(self.settings))
-
     def use_keys(self, changed: Mapping[str, str]) -> Sequence[str]:
         """Give actions other keys, at once; return what cannot be had. Loads every screen."""
         from whet_tui.keymap import checked  # after the first frame
@@ -98,9 +112,48 @@ class ChatApp(App[str]):
             self._driver.write(passed_through(clipboard(text)))
 
     def get_default_screen(self) -> ChatScreen:
-        self._chat = ChatScreen(self._opener, self._lister)
+        self._chat = ChatScreen(self._opener)
         self._chat.calm = self.settings.chat.reduced_motion
         return self._chat
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What lies over a place is answered or closed before one goes elsewhere."""
+        if action == "open_place":
+            return not self.screen.is_modal
+        return super().check_action(action, parameters)
+
+    def action_open_place(self, place_id: str) -> None:
+        """Go to a place. The chat stays open underneath the others, and each other one is kept as it was left."""
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        if place_id == CHAT.place_id or self._chat is None:
+            return
+        if not self.is_screen_installed(place_id):
+            from whet_tui.around import Around  # places are loaded after the first frame
+
+            around = Around(
+                desk=self._desk,
+                shelf=self._shelf,
+                conversation=self._chat,
+                now_ns=self._now_ns,
+                pictures=not self.settings.chat.reduced_motion,
+            )
+            place = BY_ID[place_id]
+            self.install_screen(place.load()(place, around), place_id)
+        self.push_screen(place_id)
+
+    def action_open_run(self, run_id: str) -> None:
+        """Go to one fan-out."""
+        from whet_tui.screens.fanout import FanoutScreen  # loaded when somebody goes there
+
+        self.action_open_place("fanout")
+        if isinstance(self.screen, FanoutScreen):
+            self.screen.go_to(run_id)
+
+    def action_leave(self) -> None:
+        """Quit, from wherever one is."""
+        if self._chat is not None:
+            self._chat.action_leave()
 
     async def on_event(self, event: events.Event) -> None:
         """Keep keys until there is a composer that can take them: fingers are faster than imports."""

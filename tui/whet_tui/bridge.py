@@ -1,16 +1,18 @@
 """Between the screen and the agent: what the screen needs of a session, and how one is opened."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 from whet_tui.chat_settings import ChatSettings
+from whet_tui.desk import Desk, DeskError, DeskOpener
 from whet_tui.schema import ChatTable
+from whet_tui.shelf import FolderShelf, Shelf
 
 if TYPE_CHECKING:
+    from whet_agent.connect import Connection
     from whet_agent.events import ApprovalMode, Envelope
-    from whet_agent.session import SessionSummary
 
 
 class ChatSession(Protocol):
@@ -52,10 +54,6 @@ Opener: TypeAlias = Callable[[Progress], Awaitable[ChatSession]]
 """Opens the session. Raises `NotOpened`."""
 
 
-Lister: TypeAlias = "Callable[[], Sequence[SessionSummary]]"
-"""Lists earlier sessions, the one used last first."""
-
-
 class NotOpened(Exception):
     """There is no session. `str()` says why and what to do."""
 
@@ -89,11 +87,47 @@ async def open_session(settings: ChatSettings, progress: Progress) -> ChatSessio
     return session
 
 
-def list_sessions(settings: ChatSettings) -> "Sequence[SessionSummary]":
-    """List the sessions of the data directory. Reads files: call it in a thread."""
-    from whet_agent import session
+def shelf_of(settings: ChatSettings) -> Shelf:
+    """Return the sessions of the data directory."""
 
-    return session.list_sessions(settings.sessions)
+    async def connected() -> "Connection":
+        from whet_agent.connect import connect  # after the first frame
+        from whet_tui.opening import connect_settings  # the same
+
+        return await connect(connect_settings(settings.settings))
+
+    return FolderShelf(settings.sessions, connected)
+
+
+def desk_opener(settings: ChatSettings) -> DeskOpener:
+    """Return what opens the desk at the first call and returns the same one afterwards."""
+    return _OneDesk(settings).open
+
+
+class _OneDesk:
+    def __init__(self, settings: ChatSettings) -> None:
+        self._settings = settings
+        self._desk: Desk | None = None
+        self._opening = asyncio.Lock()
+
+    async def open(self) -> Desk:
+        async with self._opening:
+            if self._desk is None:
+                self._desk = await _open_desk(self._settings)
+            return self._desk
+
+
+async def _open_desk(settings: ChatSettings) -> Desk:
+    await asyncio.to_thread(import_module, "whet_tui.opening")
+    await asyncio.to_thread(import_module, "whet_tui.grpc_desk")
+    from whet_agent.connect import ServerUnavailable, connect  # loaded by now, after the first frame
+    from whet_tui.grpc_desk import GrpcDesk  # the same
+    from whet_tui.opening import connect_settings  # the same
+
+    try:
+        return GrpcDesk(await connect(connect_settings(settings.settings)))
+    except ServerUnavailable as error:
+        raise DeskError(str(error)) from error
 
 
 async def arrange(session: ChatSession, chat: ChatTable) -> None:

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Final
 
+from whet_tui.places import PLACES
+
 OWN: Final[Mapping[str, str]] = {
     "help": "Show the keys and commands",
     "copy": "Copy the last answer as Markdown",
-    "sessions": "Take up an earlier conversation",
     "theme": "Change the colours: dark, light, the terminal's own",
-    "settings": "See and change settings, colours and keys",
     "quit": "Leave; the session can be taken up again",
+    **{place.command: place.summary for place in PLACES},
 }
 """Commands that never leave the screen."""
 

@@ -1,7 +1,7 @@
 """The chat: hears a session, draws its view, passes on what the person says and decides."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
@@ -13,14 +13,14 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static
 
-from whet_tui.bridge import ChatSession, Lister, NotOpened, Opener
+from whet_tui.bridge import ChatSession, NotOpened, Opener
 from whet_tui.commands import OWN, matching, with_tools
-from whet_tui.entries import Entry, Note, Said
+from whet_tui.entries import Call, Entry, Note, Said
 from whet_tui.greeting import greeting
 from whet_tui.messages import Submitted, Typed
+from whet_tui.places import BY_COMMAND
 from whet_tui.safe import safe_line
 from whet_tui.screens.help import HelpScreen
-from whet_tui.screens.sessions import SessionsScreen
 from whet_tui.themes import after
 from whet_tui.widgets.approval_tray import ApprovalTray
 from whet_tui.widgets.composer import Composer
@@ -56,19 +56,25 @@ class ChatScreen(Screen[None]):
         Binding(
             "ctrl+o", "unfold", "Unfold or fold the last answer in view", priority=True, show=False, id="chat.unfold"
         ),
-        Binding("ctrl+r", "sessions", "Take up an earlier conversation", priority=True, show=False, id="chat.sessions"),
+        Binding(
+            "ctrl+r",
+            "app.open_place('sessions')",
+            "Take up an earlier conversation",
+            priority=True,
+            show=False,
+            id="chat.sessions",
+        ),
         Binding("f1", "help", "Keys and commands", priority=True, show=False, id="chat.help"),
         Binding("pageup", "page(-1)", "Scroll up", priority=True, show=False, id="chat.page_up"),
         Binding("pagedown", "page(1)", "Scroll down", priority=True, show=False, id="chat.page_down"),
         Binding("ctrl+end", "follow", "Go to the end and follow it", priority=True, show=False, id="chat.follow"),
     ]
 
-    def __init__(self, opener: Opener, lister: Lister) -> None:
+    def __init__(self, opener: Opener) -> None:
         super().__init__()
         self.calm = False
         """Whether clocks tick seldom."""
         self._opener = opener
-        self._lister = lister
         self._session: ChatSession | None = None
         self._closed_session = False
         self._view: View | None = None
@@ -87,6 +93,26 @@ class ChatScreen(Screen[None]):
     def session_id(self) -> str:
         """The session's id, empty before there is one."""
         return self._session.session_id if self._session is not None else ""
+
+    @property
+    def session(self) -> ChatSession | None:
+        """The session, once it is open."""
+        return self._session
+
+    @property
+    def run_ids(self) -> Collection[str]:
+        """The runs of this conversation, for other places."""
+        entries = self._view.entries if self._view is not None else []
+        return [entry.run_id for entry in entries if isinstance(entry, Call) and entry.run_id]
+
+    @property
+    def waits(self) -> str:
+        """What the conversation waits for, for other places."""
+        return "waits for your decision" if self._view is not None and self._view.cards else ""
+
+    def take_up(self, session_id: str) -> None:
+        """Leave for another conversation."""
+        self._leave(session_id)
 
     def compose(self) -> ComposeResult:
         yield Transcript()
@@ -177,9 +203,9 @@ class ChatScreen(Screen[None]):
         self._status.refresh()
 
     def on_submitted(self, message: Submitted) -> None:
-        name, _, _ = message.text.removeprefix("/").partition(" ")
+        name, _, arguments = message.text.removeprefix("/").partition(" ")
         self._transcript.follow()
-        if message.text.startswith("/") and name in OWN:
+        if message.text.startswith("/") and name in OWN and not (name in BY_COMMAND and arguments.strip()):
             self._run_own(name)
         elif self._session is None:
             self._unsent.append(message.text)
@@ -323,25 +349,16 @@ class ChatScreen(Screen[None]):
     def action_help(self) -> None:
         self.app.push_screen(HelpScreen(self._commands))
 
-    @work(group="sessions", exclusive=True)
-    async def action_sessions(self) -> None:
-        sessions = await asyncio.to_thread(self._lister)
-        picked = await self.app.push_screen_wait(SessionsScreen(sessions))
-        if picked and picked != self.session_id:
-            self._leave(picked)
-
     def _run_own(self, name: str) -> None:
-        if name == "help":
+        if name in BY_COMMAND:
+            self.call_later(self.run_action, f"app.open_place('{BY_COMMAND[name].place_id}')")
+        elif name == "help":
             self.action_help()
         elif name == "copy":
             text = self._view.last_answer() if self._view is not None else ""
             if text:
                 self.app.copy_to_clipboard(text)
             self._status.hint("copied" if text else "There is no answer yet.")
-        elif name == "sessions":
-            self.action_sessions()
-        elif name == "settings":
-            self.call_later(self.run_action, "app.settings")
         elif name == "theme":
             self.app.theme = after(self.app.theme)
         else:

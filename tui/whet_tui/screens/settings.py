@@ -1,13 +1,14 @@
 """Settings: what is set, where it came from, what it does; changed here and written to `config.toml`."""
 
 from collections.abc import Iterator
-from typing import ClassVar, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import ModalScreen, Screen
+from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -15,8 +16,13 @@ from whet_tui.config_file import ConfigFile, NotWritten
 from whet_tui.keymap import changed_in, checked, effective, known, spelled
 from whet_tui.safe import safe_line
 from whet_tui.schema import KEYS, SETTINGS, Setting, Value
+from whet_tui.screens.place import PlaceScreen
 from whet_tui.settings import DEFAULT, FILE, Settings, SettingsError
 from whet_tui.widgets.ink import ink_of
+
+if TYPE_CHECKING:
+    from whet_tui.around import Around
+    from whet_tui.places import Place
 
 _NAME: Final = 24
 _VALUE: Final = 30
@@ -39,34 +45,49 @@ class KeyScreen(ModalScreen[str]):
         self.dismiss("" if event.key == "escape" else event.key)
 
 
-class SettingsScreen(Screen[None]):
+class SettingsScreen(PlaceScreen):
     """A list of settings and keys; what is chosen is explained below it and changed there."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "Back, or keep the old value", id="settings.back"),
         Binding("e", "write", "Write the value", id="settings.write"),
         Binding("d", "reset", "Back to the default", id="settings.default"),
         Binding("r", "read", "Read the file again", id="settings.read"),
     ]
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__()
-        self._settings = settings
+    EVERY: ClassVar[float] = 0
+    """The file is read when somebody comes, and when they ask for it."""
+
+    def __init__(self, place: "Place", around: "Around") -> None:
+        super().__init__(place, around)
+        self._settings = Settings(data=Path())
         self._file: ConfigFile | None = None
         self._editing: Setting | None = None
+        self._pressing = False
 
-    def compose(self) -> ComposeResult:
+    @property
+    def picks(self) -> str:
+        return "Change"
+
+    def body(self) -> ComposeResult:
         yield OptionList(id="settings")
         yield Static(id="setting")
         yield Input(id="value", compact=True)
         yield Static(id="note")
-        yield Static("Enter changes · e writes a value · d default · r reads the file again · Esc back", id="keys")
 
     def on_mount(self) -> None:
+        super().on_mount()
         self.query_one(Input).display = False
-        self._read()
         self.app.theme_changed_signal.subscribe(self, lambda _: self._show())
         self.query_one(OptionList).focus()
+
+    async def look(self) -> None:
+        from whet_tui.application import ChatApp  # which opens this screen
+
+        if self._pressing:
+            return  # back from the question for a key: nobody has been elsewhere
+        if isinstance(self.app, ChatApp):
+            self._settings = self.app.settings
+        self._read()
 
     @property
     def _chosen(self) -> str:
@@ -165,6 +186,7 @@ class SettingsScreen(Screen[None]):
         name = key.removeprefix(f"{KEYS}.")
 
         def pressed(new: str | None) -> None:
+            self.call_after_refresh(setattr, self, "_pressing", False)
             if not new:
                 return
             _, complaints = checked({**changed_in(self.app), name: new})
@@ -173,6 +195,7 @@ class SettingsScreen(Screen[None]):
             else:
                 self._write(key, new)
 
+        self._pressing = True
         self.app.push_screen(KeyScreen(known()[name].about), pressed)
 
     def action_write(self) -> None:
@@ -217,9 +240,9 @@ class SettingsScreen(Screen[None]):
         self.query_one(Input).display = False
         self.query_one(OptionList).focus()
 
-    def action_back(self) -> None:
+    async def action_back(self) -> None:
         if self._editing is None:
-            self.app.pop_screen()
+            await super().action_back()
             return
         self._done()
         self._note("")

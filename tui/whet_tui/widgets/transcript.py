@@ -73,16 +73,19 @@ class Transcript(ScrollView, can_focus=True):
 
     def hear(self, entries: Iterable[Entry]) -> None:
         """Take up entries that are new or have changed; they are drawn at the next tick."""
-        from whet_tui.widgets.block import Block  # Markdown and its colours load after the first frame
-
         for entry in entries:
             place = self._places.get(entry.key)
             if place is None:
                 place = self._places[entry.key] = len(self._blocks)
-                self._blocks.append(Block(entry))
+                self._blocks.append(self._block_of(entry))
                 self._heights.append(self._blocks[place].estimate(self._width))
             self._changed.add(place)
         self._schedule()
+
+    def _block_of(self, entry: Entry) -> "Block":
+        from whet_tui.widgets.block import Block  # Markdown and its colours load after the first frame
+
+        return Block(entry)
 
     def hear_clock(self) -> None:
         """Draw again what shows a running time."""
