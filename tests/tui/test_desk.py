@@ -24,6 +24,7 @@ LASTING = ("sim/steady?rate=5&tokens=500&seed=1", "sim/steady?rate=5&tokens=500&
 """Two branches that talk until they are cancelled."""
 CONFIG = 'panel = ["sim/fast"]\nsynthesiser = "sim/fast"\n'
 LIMIT = 5_000_000_000
+GROUPINGS: tuple[Grouping, ...] = ("model", "run", "day")
 
 
 class Stage(Protocol):
@@ -99,13 +100,13 @@ class MemoryStage:
         line = UsageLine(key="sim/costly", money=Money(settled=12), input_tokens=10, output_tokens=20, attempts=2)
         total = UsageLine(key="", money=Money(settled=12), input_tokens=10, output_tokens=20, attempts=2)
         cap = Cap(period="day", limit=LIMIT, money=Money(settled=12))
-        for grouping in ("model", "run", "day"):
-            self.desk.money[grouping] = Spending(caps=(cap,), total=total, lines=(line,), days=(line,))  # type: ignore[index]  # one of three words
+        for grouping in GROUPINGS:
+            self.desk.money[grouping] = Spending(caps=(cap,), total=total, lines=(line,), days=(line,))
 
 
 async def followed(desk: Desk, following: Following, until: Callable[[Fanout], bool]) -> Fanout:
     """Follow a run until it is as it should be, then leave it."""
-    async with asyncio.timeout(PATIENCE), aclosing(desk.follow(following)) as changes:  # type: ignore[type-var]  # both desks give a generator
+    async with asyncio.timeout(PATIENCE), aclosing(desk.follow(following)) as changes:
         async for _ in changes:
             if until(following.fanout):
                 break
@@ -179,8 +180,7 @@ class DeskContract:
     async def test_spending_adds_up_however_it_is_grouped(self, stage: Stage) -> None:
         run_id = await stage.begin(*QUICK)
         await followed(stage.desk, follow(run_id), lambda fanout: fanout.ended)
-        groupings: tuple[Grouping, ...] = ("model", "run", "day")
-        for grouping in groupings:
+        for grouping in GROUPINGS:
             spending = await stage.desk.spending(grouping)
             assert spending.total.attempts == sum(line.attempts for line in spending.lines) > 0
             assert spending.total.money.settled == sum(line.money.settled for line in spending.lines) > 0

@@ -2,7 +2,7 @@
 one over gRPC `whet_tui.grpc_desk`.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Protocol, TypeAlias
 
 from whet_tui.desk_values import Endpoint, Following, Grouping, Probe, Run, Spending
@@ -19,7 +19,7 @@ class Desk(Protocol):
         """The latest fan-outs of the workspace, newest first."""
         ...
 
-    def follow(self, following: Following) -> AsyncIterator[None]:
+    def follow(self, following: Following) -> AsyncGenerator[None, None]:
         """Let the fan-out grow; tell after each change. Ends when the run has ended. It can be left and taken up again
         with the same value: nothing is told twice.
         """

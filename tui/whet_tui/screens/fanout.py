@@ -42,9 +42,7 @@ _FEWEST_LANES: Final = 3
 _FEWEST_WORDS: Final = 8
 """Columns of a branch's first words that are worth more than its cost."""
 _PIN: Final = "◆ "
-_NO_FEWEST_WORDS: Final = 8
-"""Columns of a branch's first words that are worth more than its cost."""
-_PIN: Final = "  "
+_NO_PIN: Final = "  "
 _STATES: Final[dict[FanoutState, tuple[str, InkName]]] = {
     FanoutState.RUNNING: ("▸", "accent"),
     FanoutState.SUCCEEDED: ("✓", "good"),
@@ -81,16 +79,17 @@ class FanoutScreen(PlaceScreen):
         Binding("X", "cancel_run", "Cancel run", id="fanout.cancel_run", key_display="X"),
         Binding("tab", "app.focus_next", "Next pane", id="fanout.next"),
     ]
-    EVERY = 3.0
+    EVERY = 5.0
 
     def __init__(self, place: "Place", around: "Around") -> None:
         super().__init__(place, around)
-        self._runs: Sequence[Run] = ()
         self._followed: dict[str, Following] = {}
         self._pins: defaultdict[str, set[str]] = defaultdict(set)
         self._run_id = ""
         self._wanted = ""
-        """The run to go to as soon as it is listed."""
+        """The run to go to at the next look."""
+        self._older = ""
+        """A run that was asked for by its id; it is listed however old it is."""
         self._newest = ""
         """The conversation's last run when this was last looked at."""
         self._branch_id = ""
@@ -120,25 +119,28 @@ class FanoutScreen(PlaceScreen):
 
     def go_to(self, run_id: str) -> None:
         """Show this run, also when it is older than those that are listed."""
-        self._wanted = run_id
+        self._wanted = self._older = run_id
         self._close_branch()
-        self._show_run(run_id)
+        if self.is_mounted:
+            self.look_again()
 
     async def look(self) -> None:
-        self._runs = await (await self.around.desk()).runs()
+        runs = await (await self.around.desk()).runs()
+        if self._older and not any(run.run_id == self._older for run in runs):
+            runs = [*runs, _run_of(self._following(self._older).fanout)]
         here = list(self.around.conversation.run_ids)
         rows = self.query_one("#runs", Rows)
         now = self.around.now_ns()
-        sheet = Sheet(_COLUMNS, [_run_row(run, now, here=run.run_id in here) for run in self._runs])
-        rows.show([run.run_id for run in self._runs], sheet)
+        sheet = Sheet(_COLUMNS, [_run_row(run, now, here=run.run_id in here) for run in runs])
+        rows.show([run.run_id for run in runs], sheet)
         newest = here[-1] if here else ""
         if newest != self._newest and newest in rows.keys:
             self._newest = newest
             self._wanted = self._wanted or newest
-        if self._wanted in rows.keys:
+        if self._wanted:
             rows.go_to(self._wanted)
             self._wanted = ""
-        self._show_run(self._wanted or rows.key)
+        self._show_run(rows.key)
 
     def on_screen_resume(self) -> None:
         if self._run_id:
@@ -165,18 +167,21 @@ class FanoutScreen(PlaceScreen):
             return
         self._run_id, self._sure = run_id, ""
         if not run_id:
-            self.query_one("#run-head", Static).update("No fan-out yet. Ask something in the chat (Alt+1).")
+            self.write("#run-head", Text("No fan-out yet. Ask something in the chat (Alt+1)."))
             return
-        if run_id not in self._followed:
-            self._followed[run_id] = Following(run_id=run_id, fanout=Fanout(run_id=run_id))
+        following = self._following(run_id)
         self._draw()
-        self.query_one(FanoutView).show(self._followed[run_id].fanout)
+        self.query_one(FanoutView).show(following.fanout)
         self._follow(run_id)
+
+    def _following(self, run_id: str) -> Following:
+        """The run as far as it was heard."""
+        return self._followed.setdefault(run_id, Following(run_id=run_id, fanout=Fanout(run_id=run_id)))
 
     @work(exclusive=True, group="follow")
     async def _follow(self, run_id: str) -> None:
         """Let the run in view grow until it has ended or another one is in view."""
-        following = self._followed[run_id]
+        following = self._following(run_id)
         first = not following.cursor
         while not following.fanout.ended:
             try:
@@ -201,7 +206,7 @@ class FanoutScreen(PlaceScreen):
         if fanout is None:
             return
         now = self.around.now_ns()
-        self.query_one("#run-head", Static).update(self._head(fanout, now))
+        self.write("#run-head", self._head(fanout, now))
         pins = self._pins[self._run_id]
         lanes = sorted(fanout.lanes.values(), key=lambda lane: (lane.branch_id not in pins, lane.number))
         rows = self.query_one("#lanes", Rows)
@@ -310,6 +315,16 @@ class _Lanes:
         lane = self._lanes[place]
         pin = Segment(_PIN, ink.accent) if lane.branch_id in self._pins else Segment(_NO_PIN)
         return Strip([pin, *lane_row(self._fanout, lane, self._columns(width), ink, self._now_ns)])
+
+
+def _run_of(fanout: Fanout) -> Run:
+    return Run(
+        run_id=fanout.run_id,
+        title=fanout.prompt,
+        state=fanout.state,
+        created_ns=fanout.opened_ns,
+        money=fanout.money,
+    )
 
 
 def _run_row(run: Run, now_ns: int, *, here: bool) -> list[Cell]:

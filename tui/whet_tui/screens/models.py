@@ -94,7 +94,7 @@ class ModelsScreen(PlaceScreen):
             text = Text("Nothing passes the filter. Esc in the filter clears it.", self.ink.muted)
         else:
             text = Text("No endpoint is configured. Add one: /endpoint NAME --base-url URL, or in config.toml.")
-        self.query_one("#about", Static).update(text)
+        self.write("#about", text)
 
     def _about(self, endpoint: Endpoint) -> Text:
         ink, now = self.ink, self.around.now_ns()

@@ -54,6 +54,7 @@ class PlaceScreen(Screen[None]):
         self.around = around
         self._looking: Worker[None] | None = None
         self._hint = Text()
+        self._written: dict[str, Text] = {}
 
     @property
     def picks(self) -> str:
@@ -71,7 +72,7 @@ class PlaceScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield Static(id="place-bar")
         yield from self.body()
-        yield Static(_LOADING, id="place-note")
+        yield Static(Text(_LOADING), id="place-note")
         yield Static(id="place-keys")
 
     def on_mount(self) -> None:
@@ -121,6 +122,12 @@ class PlaceScreen(Screen[None]):
             self._hint = words
         self._show_note(words)
 
+    def write(self, selector: str, text: Text) -> None:
+        """Put a text into a widget, if it is another one than before: laying out costs more than looking."""
+        if self._written.get(selector) != text:
+            self._written[selector] = text
+            self.query_one(selector, Static).update(text)
+
     def _show_note(self, words: Text) -> None:
         waiting = self.around.conversation.waits
         note = Text("\n").join(
@@ -128,7 +135,7 @@ class PlaceScreen(Screen[None]):
         )
         widget = self.query_one("#place-note", Static)
         widget.display = bool(note)
-        widget.update(note)
+        self.write("#place-note", note)
 
     def _frame(self) -> None:
         """Draw the bar with all places and the line of keys."""
@@ -137,7 +144,7 @@ class PlaceScreen(Screen[None]):
         for number, place in enumerate(PLACES, 1):
             here = place.place_id == self.place.place_id
             bar.append(f" {number} {place.title} ", ink.you + _HERE if here else ink.muted)
-        self.query_one("#place-bar", Static).update(bar)
+        self.write("#place-bar", bar)
         self._keys()
 
     def _keys(self) -> None:
@@ -148,7 +155,7 @@ class PlaceScreen(Screen[None]):
             if lines[-1].cell_len + told.cell_len - 2 > room:
                 lines.append(Text())
             lines[-1].append(told)
-        self.query_one("#place-keys", Static).update(Text("\n", no_wrap=True).join(lines))
+        self.write("#place-keys", Text("\n", no_wrap=True).join(lines))
 
     def keys_shown(self) -> list[tuple[str, str]]:
         """What can be pressed here and what it does, in the order of the bindings."""

@@ -68,6 +68,8 @@ class SessionsScreen(PlaceScreen):
         Binding("x", "cancel", "Cancel run", id="sessions.cancel"),
     ]
 
+    EVERY = 5.0
+
     def __init__(self, place: "Place", around: "Around") -> None:
         super().__init__(place, around)
         self._sessions: Sequence[SessionSummary] = ()
@@ -82,7 +84,7 @@ class SessionsScreen(PlaceScreen):
             with VerticalScroll(id="preview"):
                 yield Static(id="words")
         yield FilterLine("words of the title")
-        yield Input(id="title", placeholder="a title; Enter gives it, Esc leaves it as it is")
+        yield Input(id="title", placeholder="a title; Enter gives it, Esc keeps the old one", select_on_focus=False)
 
     @property
     def picks(self) -> str:
@@ -100,10 +102,11 @@ class SessionsScreen(PlaceScreen):
 
     async def look(self) -> None:
         self._sessions = await self.around.shelf.sessions()
-        self._show()
-        runs = await (await self.around.desk()).runs()
-        self._under_way = [run for run in runs if run.state is FanoutState.RUNNING]
-        self._show()
+        try:
+            runs = await (await self.around.desk()).runs()
+            self._under_way = [run for run in runs if run.state is FanoutState.RUNNING]
+        finally:
+            self._show()  # sessions lie in files: they are there without a server
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What is done with a session is not offered where runs are listed, and the other way round."""
@@ -155,7 +158,7 @@ class SessionsScreen(PlaceScreen):
         self._write(_quoted(summary, self._words[key], self))
 
     def _write(self, text: Text) -> None:
-        self.query_one("#words", Static).update(text)
+        self.write("#words", text)
 
     @on(FilterLine.Filtered)
     def _filter(self) -> None:

@@ -1,6 +1,7 @@
 """Spending: the caps and what is left of them, what was spent on what, and on which day."""
 
 from collections.abc import Sequence
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from rich.text import Text
@@ -69,12 +70,12 @@ class SpendingScreen(PlaceScreen):
     async def look(self) -> None:
         grouping = self._grouping
         spending = await (await self.around.desk()).spending(grouping)
-        if grouping == self._grouping:
+        if grouping == self._grouping and spending != self._spending:
             self._spending = spending
             self._show(spending)
 
     def action_group(self, grouping: str) -> None:
-        self._grouping = cast("Grouping", grouping)
+        self._grouping, self._spending = cast("Grouping", grouping), None
         self.look_again()
 
     def action_plot(self) -> None:
@@ -107,7 +108,7 @@ class SpendingScreen(PlaceScreen):
 
     def _show(self, spending: Spending) -> None:
         ink = self.ink
-        self.query_one("#sums-text", Static).update(_sums(spending, ink))
+        self.write("#sums-text", _sums(spending, ink))
         rows = self.query_one(Rows)
         cells = [_row(line) for line in spending.lines]
         rows.show([line.key for line in spending.lines], Sheet(_columns(self._grouping), cells))
@@ -116,7 +117,7 @@ class SpendingScreen(PlaceScreen):
     def _show_days(self, spending: Spending) -> None:
         text = self.query_one("#days-text", Static)
         text.display = not self._plots
-        text.update(_days(spending.days, self.ink))
+        self.write("#days-text", _days(spending.days, self.ink))
         if self._plots and self._plot is None:
             from textual_plotext import PlotextPlot  # for those who look at a plot
 
@@ -124,7 +125,7 @@ class SpendingScreen(PlaceScreen):
             self.query_one("#days").mount(self._plot)
         if self._plot is not None:
             self._plot.display = self._plots
-            _draw(self._plot, spending.days[-_DAYS:])
+            _draw(self._plot, _last_days(spending.days))
 
 
 def _columns(grouping: Grouping) -> Sequence[Column]:
@@ -199,19 +200,30 @@ def _cap(cap: Cap, ink: Ink) -> Text:
 def _days(days: Sequence[UsageLine], ink: Ink) -> Text:
     """The days as text: newest first, each with a bar as long as its share of the dearest."""
     most = max((line.money.settled + line.money.unknown for line in days), default=0)
+    told = [(line, _amounts(line.money)) for line in reversed(days[-_DAYS:])]
+    room = max((len(amounts) for _, amounts in told), default=0)
     text = Text("Spending by day", ink.muted)
-    for line in reversed(days[-_DAYS:]):
+    for line, amounts in told:
         nanos = line.money.settled + line.money.unknown
-        text.append(f"\n{safe_line(line.key, 10)}  {_amounts(line.money):>12}  ")
+        text.append(f"\n{safe_line(line.key, 10)}  {amounts:>{room}}  ")
         text.append("█" * (-(-nanos * _BAR // most) if most else 0), ink.accent)
     return text
+
+
+def _last_days(days: Sequence[UsageLine]) -> Sequence[UsageLine]:
+    """The last days up to the latest, those without any spending too."""
+    if not days:
+        return ()
+    known, last = {line.key: line for line in days}, date.fromisoformat(days[-1].key)
+    keys = [(last - timedelta(days=back)).isoformat() for back in reversed(range(_DAYS))]
+    return [known.get(key) or UsageLine(key=key, money=Money()) for key in keys]
 
 
 def _draw(plot: "PlotextPlot", days: Sequence[UsageLine]) -> None:
     plt = plot.plt
     plt.clear_data()
     plt.title("Spending by day, US dollars")
-    names = [line.key.removeprefix("20") for line in days]
+    names = [line.key[len("2026-") :] for line in days]
     plt.stacked_bar(
         names,
         [[line.money.settled / _NANOS for line in days], [line.money.unknown / _NANOS for line in days]],

@@ -63,4 +63,5 @@ class _Shown(Block):
         lane = self._of.lanes.get(self._branch_id)
         if lane is not None:
             return Segment("  "), branch_lines(lane, width, ink)
-        return Segment("  "), self._answer_lines.answer_lines(self._of, width, ink, unfolded=True)
+        lines = self._answer_lines.answer_lines(self._of, width, ink, unfolded=True)
+        return Segment("  "), lines or [Strip([])]  # a block without a line is never in view again

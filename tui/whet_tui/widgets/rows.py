@@ -84,7 +84,9 @@ class Rows(ScrollView, can_focus=True):
         return self._keys
 
     def show(self, keys: Sequence[str], painter: Painter) -> None:
-        """Show these rows. The cursor stays on its key; if that is gone, at its place."""
+        """Show these rows. The cursor stays on its key; if that is gone, at its place. The same again costs nothing."""
+        if painter == self._painter and keys == self._keys:
+            return
         before = self.key
         self._keys, self._painter = keys, painter
         if before in keys:

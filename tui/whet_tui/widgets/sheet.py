@@ -46,6 +46,11 @@ class Sheet:
         self._rows = rows
         self._fitted: tuple[int, list[int]] | None = None
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sheet) and (self._columns, self._rows) == (other._columns, other._rows)
+
+    __hash__ = None  # type: ignore[assignment]  # Python's own way to say that it cannot be a key
+
     def head(self, width: int, ink: Ink) -> Strip:
         return self._line([Cell(column.title, "muted") for column in self._columns], width, ink)
 
