@@ -13,13 +13,20 @@ def run_chat(settings: ChatSettings) -> int:
     """Run the chat until the person leaves; return the exit code. However it ends, say how to take the session up."""
     gc.disable()  # collecting while Textual is imported costs a tenth of the time to the first frame, and finds nothing
     from whet_tui.application import ChatApp
-    from whet_tui.bridge import list_sessions, open_session
+    from whet_tui.bridge import ask_server, list_sessions, open_session
     from whet_tui.stray import stray_output_to
+    from whet_tui.surroundings import Surroundings
 
     while True:
         chat = ChatApp(
             partial(open_session, settings),
             partial(list_sessions, settings),
+            around=Surroundings(
+                history=settings.history,
+                editor=settings.editor,
+                copier=settings.copier,
+                ask=partial(ask_server, settings),
+            ),
             theme=settings.settings.theme,
             tmux=settings.settings.tmux,
         )

@@ -2,6 +2,7 @@
 
 import base64
 import gc
+from functools import partial
 from typing import ClassVar, Final
 
 from textual import events
@@ -10,6 +11,7 @@ from textual.binding import BindingType
 
 from whet_tui.bridge import Lister, Opener
 from whet_tui.screens.chat import ChatScreen
+from whet_tui.surroundings import Surroundings, copied
 
 _THEMES: Final = {"dark": "textual-dark", "light": "textual-light"}
 
@@ -22,12 +24,21 @@ class ChatApp(App[str]):
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = []
 
-    def __init__(self, opener: Opener, lister: Lister, *, theme: str = "dark", tmux: bool = False) -> None:
+    def __init__(
+        self,
+        opener: Opener,
+        lister: Lister,
+        *,
+        around: Surroundings | None = None,
+        theme: str = "dark",
+        tmux: bool = False,
+    ) -> None:
         """`tmux`: the terminal is one of tmux, which passes nothing on that is not wrapped for it."""
         super().__init__()
         self._tmux = tmux
         self._opener = opener
         self._lister = lister
+        self._around = around or Surroundings()
         self._chat: ChatScreen | None = None
         self._early: list[events.Event] | None = []
         self.animation_level = "none"  # an animation keeps the process awake and tells nothing
@@ -40,13 +51,17 @@ class ChatApp(App[str]):
         return self._chat.session_id if self._chat is not None else ""
 
     def copy_to_clipboard(self, text: str) -> None:
-        """Copy; in tmux also to the terminal outside, which hears only what is wrapped."""
+        """Copy through the terminal; in tmux also through the one outside, which hears only what is wrapped; and with
+        the machine's own command if there is one, because not every terminal listens.
+        """
         super().copy_to_clipboard(text)
+        if self._around.copier:
+            self.run_worker(partial(copied, self._around.copier, text), thread=True, group="copy", exclusive=True)
         if self._tmux and self._driver is not None:
             self._driver.write(passed_through(clipboard(text)))
 
     def get_default_screen(self) -> ChatScreen:
-        self._chat = ChatScreen(self._opener, self._lister)
+        self._chat = ChatScreen(self._opener, self._lister, self._around)
         return self._chat
 
     async def on_event(self, event: events.Event) -> None:
@@ -54,6 +69,8 @@ class ChatApp(App[str]):
         if self._early is not None and isinstance(event, (events.Key, events.Paste)):
             self._early.append(event)
         else:
+            if self._chat is not None and isinstance(event, events.Key):
+                self._chat.key_came(event.time)
             await super().on_event(event)
 
     def on_ready(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Mapping
 
 import click
 
@@ -26,7 +27,7 @@ def start(launch: Launch, *, resume: str = "", latest: bool = False) -> int:
     settings = load_settings(launch)
     session_id = _latest(settings) if latest else resume
     if sys.stdin.isatty() and sys.stdout.isatty():
-        return _screen(settings, session_id)
+        return _screen(settings, session_id, launch.environment)
     if session_id:
         raise Stopped(
             "A session can only be taken up in a terminal.", advice="Run whet chat there, without pipes.", code=USAGE
@@ -34,11 +35,13 @@ def start(launch: Launch, *, resume: str = "", latest: bool = False) -> int:
     return asyncio.run(_lines(settings))
 
 
-def _screen(settings: Settings, session_id: str) -> int:
+def _screen(settings: Settings, session_id: str, environment: Mapping[str, str]) -> int:
     from whet_tui.app import run_chat  # Textual is for those who have a screen
     from whet_tui.chat_settings import ChatSettings
+    from whet_tui.surroundings import copier_of, editor_of
 
-    return run_chat(ChatSettings(settings=settings, resume=session_id))
+    editor, copier = editor_of(environment), copier_of(environment)
+    return run_chat(ChatSettings(settings=settings, resume=session_id, editor=editor, copier=copier))
 
 
 def _latest(settings: Settings) -> str:

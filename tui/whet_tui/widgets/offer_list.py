@@ -1,0 +1,52 @@
+"""What may be meant by the word that is being typed, with one that is chosen."""
+
+from rich.text import Text
+from textual.widgets import Static
+
+from whet_tui.completion import NONE, Offer, Offers
+from whet_tui.widgets.ink import ink_of
+
+_COLUMN = 22
+
+
+class OfferList(Static):
+    """Draws offers. It never has the focus: the screen moves the choice."""
+
+    def __init__(self) -> None:
+        super().__init__(id="offer")
+        self.offers = NONE
+        self.moved = False
+        """Whether the person chose."""
+        self._chosen = 0
+
+    def on_mount(self) -> None:
+        self.display = False
+
+    @property
+    def chosen(self) -> Offer | None:
+        """The offer that would be taken."""
+        return self.offers.found[self._chosen] if self.offers.found else None
+
+    def show(self, offers: Offers) -> None:
+        """Show offers. Most keys change nothing here, and then nothing is laid out anew."""
+        if offers != self.offers:
+            self.offers, self._chosen, self.moved = offers, 0, False
+            self.display = bool(offers.found)
+            self._write()
+
+    def move(self, step: int) -> None:
+        """Choose the next one, round the end."""
+        self._chosen = (self._chosen + step) % max(1, len(self.offers.found))
+        self.moved = True
+        self._write()
+
+    def _write(self) -> None:
+        ink = ink_of(self.app.current_theme)
+        text = Text(no_wrap=True, overflow="ellipsis")
+        for place, offer in enumerate(self.offers.found):
+            chosen = place == self._chosen
+            text.append("› " if chosen else "  ", ink.accent)
+            text.append(offer.text.ljust(_COLUMN), ink.you if chosen else ink.accent)
+            text.append(f" {offer.detail}\n", ink.muted)
+        text.rstrip()
+        self.update(text)
