@@ -69,7 +69,7 @@ class ChatApp(App[str]):
         if self._early is not None and isinstance(event, (events.Key, events.Paste)):
             self._early.append(event)
         else:
-            if self._chat is not None and isinstance(event, events.Key):
+            if self._chat is not None and isinstance(event, events.Key) and not event.is_forwarded:
                 self._chat.key_came(event.time)
             await super().on_event(event)
 

@@ -14,8 +14,9 @@ from whet_tui.mentions import mention
 from whet_tui.safe import safe_line
 from whet_tui.surroundings import Named
 
-_MOST: Final = 6
-"""Offers in view."""
+_MOST: Final = 100
+"""Offers that can be gone through: every command, but not every file."""
+_FILES: Final = 20
 _RUNS: Final = 2
 """Of these, runs that are offered beside files before a letter says which is meant."""
 _DETAIL: Final = 90
@@ -174,7 +175,7 @@ def _arguments(before: str, word: str, known: Known) -> Offers:
 def _mentions(word: str, start: int, known: Known) -> Offers:
     query = word[1:].removeprefix('"')
     runs = [run for run in known.named.runs if run.startswith(query)][: _RUNS if not query else _MOST]
-    files = fuzzy(query, known.files, _MOST - len(runs))
+    files = fuzzy(query, known.files, _FILES)
     found = [Offer(text=mention(run), detail=known.named.runs[run]) for run in runs]
     found += [Offer(text=mention(name)) for name in files]
     whole = query in known.named.runs or query in files

@@ -18,7 +18,7 @@ from textual.widgets import Static
 from whet_tui.bridge import ChatSession, Lister, NotOpened, Opener
 from whet_tui.commands import MODES, OWN, summaries
 from whet_tui.completion import NONE, Known, all_commands, offered, own_commands
-from whet_tui.entries import Entry, Note, Said, dollars
+from whet_tui.entries import Entry, Note, Said
 from whet_tui.files import listed, without_attachments
 from whet_tui.greeting import greeting
 from whet_tui.history import History
@@ -49,6 +49,7 @@ _PARTING: Final = 3.0
 """Seconds a session gets to give up its lease before the screen goes without it."""
 _FRESH: Final = 15.0
 """Seconds for which files, runs and models that were listed are offered without asking again."""
+_BACK: Final = "Press Esc again to go back to an earlier message."
 _ALLOWANCE: Final = "/allowance $"
 
 
@@ -85,8 +86,8 @@ class ChatScreen(DecidingScreen):
         self._unsent: list[Submitted] = []
         self._waiting: list[str] = []
         self._cancelling = False
-        self._leaving = False
-        self._escaped = False
+        self._warned: tuple[str, int] = ("", 0)
+        """What the next key does if it is the same once more, and how many keys had come when this was said."""
         self._aimed = ""
         """The mode that Shift+Tab has come to and that still lacks its amount."""
         self._notes = 0
@@ -275,8 +276,6 @@ class ChatScreen(DecidingScreen):
     # What is offered while the person types.
 
     def on_typed(self, message: Typed) -> None:
-        self._leaving = self._escaped = False
-        self._status.hint("")
         offers = NONE if message.recalled else offered(message.text, message.before, self._known)
         self._offers.show(offers)
         if "@" in message.before or (message.text.startswith("/") and " " in message.before):
@@ -370,8 +369,7 @@ class ChatScreen(DecidingScreen):
             self._status.hint("An amount in dollars: /allowance $1")
             return
         self._aimed = ""
-        done = f"What only spends passes until this session has cost {dollars(nanos)}; the rest asks."
-        self._arrange(self._session.set_mode("allowance", nanos), done)
+        self._arrange(self._session.set_mode("allowance", nanos))
 
     def compact(self) -> None:
         if self._session is not None:
@@ -454,13 +452,8 @@ class ChatScreen(DecidingScreen):
                 self._cancelling = True
                 self._show_work(self._view)
                 self._cancel(self._session)
-        elif self._escaped:
-            self._escaped = False
-            self._status.hint("")
+        elif self._view is not None and self._view.entries and self._twice("back", _BACK):
             self.action_rewind()
-        elif self._view is not None and self._view.entries:
-            self._escaped = True
-            self._status.hint("Press Esc again to go back to an earlier message.")
 
     @work(group="cancel")
     async def _cancel(self, session: ChatSession) -> None:
@@ -475,11 +468,15 @@ class ChatScreen(DecidingScreen):
             self._status.hint("copied")
         elif self._composer.text:
             self._composer.write("")
-        elif self._leaving:
+        elif self._twice("leave", "Press Ctrl+C again to quit; the session can be taken up again."):
             self.action_leave()
-        else:
-            self._leaving = True
-            self._status.hint("Press Ctrl+C again to quit; the session can be taken up again.")
+
+    def _twice(self, what: str, warning: str) -> bool:
+        """Whether the key before this one asked for the same; if not, say that it must."""
+        again = self._warned == (what, self._keys_came - 1)
+        self._warned = ("", 0) if again else (what, self._keys_came)
+        self._status.hint("" if again else warning)
+        return again
 
     def action_leave_empty(self) -> None:
         if self._composer.text:

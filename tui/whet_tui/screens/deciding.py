@@ -51,6 +51,7 @@ class DecidingScreen(Screen[None]):
         super().__init__()
         self._session: ChatSession | None = None
         self._key_came = 0.0
+        self._keys_came = 0
 
     def on_mount(self) -> None:
         # The event itself reaches the application alone.
@@ -62,6 +63,8 @@ class DecidingScreen(Screen[None]):
     def key_came(self, moment: float) -> None:
         """Take note of when a key was pressed, which can be long before it is its turn."""
         self._key_came = moment
+        self._keys_came += 1
+        self._status.hint("")  # what was said about the key before has been read
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in _CHORDS:

@@ -107,6 +107,16 @@ class Composer(TextArea):
                 return row, end if after else start
         return location
 
+    def undo(self) -> None:
+        self.move_cursor(
+            (0, 0)
+        )  # TextArea measures itself before it moves the cursor, which may stand in lines now gone
+        super().undo()
+
+    def redo(self) -> None:
+        self.move_cursor((0, 0))  # the same
+        super().redo()
+
     def action_unfold_paste(self) -> None:
         """Put the paste at the cursor into the text; without one go to the end of the line."""
         row, column = self.cursor_location

@@ -1,12 +1,16 @@
 """What may be meant by the word that is being typed, with one that is chosen."""
 
+from typing import Final
+
 from rich.text import Text
 from textual.widgets import Static
 
 from whet_tui.completion import NONE, Offer, Offers
 from whet_tui.widgets.ink import ink_of
 
-_COLUMN = 22
+_COLUMN: Final = 22
+_VIEW: Final = 6
+"""Offers in view."""
 
 
 class OfferList(Static):
@@ -43,10 +47,14 @@ class OfferList(Static):
     def _write(self) -> None:
         ink = ink_of(self.app.current_theme)
         text = Text(no_wrap=True, overflow="ellipsis")
-        for place, offer in enumerate(self.offers.found):
+        found = self.offers.found
+        top = max(0, min(self._chosen - _VIEW // 2, len(found) - _VIEW))
+        for place, offer in enumerate(found[top : top + _VIEW], top):
             chosen = place == self._chosen
             text.append("› " if chosen else "  ", ink.accent)
             text.append(offer.text.ljust(_COLUMN), ink.you if chosen else ink.accent)
             text.append(f" {offer.detail}\n", ink.muted)
+        if len(found) > _VIEW:
+            text.append(f"  {self._chosen + 1} of {len(found)}: Up and Down choose, Tab takes", ink.muted)
         text.rstrip()
         self.update(text)

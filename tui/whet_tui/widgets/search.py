@@ -38,7 +38,7 @@ class Search:
         return self._at + 1 if self._found else 0
 
     def look(self, words: str, blocks: Sequence["Block"]) -> None:
-        """Look for words. Other words than before begin at the end of the conversation, the same go on from where they are."""
+        """Look for words. Other words than before begin at the end, the same go on where they are."""
         before = (-1 if self.place is None or words != self._words else self.place, self.nth)
         self._words, self._pattern = words, re.compile(re.escape(words), re.IGNORECASE) if words else None
         self._found = [] if self._pattern is None else list(_places(self._pattern, blocks))

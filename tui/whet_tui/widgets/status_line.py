@@ -90,7 +90,7 @@ class StatusLine(Widget):
         status = self._status
         name = MODES.get(status.mode, status.mode)
         if status.mode != "allowance":
-            return name
+            return f"mode {name}"
         money = status.money
         left = status.allowance_nanos - money.settled - money.unknown - money.reserved
         return f"{name} {dollars(max(0, left))} of {dollars(status.allowance_nanos)} left"
