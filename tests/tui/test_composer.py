@@ -77,7 +77,7 @@ async def test_a_placeholder_is_deleted_whole_and_never_cut_in_two() -> None:
         assert stage.composer.text == "a "
         await stage.pilot.press("ctrl+z", "home", "right", "right", "delete")
         assert stage.composer.text == "a x"
-        await stage.pilot.press("ctrl+z", "end", "ctrl+w")
+        await stage.pilot.press("ctrl+z", "end", "ctrl+w", "ctrl+w")
         assert "pasted" not in stage.composer.text
 
 

@@ -14,9 +14,10 @@ from textual.widgets import TextArea
 from whet_agent.events import ApprovalAsked, ApprovalDecided, UserSaid
 from whet_tui.screens.arguments import ArgumentsScreen
 from whet_tui.scripted import ScriptedSession
-from whet_tui.widgets.approval_tray import GRACE
 
-LATER: Final = GRACE + 0.01
+DEAF: Final = 0.5
+"""Seconds for which the tray must hear nothing, whatever its own constant says."""
+LATER: Final = DEAF + 0.01
 
 
 async def shown(stage: Stage, *cards: ApprovalAsked) -> None:
@@ -199,4 +200,4 @@ async def test_typing_pasting_and_switching_windows_around_cards_decide_nothing(
 
 def quiet(stage: Stage) -> bool:
     """Whether a chord would be heard, or come from the clipboard's own keys while no card is open."""
-    return stage.tray.card is not None and stage.now - stage.tray._shown_at >= GRACE - 0.25
+    return stage.tray.card is not None and stage.now - stage.tray._shown_at >= DEAF - 0.25
