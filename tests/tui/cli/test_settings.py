@@ -132,6 +132,7 @@ def test_each_setting_says_where_it_came_from(tmp_path: Path) -> None:
         OPENAI_MODEL="m",
         TEXTUAL_ANIMATIONS="none",
     ).found
+    assert settings(tmp_path, EDITOR="b", VISUAL="a").chat.editor == "a"
     assert {key: (each.value, each.origin) for key, each in found.items() if each.origin != "default"} == {
         "chat.plain": (True, "environment: ACCESSIBLE"),
         "chat.reduced_motion": (True, "environment: TEXTUAL_ANIMATIONS"),

@@ -39,6 +39,11 @@ class HelpScreen(ModalScreen[None]):
         with VerticalScroll(id="help"):
             yield Static(self._text())
 
+    def _here(self) -> set[str]:
+        """Whose keys can be pressed on the screen below: they come first."""
+        below = self.app.screen_stack[-2].active_bindings.values()
+        return {active.binding.id.partition(".")[0] for active in below if active.binding.id} - {"app"}
+
     def _text(self) -> Text:
         from whet_tui.keymap import changed_in, effective, spelled  # the first frame does not wait for it
 
@@ -55,7 +60,9 @@ class HelpScreen(ModalScreen[None]):
         head("Writing")
         for keys, meaning in _FIXED:
             row(keys, meaning)
-        for place, bound in groupby(effective(changed_in(self.app)).values(), key=lambda each: each.place):
+        here = self._here()
+        found = sorted(effective(changed_in(self.app)).values(), key=lambda each: each.place not in here)
+        for place, bound in groupby(found, key=lambda each: each.place):
             head(f"\n{place.replace('_', ' ').capitalize()}")
             for each in bound:
                 row(", ".join(map(spelled, each.keys)), each.about)
