@@ -6,7 +6,6 @@ behind is made good by reading the journal from where it had come.
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +21,6 @@ from whet_agent.events import (
     Renamed,
     Rewound,
     RunHeard,
-    SessionOpened,
     Spent,
     TurnEnded,
     UserSaid,
@@ -119,8 +117,6 @@ class Tally:
                 self.compacted = None
             case ModeChanged():
                 self.mode = happening
-            case SessionOpened():
-                self.closed = False
             case _:
                 pass
 
@@ -144,12 +140,13 @@ def title_of(text: str) -> str:
 def read_tally(home: Path) -> Tally:
     """Return the tally of a session as its journal stands, with as little reading as possible."""
     tally = _kept(home)
+    closed = tally.closed if (home / SUMMARY).exists() else True  # nobody has had a session without the file open
     for begins, ends, sequence, envelope in whole_lines(home / JOURNAL, tally.offset):
         if envelope is None:  # of a kind that this version does not know
             tally.offset, tally.sequence = ends, sequence
         else:
             tally.hear(envelope, begins=begins, ends=ends)
-        tally.closed = False
+    tally.closed = closed
     return tally
 
 
@@ -157,7 +154,7 @@ def write_tally(home: Path, tally: Tally) -> None:
     """Keep the tally. The journal must be written up to its offset. A crash loses nothing that is not made good."""
     new = home / f"{SUMMARY}.new"
     new.write_text(json.dumps({"version": VERSION, **_to_json(tally)}, separators=(",", ":")), encoding="utf-8")
-    os.replace(new, home / SUMMARY)
+    new.replace(home / SUMMARY)
 
 
 def _kept(home: Path) -> Tally:
@@ -165,7 +162,7 @@ def _kept(home: Path) -> Tally:
     try:
         tally = _from_json(json.loads((home / SUMMARY).read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
-        return Tally(session_id=home.name, closed=True)
+        return Tally(session_id=home.name)
     if tally.session_id == home.name and _ends_a_line(home / JOURNAL, tally.offset):
         return tally
     return Tally(session_id=home.name)
