@@ -16,6 +16,7 @@ from whet_tui.bridge import Progress
 from whet_tui.keymap import bindings, checked, effective, known, spelled
 from whet_tui.memory_shelf import MemoryShelf
 from whet_tui.schema import SERVERS, SETTINGS, ChatTable
+from whet_tui.screens.deciding import DecidingScreen
 from whet_tui.screens.help import HelpScreen
 from whet_tui.scripted import ScriptedSession
 from whet_tui.settings import Settings
@@ -150,8 +151,14 @@ def test_two_actions_can_change_their_keys_with_each_other() -> None:
 
 
 async def test_a_changed_key_works_and_the_help_names_it_and_a_bad_one_is_told_in_the_chat(tmp_path: Path) -> None:
-    chat = app(tmp_path, keys={"chat.help": "f2", "chat.nothing": "f3"}, complaints=("config.toml: from the file",))
+    chat = app(
+        tmp_path,
+        keys={"chat.help": "f2", "chat.nothing": "f3", "card.approve": "f4"},
+        complaints=("config.toml: from the file",),
+    )
     async with chat.run_test(size=(100, 60)) as pilot:
+        assert isinstance(chat.screen, DecidingScreen)
+        assert chat.screen._keys["approve"] == "F4"  # what the tray says
         await pilot.press("f1")
         assert not isinstance(chat.screen, HelpScreen)
         await pilot.press("f2")

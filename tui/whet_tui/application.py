@@ -102,6 +102,8 @@ class ChatApp(App[str]):
 
         self.keys, complaints = checked(changed)
         self.set_keymap(dict(self.keys))
+        if self._chat is not None:
+            self._chat.take_keys(self.keys)
         return complaints
 
     @property
