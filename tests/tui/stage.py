@@ -8,6 +8,8 @@ from pathlib import Path
 
 from whet_tui.application import ChatApp
 from whet_tui.bridge import ChatSession, Progress
+from whet_tui.desk import Desk, DeskError
+from whet_tui.memory_shelf import MemoryShelf
 from whet_tui.stray import stray_output_to
 
 MARKDOWN = (
@@ -34,6 +36,9 @@ class Play:
         await session.open()
         self._task = asyncio.create_task(self._play(session))
         return session
+
+    async def desk(self) -> Desk:
+        raise DeskError("There is no server on a stage.")
 
     async def _play(self, session: object) -> None:
         await self._scene(session)
@@ -195,7 +200,7 @@ SCENES = {
 
 def main() -> None:
     play = Play(sys.argv[1])
-    app = ChatApp(play.open, list, theme=sys.argv[3] if len(sys.argv) > 3 else "dark")
+    app = ChatApp(play.open, play.desk, MemoryShelf(), theme=sys.argv[3] if len(sys.argv) > 3 else "dark")
     with stray_output_to(Path(sys.argv[2])):
         app.run()
     sys.exit(app.return_code or 0)
