@@ -79,8 +79,8 @@ async def test_the_tools_are_those_of_the_catalogue_with_its_schemas_and_effects
 async def test_a_fan_out_reports_its_branches_and_ends_with_text_and_data(server: Server) -> None:
     heard: list[tuple[float, float | None, str | None]] = []
 
-    async def hear(done: float, total: float | None, text: str | None) -> None:
-        heard.append((done, total, text))
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        heard.append((progress, total, message))
 
     async with client(server) as it:
         result = await it.call_tool("fanout", QUESTION, progress_callback=hear)
@@ -138,9 +138,9 @@ async def test_a_no_reaches_the_agent_with_its_reason(server: Server) -> None:
 async def test_a_cancel_ends_the_run_at_the_server(server: Server) -> None:
     begun: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    async def hear(done: float, total: float | None, text: str | None) -> None:
-        if text and not begun.done():
-            begun.set_result(text.split()[0])
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        if message and not begun.done():
+            begun.set_result(message.split()[0])
 
     spec = {"prompt": "Say nothing.", "models": ["sim/silent"]}
     async with client(server) as it:
@@ -158,9 +158,9 @@ async def test_a_cancel_ends_the_run_at_the_server(server: Server) -> None:
 async def test_a_client_that_leaves_lets_its_run_go_on(server: Server) -> None:
     begun: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    async def hear(done: float, total: float | None, text: str | None) -> None:
-        if text and not begun.done():
-            begun.set_result(text.split()[0])
+    async def hear(progress: float, total: float | None, message: str | None) -> None:
+        if message and not begun.done():
+            begun.set_result(message.split()[0])
 
     spec = {"prompt": "Take your time.", "models": ["sim/steady"]}
     async with client(server) as it:

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from whet_agent.catalogue import Tool
@@ -12,7 +13,7 @@ from whet_agent.events import OFFLINE_PLANNER
 from whet_agent.model.base import Moment, Saying, Thought
 from whet_agent.planner.commands import is_command, parse
 from whet_agent.planner.match import Matcher
-from whet_agent.planner.plan import Call, Plan, Situation, situation_of
+from whet_agent.planner.plan import Call, Calls, Plan, Say, Situation, situation_of
 from whet_agent.planner.sentences import Reader
 
 _WATCHED: Final = frozenset({"fanout", "watch_fanout"})
@@ -21,7 +22,7 @@ _ORDINALS: Final = {"first": "1", "second": "2", "third": "3", "the first": "1",
 
 
 class OfflinePlanner:
-    """Maps a message to one tool call, or asks back; afterwards it hands on what the tool said."""
+    """Maps a message to tool calls, one after the other, or asks back; it hands on what each tool said."""
 
     name = OFFLINE_PLANNER
 
@@ -37,15 +38,30 @@ class OfflinePlanner:
         return self._matcher
 
     async def think(self, moment: Moment, saying: Saying) -> Thought:
-        last = moment.entries[-1]
-        if last["m"]["role"] == "tool":
-            return _handed_on(last)
-        situation = situation_of(moment.entries, panel=self._panel)
-        plan = await self._plan(_chosen(last["m"]["content"], situation), situation, moment)
-        if not isinstance(plan, Call):
-            return Thought(text=plan.text)
-        arguments = json.dumps(plan.arguments, ensure_ascii=False)
-        return Thought(calls=(ToolRequest(call_id=f"plan{moment.turn:05}", name=plan.tool, arguments=arguments),))
+        entries = moment.entries
+        asked = next(index for index in reversed(range(len(entries))) if entries[index]["m"]["role"] == "user")
+        calls = await self._calls(entries[: asked + 1], moment)
+        if isinstance(calls, Say):
+            return Thought(text=calls.text)
+        done = [entry for entry in entries[asked:] if entry["m"]["role"] == "tool"]
+        said = _handed_on(done[-1]) if done else Thought()
+        if left := calls[len(done) :]:
+            if done and not done[-1]["ok"]:
+                return replace(said, text=f"{said.text}\n\n{_left(left)}")
+            return replace(said, calls=(_request(left[0], moment.turn, len(done)),))
+        return said
+
+    async def _calls(self, entries: Sequence[Entry], moment: Moment) -> Sequence[Call] | Say:
+        """Return the calls that the last message asks for, all of them: what is done of them is in the conversation."""
+        situation = situation_of(entries, panel=self._panel)
+        plan = await self._plan(_chosen(entries[-1]["m"]["content"], situation), situation, moment)
+        match plan:
+            case Call():
+                return (plan,)
+            case Calls():
+                return plan.calls
+            case Say():
+                return plan
 
     async def close(self) -> None:
         """Give up what is still being loaded."""
@@ -66,6 +82,17 @@ def _chosen(text: str, situation: Situation) -> str:
     if len(options) == 1 and word in {"yes", "y", "yes please"}:
         word = next(iter(options))
     return options.get(_ORDINALS.get(word, word), text)
+
+
+def _request(call: Call, turn: int, done: int) -> ToolRequest:
+    number = f".{done + 1}" if done else ""
+    arguments = json.dumps(call.arguments, ensure_ascii=False)
+    return ToolRequest(call_id=f"plan{turn:05}{number}", name=call.tool, arguments=arguments)
+
+
+def _left(calls: Sequence[Call]) -> str:
+    """Say what was not tried after a step that failed."""
+    return f"Not done after that: {', '.join(f'`{call.tool}`' for call in calls)}. Say it again if you still want it."
 
 
 def _handed_on(entry: Entry) -> Thought:
