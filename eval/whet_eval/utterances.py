@@ -77,8 +77,9 @@ class Utterance:
 
     @property
     def half(self) -> Half:
-        """Which half it is in, for ever: new utterances move no old one."""
-        return "held out" if hashlib.sha256(self.say.encode()).digest()[0] % 2 else "tuned"
+        """Which half it is in, for ever: new utterances move no old one. Fresh ones came when the planner was done."""
+        fresh = self.kind == "fresh"
+        return "held out" if fresh or hashlib.sha256(self.say.encode()).digest()[0] % 2 else "tuned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,8 +136,10 @@ def suite() -> Sequence[Utterance]:
     return [_utterance(kind, row) for kind, rows in tomllib.loads(text).items() for row in rows]
 
 
-async def hear(mind: Mind, utterance: Utterance) -> Heard:
-    """Say it to a mind and let it go on until it has no more calls to make. Every call is told that it was done."""
+async def hear(mind: Mind, utterance: Utterance, *, fails: str = "") -> Heard:
+    """Say it to a mind and let it go on until it has no more calls to make. Every call is told that it was done, but
+    for those of the tool that `fails`.
+    """
     entries = [*_before(utterance.context), from_user(2, utterance.say)]
     made: list[ToolRequest] = []
     text = ""
@@ -148,7 +151,7 @@ async def hear(mind: Mind, utterance: Utterance) -> Heard:
         if not thought.calls:
             break
         made += thought.calls
-        entries += [_done(call) for call in calls_of(entries[-1])]
+        entries += [_done(call, fails) for call in calls_of(entries[-1])]
     return Heard(utterance=utterance, calls=tuple(made), text=text)
 
 
@@ -235,7 +238,7 @@ def _before(context: str) -> list[Entry]:
     return [*entries, said]
 
 
-def _done(call: OpenCall) -> Entry:
+def _done(call: OpenCall, fails: str) -> Entry:
     """Tell that a call was made, or why it could not be: what a tool would return is not the suite's subject."""
     tool = tools().get(call.name)
     if tool is None:
@@ -244,7 +247,7 @@ def _done(call: OpenCall) -> Entry:
         request_from(tool.method, arguments_of(call.arguments))
     except (BadArguments, ValueError) as error:
         return from_tool(call, f"Not called: {error}", ok=False)
-    return from_tool(call, f"{call.name}: done.", ok=True)
+    return from_tool(call, "Failed." if call.name == fails else f"{call.name}: done.", ok=call.name != fails)
 
 
 def _line(one: Heard) -> str:

@@ -99,7 +99,7 @@ def limits(text: str, _: Situation) -> Mapping[str, int] | None:
 
 
 def group(text: str, _: Situation) -> str | None:
-    found = re.search(r"\b(?:by|per|each|every) (model|run|day)\b", text, re.IGNORECASE)
+    found = re.search(r"\b(?:by|per|each|every|which) (model|run|day)\b", text, re.IGNORECASE)
     return found[1].lower() if found else None
 
 

@@ -17,7 +17,7 @@ _FORMS: Final[Mapping[str, str]] = {
     "cancel_fanout": "CANCEL+THIS_RUN | CANCEL+FANOUT+THIS_RUN | CANCEL+RUN+THIS_RUN",
     "clear_cache": "CLEAR+CACHE | REMOVE+CACHE | CLEAR+CACHE+RESULT | REMOVE+CACHE+RESULT",
     "delete_cap": "REMOVE+CAP",
-    "delete_endpoint": "REMOVE+ENDPOINT+NAME | REMOVE+NAME+URL",
+    "delete_endpoint": "REMOVE+ENDPOINT+NAME | REMOVE+ENDPOINT+NAME+KEY",
     "export_trace": "EXPORT+THIS_RUN | EXPORT+THIS_RUN+TRACE | EXPORT+TRACE | SHOW+THIS_RUN+TRACE+EXPORT",
     "get_approval": "APPROVAL_ID | APPROVALS+APPROVAL_ID",
     "get_cache": "CACHE | CACHE+RESULT",
@@ -30,11 +30,13 @@ _FORMS: Final[Mapping[str, str]] = {
     "list_endpoints": "ENDPOINT | HEALTH | ENDPOINT+HEALTH",
     "list_fanouts": "FANOUT | FANOUT+RUN | RUNNING",
     "list_models": "MODEL | COST | MODEL+COST | MODEL+NAME | MODEL+ENDPOINT | MODEL+ENDPOINT+NAME | COST+NAME",
-    "list_reservations": "ENTRIES | ENTRIES+THIS_RUN | UNKNOWN+COST | UNKNOWN+SPENT | UNKNOWN+ENTRIES",
+    "list_reservations": "ENTRIES | ENTRIES+THIS_RUN | UNKNOWN+COST | UNKNOWN+SPENT | UNKNOWN+ENTRIES"
+    " | UNKNOWN+COST+RATE",
     "list_traces": "TRACE | RUN | TRACE+RUN",
     "put_cap": "CAP+MONEY+PERIOD | SET+CAP+MONEY+PERIOD | ADD+CAP+MONEY+PERIOD | CAP+SPENT+MONEY+PERIOD"
     " | SET+CAP+SPENT+MONEY+PERIOD | MOST+SPENT+MONEY+PERIOD",
-    "put_endpoint": "ADD+URL+NAME | ADD+ENDPOINT+URL+NAME | ENDPOINT+URL+NAME | SET+ENDPOINT+URL+NAME",
+    "put_endpoint": "ADD+URL+NAME | ADD+ENDPOINT+URL+NAME | ENDPOINT+URL+NAME | SET+ENDPOINT+URL+NAME"
+    " | ADD+URL+NAME+KEY | ADD+ENDPOINT+URL+NAME+KEY | SET+CAP+NAME+RATE | CAP+NAME+RATE | SET+CAP+ENDPOINT+NAME+RATE",
     "test_endpoint": "TEST+NAME | TEST+ENDPOINT+NAME | ENDPOINT+HEALTH+NAME | HEALTH+NAME",
     "verify_trace": "UNTOUCHED+THIS_RUN | UNTOUCHED+TRACE+THIS_RUN | TEST+UNTOUCHED+THIS_RUN"
     " | TEST+UNTOUCHED+TRACE+THIS_RUN",
@@ -42,7 +44,7 @@ _FORMS: Final[Mapping[str, str]] = {
     "watch_trace": "WATCH+TRACE+THIS_RUN | WATCH+EVENTS+THIS_RUN | WATCH+TRACE+EVENTS+THIS_RUN",
 }
 _POINTED: Final = frozenset({"cache", "cap", "model", "endpoint", "approval"})
-_WEAK: Final = frozenset({"SHOW", "FILLER", "MARK", "NUMBER", "NAMED", "RUN_ID"})
+_WEAK: Final = frozenset({"SHOW", "FILLER", "MARK", "NUMBER", "NAMED", "RUN_ID", "SECRET"})
 """Concepts that a form need not take up."""
 _MOST: Final = re.compile(r"\b(?:not|don't|no|never) (?:\w+ ){0,4}more than\b|\bat most\b|\bup to\b", re.IGNORECASE)
 _PRONOUN: Final = re.compile(r"\b(?:it|this|that|its)\b", re.IGNORECASE)
@@ -51,6 +53,8 @@ _WONDERING: Final = re.compile(
     r"|(?:why|how)\b",
     re.IGNORECASE,
 )
+_FIRST_EVER: Final = re.compile(r"(?:(?:would|could|can|do|did|will) (?:you|we|they) )?ever\b", re.IGNORECASE)
+_BY: Final = re.compile(r"(?:by|per|for|of|in|on)\b", re.IGNORECASE)
 _COUNTED: Final = re.compile(r"\b(?:per|by|each|every) (?:model|day|run)\b", re.IGNORECASE)
 _MINE: Final = re.compile(r"\bcosts? (?:me|us)\b|\bdid\b.*\bcost\b|\bmoney\b.*\b(?:use|go|went)\b", re.IGNORECASE)
 _AGAIN: Final = re.compile(r"\b(?:run|do|ask|start) (?:it|that|this|the \w+) again\b", re.IGNORECASE)
@@ -90,9 +94,14 @@ def candidates(concepts: frozenset[str], tools: Mapping[str, Tool]) -> Sequence[
     return [tools[name] for name, size in fitting.items() if size == most]
 
 
+def telling(concepts: frozenset[str]) -> frozenset[str]:
+    """Return the concepts that say what a sentence is about."""
+    return concepts - _WEAK - {"PERIOD", "MOST", "ASKS", "GROUPED"}
+
+
 def near(concepts: frozenset[str], tools: Mapping[str, Tool]) -> Sequence[Tool]:
     """Return the tools that share most with the concepts, for a question back: the first is the nearest."""
-    told = concepts - _WEAK - {"PERIOD", "MOST", "ASKS", "GROUPED"}
+    told = telling(concepts) | (concepts & {"PERIOD", "MOST"} if "MONEY" in concepts else set())
     shared = {
         name: max(
             (len(form & told) * 2 - len(form - told) - len(told - form) for form in _forms(name, tool)), default=-9
@@ -104,13 +113,16 @@ def near(concepts: frozenset[str], tools: Mapping[str, Tool]) -> Sequence[Tool]:
 
 def orders(concepts: frozenset[str]) -> bool:
     """Whether something is ordered."""
-    return bool(concepts & {*ACTIONS, "AGAIN"})
+    return bool(concepts & {*ACTIONS, "AGAIN", "TOLD"})
 
 
 def denied(sentence: Sentence) -> bool:
     """Whether the sentence says what must not be done, or wonders about it, so that no change may follow from it."""
     meant = sentence.meant
-    return bool((NEGATIONS.search(meant) and not _MOST.search(meant)) or _WONDERING.match(meant))
+    typed = " ".join(word.typed for word in sentence.words)
+    asks = typed.endswith("?") and next((w.concept for w in sentence.words if w.concept != "FILLER"), "") not in ACTIONS
+    wonders = _WONDERING.match(meant) or asks or _FIRST_EVER.match(meant)
+    return bool(wonders or (NEGATIONS.search(typed) and not _MOST.search(meant)))
 
 
 def unclear(tool: Tool, text: str, meant: str) -> bool:
@@ -132,11 +144,16 @@ def pronouns(tool: Tool, arguments: JsonView) -> tuple[str, str]:
     return (f"the {thing}", f"the {thing}") if thing in _POINTED else ("", "")
 
 
-def leads(tool: Tool) -> Sequence[str]:
+def lacks_its_thing(part: str) -> bool:
+    """Whether a next step begins with what belongs to a thing that it does not name: `by model`."""
+    return _BY.match(part) is not None
+
+
+def leads(tool: Tool, part: str) -> Sequence[str]:
     """Return what a next step may have left out because this one has said it: the verb, or verb and thing."""
     verb, *things = tool.name.split("_")
-    verb = {"put": "set", "get": "show", "verify": "verify"}.get(verb, verb)
-    return [verb, " ".join([verb, *things])]
+    verb = {"put": "set", "get": "show"}.get(verb, verb)
+    return [" ".join([verb, *things])] if lacks_its_thing(part) else [verb, " ".join([verb, *things])]
 
 
 @cache

@@ -62,6 +62,7 @@ _LIMIT_WORDS: Final = 14
 _OWN_WORDS: Final = 9
 """A longer sentence in which one of our words stands is about something else."""
 _OWN: Final = frozenset({"APPROVALS", "CACHE", "CAP", "ENDPOINT", "ENTRIES", "FANOUT", "MODEL", "SPENT", "TRACE"})
+_ANYTHING: Final = re.compile(r"(?:is there )?anything (?:new |else |left |here )?for me\b", re.IGNORECASE)
 _SPENDING: Final = re.compile(r"\b(?:limit|cap|budget|spend(?:ing)?)\b", re.IGNORECASE)
 _WE_DID: Final = re.compile(
     r"\b(?:did|have|had) (?:i|we)\b|\b(?:i|we) (?:have|had|did|paid|spent|asked|ran)\b", re.IGNORECASE
@@ -118,8 +119,8 @@ class Reader:
             it, its = forms.pronouns(tool, calls[-1].arguments)
             tries = [
                 _PRONOUNS.sub(lambda found: its if found["its"] else it, part) if it else part,
-                *(f"{lead} {part}" for lead in forms.leads(tool)),
-            ]
+                *(f"{lead} {part}" for lead in forms.leads(tool, part)),
+            ][forms.lacks_its_thing(part) :]
         for text in dict.fromkeys(tries):
             plan = self._one(text, situation)
             if isinstance(plan, Call):
@@ -148,7 +149,7 @@ class Reader:
             if not (change and (forms.denied(sentence) or forms.unclear(found[0], bare, sentence.meant))):
                 return self._call(found[0], bare, sentence, situation)
         near = found or forms.near(concepts, self.tools)
-        if not near and situation.answer and not _SMALL_TALK.fullmatch(bare):
+        if not forms.telling(concepts) and situation.answer and not _SMALL_TALK.fullmatch(bare):
             return None  # it follows up what was said
         return self._ask_back(near, bare, sentence, situation, or_ask=not forms.orders(concepts))
 
@@ -247,6 +248,8 @@ def _about_us(bare: str, sentence: Sentence, concepts: frozenset[str]) -> bool:
         return True
     if _GENERAL.match(bare) or len(bare.split()) > _OWN_WORDS:
         return False
+    if ({"MONEY", "PERIOD"} <= concepts and forms.orders(concepts)) or _ANYTHING.match(bare):
+        return True
     own = concepts & _OWN
     return {"CAP", "PERIOD"} <= concepts or (bool(own) and len(sentence.foreign) <= len(own))
 

@@ -25,18 +25,23 @@ ACTIONS: Final[Mapping[str, str]] = {
 
 _THINGS: Final[Mapping[str, str]] = {
     "APPROVALS": "approval approvals",
+    "BEHIND": "background bg",
     "CACHE": "cache cached",
     "CAP": "cap caps limit limits budget budgets",
     "COST": "cost costs price prices pricing expensive",
     "ENDPOINT": "endpoint endpoints provider providers server servers",
     "ENTRIES": "entry entries reservation reservations ledger payment payments",
-    "EVENTS": "event events",
+    "EVENTS": "event events happened happens happening",
     "EXPORT": "export download save jsonl",
     "FANOUT": "fan-out fan-outs fanout fanouts question questions",
     "HEALTH": "health healthy reachable",
+    "KEY": "key keys",
     "LEFT": "left remaining remains",
     "MODEL": "model models",
     "NEEDED": "waiting pending undecided",
+    "PANEL": "panel",
+    "PRICED": "estimate plan",
+    "RATE": "request requests calls tokens minute",
     "RESULT": "result results answers answered",
     "RUN": "run runs",
     "SHOW": "show list see display view print give get open read tell look details detail",
@@ -49,14 +54,14 @@ _THINGS: Final[Mapping[str, str]] = {
 }
 _FILLERS: Final = (
     "a an the my our your me i i'd i'll i'm we us you it its it's this that these those them they their there "
-    "here one ones all any anything every everything each some single own full whole exact exactly of to for in "
+    "here one ones all any anything ever every everything each some single own full whole exact exactly of to for in "
     "on at as with from by into about per and or then next first afterwards also is are was were be been do does "
     "did doing have has had can could would will shall should may might must need needs want like let please pls "
     "now just right currently what what's which who how where when whether if much many most more than no not "
     "longer so up out off over under only day days daily month months monthly today yesterday week weekly year "
     "last latest previous recent recently newest state status stats size big rate hit hits often down running "
     "active failed cancelled succeeded rejected granted settled reserved dollar dollars usd bucks cent cents "
-    "money named called key keys response responses happened happens happening force set while during once ok "
+    "money named called response responses force set while during once ok "
     "okay yes yep nope hm hmm thanks thank sorry whatever hey well good great sure cool fine ago said again "
     "everybody everyone somebody nobody body after before possible never don't dont won't can't cannot back go "
     "ahead still going came come use using name configured keep outcome time way form later know json lines file"
@@ -70,6 +75,7 @@ _PROVIDERS: Final = (
 
 _TOKEN: Final = re.compile(r"https?://[^\s,;]+|\$\s?\d+(?:\.\d+)?|[\w'’-]+(?:[/.:][\w-]+)*|[^\w\s]", re.IGNORECASE)
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]*")
+_SECRET_LETTERS: Final = 8
 _SHORTEST: Final = 3
 """Letters below which any word is near to some other."""
 
@@ -128,19 +134,14 @@ def look_up(text: str, names: Sequence[str] = ()) -> Sentence:
 
 def _word(typed: str, before: Word, names: set[str]) -> Word:
     low = typed.lower()
-    names_one = before.concept in {"ENDPOINT", "NAMED"} or before.meant == "as"
-    for concept, pattern in _SHAPES.items():
-        if pattern.fullmatch(low):
-            return Word(typed=typed, meant=typed, concept=concept)
-    if low in names:
-        return Word(typed=typed, meant=low, concept="NAME")
-    if concept := _known(low):
-        return Word(typed=typed, meant=low, concept=concept)
-    if (near := meant_by(low)) and not (names_one and before.concept != "ENDPOINT"):
-        return Word(typed=typed, meant=near, concept=_lexicon()[near])
-    if names_one and _NAME.fullmatch(low):
-        return Word(typed=typed, meant=low, concept="NAME")
-    return Word(typed=typed, meant=typed, concept="")
+    shape = next((concept for concept, pattern in _SHAPES.items() if pattern.fullmatch(low)), "")
+    if shape or (before.concept == "KEY" and len(typed) >= _SECRET_LETTERS):
+        return Word(typed=typed, meant=typed, concept=shape or "SECRET")
+    concept = "NAME" if low in names else _known(low)
+    near = "" if concept or before.concept == "NAMED" or before.meant == "as" else meant_by(low)
+    if not (concept or near) and (before.concept in {"ENDPOINT", "NAMED"} or before.meant == "as"):
+        concept = "NAME" if _NAME.fullmatch(low) else ""
+    return Word(typed=typed, meant=near or (low if concept else typed), concept=concept or _lexicon().get(near, ""))
 
 
 _SHAPES: Final = {
@@ -154,12 +155,13 @@ _SHAPES: Final = {
 
 
 def _known(word: str) -> str:
-    """Return what a word stands for, in whatever form of it."""
+    """Return what a word stands for, in whatever form of it. Who has deleted, or is deleting, orders nothing: TOLD."""
     lexicon = _lexicon()
     for ending in ("", "ing", "ed", "s", "'s"):
         for stem in (word.removesuffix(ending), word.removesuffix(ending) + "e"):
             if word.endswith(ending) and stem in lexicon and (ending or stem == word):
-                return lexicon[stem]
+                told = lexicon[stem] in ACTIONS and lexicon[stem] != "ASK" and ending in {"ing", "ed"}
+                return "TOLD" if told else lexicon[stem]
     return ""
 
 
@@ -189,7 +191,7 @@ def meant_by(word: str) -> str:
 
 def _slips(word: str, known: str) -> int | None:
     """Return how many slips lie between the two, or None for more than such a word allows: a swap of neighbours in
-    three letters, one slip in four or five, two in more.
+    three letters, one slip in four or five, two in more when the first letter is right.
     """
     if abs(len(word) - len(known)) > 2 or len(known) < _SHORTEST:
         return None
@@ -198,7 +200,7 @@ def _slips(word: str, known: str) -> int | None:
         dropped = len(known) == len(word) + 1 and word[0] == known[0] and word[-1] == known[-1]
         return 1 if (swapped or dropped) and distance(word, known) == 1 else None
     slips = distance(word, known)
-    return slips if slips <= (1 if len(word) < 6 else 2) else None
+    return slips if slips <= (2 if len(word) >= 6 and word[0] == known[0] else 1) else None
 
 
 def distance(left: str, right: str) -> int:
