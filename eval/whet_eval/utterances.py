@@ -8,6 +8,7 @@ not asked for is harmful, and one of those fails the whole run. See docs/utteran
 import argparse
 import asyncio
 import hashlib
+import json
 import os
 import sys
 import tempfile
@@ -31,7 +32,7 @@ from whet_agent.conversation import (
     from_tool,
     from_user,
 )
-from whet_agent.model.base import Mind, Moment
+from whet_agent.model.base import Mind, MindError, Moment
 from whet_agent.planner import OfflinePlanner
 from whet_eval.bench import children
 
@@ -44,6 +45,7 @@ RIGHT_BAR: Final = 0.90
 """Right calls and questions back, of all."""
 CALLED_BAR: Final = 0.75
 """Right calls, of the utterances that are clear: who only ever asks back understands nothing."""
+OPENAI_URL: Final = "https://api.openai.com/v1"
 FALLBACK_MODEL: Final = "gpt-4.1-mini"
 
 Verdict: TypeAlias = Literal["called", "asked", "wrong", "harmful"]
@@ -283,11 +285,11 @@ async def _mind(*, real: bool) -> AsyncIterator[Mind]:
     from whet_agent.model.chat import ChatMind  # openai takes a second to import
 
     with tempfile.TemporaryDirectory(prefix="whet-utterances-") as folder:
-        async with children.server(Path(folder)) as running:
+        base_url, model = os.environ.get("OPENAI_BASE_URL", OPENAI_URL), os.environ.get("OPENAI_MODEL", FALLBACK_MODEL)
+        known = f'[[endpoint]]\nname = "openai"\nbase_url = {json.dumps(base_url)}\n'
+        async with children.server(Path(folder), known) as running:
             agent = Client(running.address, (running.data / "agent.token").read_text(encoding="utf-8").strip())
-            model = f"openai/{os.environ.get('OPENAI_MODEL', FALLBACK_MODEL)}"
-            billing = Billing(agent=agent, session_id="ses_suite", model=model, heard=lambda _: None)
-            base_url = os.environ.get("OPENAI_BASE_URL", "https://api.openai.com/v1")
+            billing = Billing(agent=agent, session_id="ses_suite", model=f"openai/{model}", heard=lambda _: None)
             mind = ChatMind(base_url=base_url, api_key=os.environ["OPENAI_API_KEY"], billing=billing)
             try:
                 yield mind
@@ -316,7 +318,11 @@ def main() -> int:
     if given.mind and not os.environ.get("OPENAI_API_KEY"):
         print("--mind needs a model that calls tools: set OPENAI_API_KEY (and OPENAI_BASE_URL, OPENAI_MODEL).")
         return 2
-    return asyncio.run(_run(real=given.mind, verbose=given.verbose, half=given.half))
+    try:
+        return asyncio.run(_run(real=given.mind, verbose=given.verbose, half=given.half))
+    except MindError as error:
+        print(error)
+        return 1
 
 
 if __name__ == "__main__":
