@@ -80,7 +80,7 @@ class Utterance:
     @property
     def half(self) -> Half:
         """Which half it is in, for ever: new utterances move no old one. Fresh ones came when the planner was done."""
-        fresh = self.kind == "fresh"
+        fresh = self.kind in {"fresh", "fresher"}
         return "held out" if fresh or hashlib.sha256(self.say.encode()).digest()[0] % 2 else "tuned"
 
 
