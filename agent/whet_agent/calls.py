@@ -17,7 +17,7 @@ from whet.v1 import event_pb2, fanout_pb2, trace_pb2
 from whet_agent.catalogue import Method, Tool, methods
 from whet_agent.client import CallError
 from whet_agent.results import BUDGET, render, shorten
-from whet_agent.runs import RunFold, fold_of, tell
+from whet_agent.runs import RunFold, fanout_of, fold_of, tell
 
 SILENCE_SECONDS: Final = 45.0
 """The server sends an empty batch every 15 seconds: three missed ones mean that nobody is there."""
@@ -59,6 +59,8 @@ class Outcome:
     simulated: bool = False
     unsure: bool = False
     """The connection was lost for good: it may have begun a run, though nobody knows which."""
+    message: Message | None = None
+    """The answer itself; of a run that was watched, the fan-out as it ended."""
 
 
 class Listener(Protocol):
@@ -158,20 +160,25 @@ def _told(message: Message, listener: Listener) -> Outcome:
     match message:
         case fanout_pb2.StartFanoutResponse():
             run_id = message.fanout.run_id
-            return Outcome(text=f"Started {run_id} in the background. watch_fanout {run_id} follows it.", run_id=run_id)
+            text = f"Started {run_id} in the background. watch_fanout {run_id} follows it."
+            return Outcome(text=text, run_id=run_id, message=message)
         case fanout_pb2.GetFanoutResponse():
-            fold = fold_of(message.fanout)
-            return _outcome(fold)
+            return _outcome(fold_of(message.fanout), message)
         case trace_pb2.GetTraceResponse():
-            return Outcome(text=render(message), run_id=message.trace.run_id)
+            return Outcome(text=render(message), run_id=message.trace.run_id, message=message)
         case _:
-            return Outcome(text=render(message))
+            return Outcome(text=render(message), message=message)
 
 
-def _outcome(fold: RunFold) -> Outcome:
-    text = shorten(tell(fold), BUDGET, f"get_fanout {fold.run_id}")
-    running = fold.state == event_pb2.RUN_STATE_RUNNING
-    return Outcome(text=text, ok=fold.ok or running, run_id=fold.run_id, answer=fold.answer, simulated=fold.simulated)
+def _outcome(fold: RunFold, message: Message) -> Outcome:
+    return Outcome(
+        text=shorten(tell(fold), BUDGET, f"get_fanout {fold.run_id}"),
+        ok=fold.ok or fold.state == event_pb2.RUN_STATE_RUNNING,
+        run_id=fold.run_id,
+        answer=fold.answer,
+        simulated=fold.simulated,
+        message=message,
+    )
 
 
 async def _watch(backend: Backend, method: Method, request: Message, listener: Listener) -> Outcome:
@@ -184,7 +191,7 @@ async def _watch(backend: Backend, method: Method, request: Message, listener: L
                     cursor = _hear(response, fold, listener) or cursor
                     patience.progressed()
                     if fold.finished is not None:
-                        return _outcome(fold)
+                        return _outcome(fold, fanout_pb2.GetFanoutResponse(fanout=fanout_of(fold)))
             lost = CallError("the stream ended before the run did", code="UNAVAILABLE")
         except CallError as error:
             if error.reason == "CURSOR_EXPIRED":

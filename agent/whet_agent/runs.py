@@ -107,6 +107,22 @@ def fold_of(fanout: fanout_pb2.Fanout) -> RunFold:
     return fold
 
 
+def fanout_of(fold: RunFold) -> fanout_pb2.Fanout:
+    """Return a fan-out that was watched as one that is fetched; its times stay at the server."""
+    fanout = fanout_pb2.Fanout(
+        run_id=fold.run_id,
+        state=fold.state,
+        plan=fold.plan,
+        branches=fold.branches.values(),
+        drafts=fold.drafts.values(),
+        synthesis=fold.synthesis,
+        totals=fold.totals,
+    )
+    if fold.finished is not None and fold.finished.HasField("failure"):
+        fanout.failure.CopyFrom(fold.finished.failure)
+    return fanout
+
+
 def tell(fold: RunFold) -> str:
     """Return the run as Markdown."""
     parts = [_head(fold)]

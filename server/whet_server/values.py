@@ -5,6 +5,7 @@ nanoseconds too, so that every figure in a record is an integer.
 """
 
 import secrets
+import threading
 import time
 from enum import StrEnum
 from typing import Any, Final, NewType, dataclass_transform
@@ -200,9 +201,23 @@ class Run(Value):
     request_id: str = ""
 
 
+_STEP_BITS: Final = 48
+"""Of the step between two ids of one millisecond: as hard to guess as before, and 2^32 of them fit."""
+_LAST: Final = [0]
+_LAST_LOCK: Final = threading.Lock()
+
+
 def new_id(prefix: str) -> str:
-    """Return `prefix_` and 26 characters: 48 bits of milliseconds, then 80 random bits, in Crockford's base 32."""
+    """Return `prefix_` and 26 characters: 48 bits of milliseconds, then 80 random bits, in Crockford's base 32.
+
+    Ids of one process sort in the order in which they were made: one of the same millisecond as the last, or of one
+    before it because the clock was set back, is the last one and a random step.
+    """
     number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    with _LAST_LOCK:
+        if number <= _LAST[0] or number >> 80 == _LAST[0] >> 80:
+            number = _LAST[0] + 1 + secrets.randbits(_STEP_BITS)
+        _LAST[0] = number
     return prefix + "_" + "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
 
 

@@ -62,6 +62,29 @@ COMMANDS: list[tuple[str, str, Mapping[str, Any]]] = [
             }
         },
     ),
+    (
+        "/fanout why is grass green --model sim/fast --model sim/terse",
+        "fanout",
+        {"spec": {"models": ["sim/fast", "sim/terse"], "prompt": "why is grass green"}},
+    ),
+    (
+        "/ask --model sim/fast why does  ls take --color and mode=x --mode=vote",
+        "fanout",
+        {
+            "spec": {
+                "models": ["sim/fast"],
+                "synthesis": {"mode": "vote"},
+                "prompt": "why does  ls take --color and mode=x",
+            }
+        },
+    ),
+    (
+        "/ask --model sim/fast -- what does --model mean",
+        "fanout",
+        {"spec": {"models": ["sim/fast"], "prompt": "what does --model mean"}},
+    ),
+    ("/ask what does '--model x' mean", "fanout", {"spec": {"prompt": "what does '--model x' mean"}}),
+    ('/ask "what does --model x mean"', "fanout", {"spec": {"prompt": "what does --model x mean"}}),
     ("/plan two\nlines", "plan_fanout", {"spec": {"prompt": "two\nlines"}}),
     (
         "/endpoint mine --base-url http://127.0.0.1:1/v1",

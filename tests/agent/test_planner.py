@@ -109,6 +109,8 @@ UTTERANCES: list[tuple[str, str, Mapping[str, Any] | None]] = [
     ("what came out of fan_01", "get_fanout", {"run_id": "fan_01"}),
     ("watch run fan_02", "watch_fanout", {"run_id": "fan_02"}),
     ("which calls have an unknown cost", "list_reservations", {"billing": "unknown"}),
+    ("what did I pay this week", "get_usage", None),
+    ("show me that run", "get_fanout", {"run_id": LAST}),
     # Changing: clear words, and whole arguments.
     ("set a daily cap of five dollars", "put_cap", {"period": "day", "limit": "$5"}),
     ("limit me to $20 per month", "put_cap", {"period": "month", "limit": "$20"}),
@@ -131,8 +133,7 @@ UTTERANCES: list[tuple[str, str, Mapping[str, Any] | None]] = [
     ("delete it", ASK_BACK, None),
     ("add an endpoint for ollama", ASK_BACK, None),
     ("remove the cap", ASK_BACK, None),
-    ("what did I pay this week", ASK_BACK, None),
-    ("show me that run", ASK_BACK, None),
+    ("what did I pay for groceries this week", ASK_BACK, None),
     ("No more than $3 a day please", ASK_BACK, None),
     ("stay under twenty dollars this month", ASK_BACK, None),
     ("my budget is $5", ASK_BACK, None),

@@ -55,7 +55,7 @@ async def test_the_planner_shows_what_is_asked_for_as_a_table_in_its_own_name(ho
 async def test_the_planner_asks_back_and_takes_a_number_for_an_answer(house: House, tmp_path: Path) -> None:
     session = await AgentSession.open(house.connection, SessionSettings(folder=tmp_path))
     async with listening(session) as heard:
-        await heard.turn_ended(await session.send("what did I pay this week"))
+        await heard.turn_ended(await session.send("what did I pay for groceries this week"))
         asked = heard.all(AssistantSaid)[0]
         assert "1. `/get_usage`" in asked.text
         assert heard.all(ToolAsked) == []

@@ -26,7 +26,13 @@ def test_a_server_at_rest_has_not_loaded_what_it_does_not_need_yet() -> None:
 
 def test_the_agent_never_loads_a_database_of_the_server_or_a_screen() -> None:
     loaded = loaded_after("import whet_agent.session, whet_agent.client, whet_agent.catalogue, whet_agent.connect")
-    assert not loaded & {"sqlalchemy", "alembic", "textual", "whet_server", "whet_tui"}
+    assert not loaded & {"sqlalchemy", "alembic", "textual", "mcp", "whet_server", "whet_tui"}
+
+
+def test_the_adapter_for_other_agents_loads_no_mind_and_no_screen() -> None:
+    loaded = loaded_after("import whet_agent.mcp.serving, whet_agent.mcp.stdio, whet_agent.mcp.http")
+    assert "mcp" in loaded
+    assert not loaded & {"langgraph", "openai", "sqlalchemy", "textual", "whet_server", "whet_tui"}
 
 
 def test_help_on_the_command_line_loads_no_library_worth_waiting_for() -> None:
@@ -36,7 +42,7 @@ def test_help_on_the_command_line_loads_no_library_worth_waiting_for() -> None:
         "from whet_tui.__main__ import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
     )
-    assert not loaded_after(program) & {"grpc", "textual", "langgraph", "openai", "sqlalchemy", "whet_server"}
+    assert not loaded_after(program) & {"grpc", "textual", "langgraph", "openai", "mcp", "sqlalchemy", "whet_server"}
 
 
 @pytest.mark.parametrize("room", ["whet_prompts", "whet.v1.event_pb2"])

@@ -20,9 +20,9 @@ FOLLOW_UP_WORDS: Final = 12
 
 _PLEASE: Final = r"(?:please |can you |could you |would you |i want (?:you )?to |let's |now )*"
 _COUNT: Final = rf"(?:\d+|{'|'.join(NUMBERS)}|all|every|several|some|a few|many|both|different|various)"
-_MODEL: Final = r"[a-z0-9-]+/[^\s,]+"
+_MODEL: Final = r"[a-z0-9-]+/[^\s,:]+(?::[^\s,:]+)*"
 _WHOM: Final = (
-    r"(?P<whom>every(?:one|body)|(?:the )?panel|all of them"
+    r"(?P<whom>every(?:one|body| model)|(?:the )?panel|all of them|all(?=:)"
     rf"|(?:{_COUNT} )?(?:of )?(?:the |my |different )*models?"
     rf"|{_MODEL}(?:(?:,| and|, and) {_MODEL})*)"
 )
@@ -35,6 +35,8 @@ _FORMS: Final = tuple(
     re.compile(rf"{_PLEASE}{form}", re.IGNORECASE | re.DOTALL)
     for form in (
         rf"(?:ask|query|poll) {_WHOM},?:? (?P<q>.+)",
+        rf"(?:let me |i'd like to )?hear from {_WHOM},? (?P<q>.+)",
+        rf"put (?:this|the|the following) (?:question|prompt) to {_WHOM}: ?(?P<q>.+)",
         (
             r"(?:compare )?what (?:(?:do|would|will) )?(?:the |all )?(?P<whom>(?:\w+ )?models) "
             r"(?:say|think|answer|reply)(?: about| on| to)? ?(?P<q>.*)"
@@ -44,23 +46,32 @@ _FORMS: Final = tuple(
         rf"fan (?P<q>this|that|it)(?: \w+)? out(?: to {_ALL})?",
     )
 )
-_PRICE: Final = re.compile(
-    rf"{_PLEASE}(?:(?:what|how much) (?:would|will|does|do) it cost(?: me)? (?:to )?"
-    r"|how expensive (?:is it to|would it be to|is) |estimate (?:the )?(?:price|cost)(?: of| to)? "
-    r"|plan (?:a )?fan-?out(?: over [\w ]+?)?(?::| for| on)? ?)"
-    rf"(?:(?:asking|ask|running|run) ?(?:{_WHOM})?:? ?)?(?P<q>.*)",
-    re.IGNORECASE | re.DOTALL,
+_ASKING: Final = rf"(?:(?:asking|asked|ask|running|run) ?(?:{_WHOM})?:? ?)?"
+_PRICE: Final = tuple(
+    re.compile(rf"(?:before you (?:do|run) it[:,] )?{_PLEASE}{form}", re.IGNORECASE | re.DOTALL)
+    for form in (
+        (
+            r"(?:(?:what|how much) (?:would|will|does|do) it cost(?: me)? (?:to )?"
+            r"|(?:what|how much) (?:would|will) (?:i|we) pay (?:to |for |if (?:i|we) )"
+            r"|how expensive (?:is it to|would it be to|is) "
+            r"|(?:give me )?(?:an? )?(?:(?:cost|price) )?estimate(?: the)?(?: price| cost)?(?: of| to| for)?:? "
+            rf"|plan (?:a )?fan-?out(?: over [\w ]+?)?(?::| for| on)? ?){_ASKING}(?P<q>.*)"
+        ),
+        rf"(?:what|how much) (?:would|will|does) {_ASKING}(?P<q>.+) cost(?: me| us)?\W*",
+    )
 )
 _BACKGROUND: Final = re.compile(
-    r"[,;.]?\s*\b(?:(?:and )?(?:do not|don't) wait(?: for (?:them|it|the answers?))?"
+    r"^bg(?= ?:)|[,;.]?\s*\b(?:(?:and )?(?:do not|don't) wait(?: for (?:them|it|the answers?))?"
     r"|in the background|and let me go on|without waiting)\b",
     re.IGNORECASE,
 )
 _START: Final = re.compile(
-    r"(?:start|kick off|run|launch) (?:a fan-?out|this question|the question|it|this|that)?"
-    r" ?(?::| with| on| about)? ?(?P<q>.*)",
+    r"(?:(?:start|kick off|run|launch|ask)\b(?: (?:a fan-?out|this question|the question|it|this|that))?"
+    r" ?(?::| with| on| about)?|bg ?:) ?(?P<q>.*)",
     re.IGNORECASE | re.DOTALL,
 )
+_NOTHING: Final = re.compile(rf"{_PLEASE}(?:ask|query|poll) {_WHOM}(?: please)?\W*", re.IGNORECASE)
+"""Whom to ask, and not what."""
 _QUOTED: Final = re.compile(r"[\"“](?P<q>[^\"”]{3,})[\"”]")
 
 _FOLLOW_UP: Final = re.compile(
@@ -77,8 +88,12 @@ _POINTS_BACK: Final = re.compile(
 
 def explicit(text: str, situation: Situation) -> Plan | None:
     """Return the call of a sentence that says itself that models are to be asked, or None."""
-    if (priced := _PRICE.fullmatch(text)) is not None and (priced["q"] or priced["whom"] or situation.question):
-        return _spec_call("plan_fanout", priced["q"], priced["whom"] or "", text, situation)
+    for price in _PRICE:
+        priced = price.fullmatch(text)
+        if priced is not None and (priced["q"] or priced["whom"] or situation.question):
+            return _spec_call("plan_fanout", priced["q"], priced["whom"] or "", text, situation)
+    if _NOTHING.fullmatch(text):
+        return _spec_call("fanout", "", "", text, Situation())
     behind = _BACKGROUND.search(text)
     if behind is not None:
         rest = (text[: behind.start()] + text[behind.end() :]).strip(" .,;:")
@@ -107,7 +122,7 @@ def _in_background(rest: str, situation: Situation) -> Plan:
 def _spec_call(tool: str, question: str, whom: str, text: str, situation: Situation) -> Plan:
     quoted = _QUOTED.search(text)
     question = quoted["q"] if quoted else question.strip(" :")
-    if _THIS.fullmatch(question):
+    if _THIS.fullmatch(question) or not re.sub(r"(?i)please|\W", "", question):
         if not situation.question:
             return Say(text="What should be asked? Say the question in the same sentence.")
         question = situation.question

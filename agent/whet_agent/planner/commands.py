@@ -102,7 +102,7 @@ def _arguments(tool: Tool, rest: str, situation: Situation) -> JsonObject:
     takes_prompt = any(field.path[-1] == "prompt" for field in fields)
     if not takes_prompt:
         rest = _LAST_RUN.sub("last", rest)
-    values, loose = _options(rest, fields, stop_at_words=takes_prompt)
+    values, loose = _options(rest, fields, takes_prompt=takes_prompt)
     if takes_prompt:
         prompt = loose[0] if loose else situation.question
         if not prompt:
@@ -136,33 +136,46 @@ def _easily_meant(field: _Field) -> bool:
     return len(field.path) == 1 and ("enum" in field.schema or field.path[-1] in {"endpoint", "run_id"})
 
 
-def _options(rest: str, fields: Sequence[_Field], *, stop_at_words: bool) -> tuple[_Values, list[str]]:
-    """Split a line into named values and the rest: one string when the first loose word begins a prompt, else words."""
+def _options(rest: str, fields: Sequence[_Field], *, takes_prompt: bool) -> tuple[_Values, list[str]]:
+    """Split a line into named values and the rest: words, or the one text that is a prompt.
+
+    In a prompt only `--flag` is a name, wherever it stands outside quotes, and only one that the tool knows: what
+    follows ` -- ` is the prompt's, whatever it looks like.
+    """
     by_name = {name: field for field in reversed(fields) for name in _names(field)}
     values: _Values = {}
     loose: list[str] = []
+    words = ""
     while rest:
         token, following = _token(rest)
         option = _OPTION.fullmatch(token)
         field = by_name.get((option["a"] or option["c"]).replace("-", "_")) if option else None
-        if option is None or (field is None and not option["a"]):
-            if stop_at_words:
-                return values, [_unquoted(rest)]
+        named = option is not None and (bool(option["a"]) or not words)
+        if takes_prompt and rest.startswith("-- "):
+            words, rest = f"{words}{rest[3:]}", ""
+        elif option is not None and field is not None and (named or not takes_prompt):
+            value = option["b"] if option["a"] else option["d"]
+            if value is None:
+                value, following = _token(following)
+            _take(values, field, value)
+            rest = following
+        elif takes_prompt:
+            words += rest[: len(rest) - len(following)]
+            rest = following
+        elif option is not None and option["a"]:
+            raise ValueError(f"`{token}` is no option.")
+        else:
             loose.append(token)
             rest = following
-            continue
-        if field is None:
-            raise ValueError(f"`{token}` is no option.")
-        value = option["b"] if option["a"] else option["d"]
-        if value is None:
-            value, following = _token(following)
-        if field.repeated:
-            before = values.get(field.path)
-            values[field.path] = [*(before if isinstance(before, list) else []), *value.split(",")]
-        else:
-            values[field.path] = value
-        rest = following
-    return values, loose
+    return values, [_unquoted(words.strip())] if words.strip() else loose
+
+
+def _take(values: _Values, field: _Field, value: str) -> None:
+    if field.repeated:
+        before = values.get(field.path)
+        values[field.path] = [*(before if isinstance(before, list) else []), *value.split(",")]
+    else:
+        values[field.path] = value
 
 
 def _token(rest: str) -> tuple[str, str]:

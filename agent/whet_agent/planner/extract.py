@@ -31,16 +31,6 @@ _THAT_RUN: Final = re.compile(
 )
 _URL: Final = re.compile(r"\bhttps?://[^\s,;]+", re.IGNORECASE)
 _KEY: Final = re.compile(r"\bkey(?: is|:|=)?\s+(?P<key>\S{8,})", re.IGNORECASE)
-_NO_NAMES: Final = (
-    "a an the my our your that this it new some any all which each every endpoint provider key api for of to with "
-    "is does work reach openai-compatible first last other rate limit configured remote"
-)
-_NAME: Final = re.compile(
-    r"\bendpoint (?:named |called |for )?(?P<a>[a-z0-9][a-z0-9-]*)"
-    r"|\b(?P<b>[a-z0-9][a-z0-9-]*)(?:'s)? (?=(?:endpoint|provider|key|api)\b)"
-    r"|\b(?:reach|configure|test|ping|for|of|connect(?: to)?|from) (?:the )?(?P<c>[a-z0-9][a-z0-9-]*)",
-    re.IGNORECASE,
-)
 _PER_MINUTE: Final = re.compile(
     rf"\b(?P<n>{_COUNT})\s*(?P<what>requests|calls|tokens)\s*(?:per|a|/)\s*min", re.IGNORECASE
 )
@@ -52,9 +42,16 @@ def number_of(word: str) -> float:
 
 
 def money(text: str, _: Situation) -> str | None:
-    found = _MONEY.search(text)
-    if found is None:
-        return None
+    found = amounts(text)
+    return found[0] if found else None
+
+
+def amounts(text: str) -> list[str]:
+    """Return every amount that is named, in dollars, each once."""
+    return list(dict.fromkeys(_dollars(found) for found in _MONEY.finditer(text)))
+
+
+def _dollars(found: re.Match[str]) -> str:
     amount = number_of(found["a"] or found["b"])
     if (found["unit"] or "").lower().startswith("cent"):
         amount /= 100
@@ -62,10 +59,13 @@ def money(text: str, _: Situation) -> str | None:
 
 
 def period(text: str, _: Situation) -> str | None:
-    for word, pattern in (("day", r"\b(?:day|daily|today)\b"), ("month", r"\b(?:month|monthly)\b")):
-        if re.search(pattern, text, re.IGNORECASE):
-            return word
-    return None
+    return next(iter(periods(text)), None)
+
+
+def periods(text: str) -> list[str]:
+    """Return the periods that are named."""
+    named = (("day", r"\b(?:days?|daily|today)\b"), ("month", r"\b(?:months?|monthly)\b"))
+    return [word for word, pattern in named if re.search(pattern, text, re.IGNORECASE)]
 
 
 def run_id(text: str, situation: Situation) -> str | None:
@@ -90,15 +90,6 @@ def key(text: str, _: Situation) -> str | None:
     return found["key"] if found else None
 
 
-def endpoint(text: str, _: Situation) -> str | None:
-    bare = _URL.sub("", text)
-    for found in _NAME.finditer(bare):
-        name = (found["a"] or found["b"] or found["c"]).lower()
-        if name not in _NO_NAMES.split():
-            return name
-    return None
-
-
 def limits(text: str, _: Situation) -> Mapping[str, int] | None:
     found = _PER_MINUTE.search(text)
     if found is None:
@@ -108,7 +99,7 @@ def limits(text: str, _: Situation) -> Mapping[str, int] | None:
 
 
 def group(text: str, _: Situation) -> str | None:
-    found = re.search(r"\b(?:by|per|each|every) (model|run|day)\b", text, re.IGNORECASE)
+    found = re.search(r"\b(?:by|per|each|every|which) (model|run|day)\b", text, re.IGNORECASE)
     return found[1].lower() if found else None
 
 
@@ -127,7 +118,15 @@ def start_time(text: str, _: Situation) -> str | None:
 
 
 def state(text: str, _: Situation) -> str | None:
-    words = {"running": r"running|under way|active", "failed": r"failed|broken", "cancelled": r"cancell?ed"}
+    words = {
+        "running": r"running|under way|active",
+        "failed": r"failed|broken",
+        "cancelled": r"cancell?ed",
+        "pending": r"pending|open|undecided",
+        "granted": r"granted|approved",
+        "rejected": r"rejected",
+        "succeeded": r"succeeded",
+    }
     return next(
         (name for name, pattern in words.items() if re.search(rf"\b(?:{pattern})\b", text, re.IGNORECASE)), None
     )
@@ -150,11 +149,9 @@ _FINDERS: Final[Mapping[str, Callable[[str, Situation], object]]] = {
     "base_url": url,
     "billing": billing,
     "cap_id": period,
-    "endpoint": endpoint,
     "group": group,
     "limit": money,
     "limits": limits,
-    "name": endpoint,
     "page": page,
     "period": period,
     "run_id": run_id,
@@ -163,14 +160,14 @@ _FINDERS: Final[Mapping[str, Callable[[str, Situation], object]]] = {
 }
 
 
-def arguments(tool: Tool, text: str, situation: Situation) -> JsonObject:
-    """Return what the sentence says of the tool's fields."""
-    found: JsonObject = {}
-    for name, schema in tool.schema["properties"].items():
-        finder = _FINDERS.get(name)
+def arguments(tool: Tool, text: str, situation: Situation, *, name: str = "") -> JsonObject:
+    """Return what the sentence says of the tool's fields. `name` is the endpoint that it names."""
+    found: JsonObject = {field: name for field in ("name", "endpoint") if name and field in tool.schema["properties"]}
+    for field, schema in tool.schema["properties"].items():
+        finder = _FINDERS.get(field)
         value = finder(text, situation) if finder else None
         if value is not None and value in schema.get("enum", [value]):
-            found[name] = value
+            found[field] = value
     if tool.effect == "reads" and "run_id" in tool.schema.get("required", ()) and situation.last_run:
         found.setdefault("run_id", situation.last_run)  # whoever shows a run without a name means the last one
     return found

@@ -23,7 +23,14 @@ class Say:
     text: str
 
 
-Plan: TypeAlias = Call | Say
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """Call several tools, one after the other: each with its own approval, and none after one that failed."""
+
+    calls: tuple[Call, ...]
+
+
+Plan: TypeAlias = Call | Calls | Say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from whet_agent.events import OFFLINE_PLANNER
 from whet_agent.model.base import Moment, Saying, Thought
 from whet_agent.planner.commands import is_command, parse
 from whet_agent.planner.match import Matcher
-from whet_agent.planner.plan import Call, Plan, Situation, situation_of
+from whet_agent.planner.plan import Call, Calls, Plan, Say, Situation, situation_of
 from whet_agent.planner.sentences import Reader
 
 _WATCHED: Final = frozenset({"fanout", "watch_fanout"})
@@ -22,7 +22,7 @@ _ORDINALS: Final = {"first": "1", "second": "2", "third": "3", "the first": "1",
 
 
 class OfflinePlanner:
-    """Maps a message to one tool call, or asks back; afterwards it hands on what the tool said."""
+    """Maps a message to tool calls, one after the other, or asks back; it hands on what each tool said."""
 
     name = OFFLINE_PLANNER
 
@@ -38,24 +38,37 @@ class OfflinePlanner:
         return self._matcher
 
     async def think(self, moment: Moment, saying: Saying) -> Thought:
-        """Answer whatever came since the last thing that was said: what a tool returned, what the person said."""
-        spoken = [place for place, entry in enumerate(moment.entries) if entry["m"]["role"] == "assistant"]
-        fresh = range(spoken[-1] + 1 if spoken else 0, len(moment.entries))
-        thoughts = [await self._answer(moment.entries[: place + 1], moment) for place in fresh]
-        return thoughts[0] if len(thoughts) == 1 else _joined(thoughts, moment)
+        """Answer whatever came since the last thing that was said: what tools returned, what the person said. Of a
+        message that asks for several calls one is made in each step.
+        """
+        roles = [entry["m"]["role"] for entry in moment.entries]
+        fresh = range(_last(roles, "assistant") + 1, len(roles))
+        answers = [moment.entries[place] for place in fresh if roles[place] == "tool"]
+        asked = [place for place in fresh if roles[place] == "user"]
+        last = asked.pop() if asked else _last(roles, "user")
+        before = [await self._calls(moment.entries[: place + 1], moment) for place in asked]
+        calls = await self._calls(moment.entries[: last + 1], moment)
+        made = roles[last:].count("assistant")
+        thoughts = [_handed_on(answer) for answer in answers] + [_begun(plan) for plan in before]
+        if isinstance(calls, Say):
+            thoughts.append(Thought(text=calls.text))
+        elif (left := calls[made:]) and made and not all(answer["ok"] for answer in answers):
+            thoughts.append(Thought(text=_left(left)))
+        elif left:
+            thoughts.append(_begun(left[:1]))
+        return _joined(thoughts, moment)
 
-    async def _answer(self, entries: Sequence[Entry], moment: Moment) -> Thought:
-        """Answer the last entry."""
-        last = entries[-1]
-        if last["m"]["role"] == "tool":
-            return _handed_on(last)
+    async def _calls(self, entries: Sequence[Entry], moment: Moment) -> Sequence[Call] | Say:
+        """Return the calls that the last message asks for, all of them: what is done of them is in the conversation."""
         situation = situation_of(entries, panel=self._panel)
-        plan = await self._plan(_chosen(last["m"]["content"], situation), situation, moment)
-        if not isinstance(plan, Call):
-            return Thought(text=plan.text)
-        call_id = f"p{moment.turn:05}{moment.step:03}"  # the strictest servers want nine letters and digits
-        arguments = json.dumps(plan.arguments, ensure_ascii=False)
-        return Thought(calls=(ToolRequest(call_id=call_id, name=plan.tool, arguments=arguments),))
+        plan = await self._plan(_chosen(entries[-1]["m"]["content"], situation), situation, moment)
+        match plan:
+            case Call():
+                return (plan,)
+            case Calls():
+                return plan.calls
+            case Say():
+                return plan
 
     async def close(self) -> None:
         """Give up what is still being loaded."""
@@ -78,16 +91,39 @@ def _chosen(text: str, situation: Situation) -> str:
     return options.get(_ORDINALS.get(word, word), text)
 
 
+def _last(roles: Sequence[str], role: str) -> int:
+    """Return the place of the last entry of a role, -1 when there is none."""
+    return max((place for place, other in enumerate(roles) if other == role), default=-1)
+
+
+def _begun(plan: Sequence[Call] | Say) -> Thought:
+    """Return the thought that makes these calls. They are named when it is known what else is asked for."""
+    if isinstance(plan, Say):
+        return Thought(text=plan.text)
+    return Thought(
+        calls=tuple(
+            ToolRequest(call_id="", name=call.tool, arguments=json.dumps(call.arguments, ensure_ascii=False))
+            for call in plan
+        )
+    )
+
+
 def _joined(thoughts: Sequence[Thought], moment: Moment) -> Thought:
     """Make one of several: a person may steer while a tool runs, and say more than one thing."""
+    told = [thought for thought in thoughts if thought.text]
     calls = [call for thought in thoughts for call in thought.calls]
+    first = f"p{moment.turn:05}{moment.step:02}"  # the strictest servers want nine letters and digits
     return Thought(
-        text="\n\n".join(thought.text for thought in thoughts if thought.text),
-        calls=tuple(
-            replace(call, call_id=f"p{moment.turn:05}{moment.step:02}{place}") for place, call in enumerate(calls)
-        ),
+        text="\n\n".join(thought.text for thought in told),
+        calls=tuple(replace(call, call_id=f"{first}{place}") for place, call in enumerate(calls)),
         simulated=any(thought.simulated for thought in thoughts),
+        quoted_run=told[0].quoted_run if len(told) == 1 else "",
     )
+
+
+def _left(calls: Sequence[Call]) -> str:
+    """Say what was not tried after a step that failed."""
+    return f"Not done after that: {', '.join(f'`{call.tool}`' for call in calls)}. Say it again if you still want it."
 
 
 def _handed_on(entry: Entry) -> Thought:

@@ -1,21 +1,24 @@
-"""Decide what a plain sentence asks for: one tool, a question for the panel, or not clear enough.
+"""Decide what a plain sentence asks for: a tool, several in order, a question for the panel, or not clear enough.
 
-A wrong guess must not spend or change anything. What changes something needs an imperative verb and a noun of the
-tool's own before the embeddings are asked, and still goes through a person's approval. What reads needs a clear
-winner. In between the planner asks back. Everything else is a question for the panel.
+A wrong guess must not spend or change anything. A sentence is a command when every word of it is one that commands
+are made of, misspelt or not, and its concepts are exactly those of one tool. What speaks of Whet's own things and is
+not that clear is asked about, with the commands that it may mean, numbered. Everything else is a question for the
+panel, as it was typed.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from whet_agent.catalogue import Tool
-from whet_agent.planner import asking
+from whet_agent.planner import asking, forms
 from whet_agent.planner.commands import help_text, usage_of
 from whet_agent.planner.extract import RUN_ID, arguments, missing, money, period
-from whet_agent.planner.match import Likeness, Matcher
-from whet_agent.planner.plan import Call, Plan, Say, Situation
+from whet_agent.planner.match import Matcher
+from whet_agent.planner.plan import Call, Calls, Plan, Say, Situation
+from whet_agent.planner.steps import after_one_another, side_by_side
+from whet_agent.planner.words import Sentence, look_up
 
 CLEAR: Final = 0.62
 """Above this likeness a reading tool is meant, if no other comes near. Set on the table of utterances in the tests,
@@ -26,35 +29,27 @@ DOUBTFUL: Final = 0.48
 """Between this and CLEAR it may be meant: ask back."""
 DOUBTFUL_OF_OURS: Final = 0.33
 """The same for what I or we did, or a run, of which no model could know."""
-NEAR: Final = 0.15
-"""How much less like a tool may be that fits the arguments better."""
-CHANGE: Final = 0.40
-"""For a tool that changes something, after its verb and its noun have been found."""
 
-_VERBS: Final[Mapping[str, str]] = {
-    "put_cap": "set limit raise lower change increase decrease cap put make reduce restrict",
-    "delete_cap": "remove delete drop lift",
-    "cancel_fanout": "cancel stop abort kill end halt",
-    "put_endpoint": "add configure change set connect register update create",
-    "delete_endpoint": "remove delete drop disconnect",
-    "clear_cache": "clear empty forget delete purge flush reset wipe",
-}
-_NOUNS: Final[Mapping[str, str]] = {
-    "put_cap": r"caps?|limits?|budget|spending|me",
-    "delete_cap": r"caps?|limits?|budget",
-    "cancel_fanout": r"runs?|fan-?outs?|question|it|that|everything",
-    "put_endpoint": r"endpoints?|providers?|https?://\S+|openrouter|ollama|rate limit",
-    "delete_endpoint": r"endpoints?|providers?",
-    "clear_cache": r"caches?|cached answers",
-}
+OPTIONS: Final = 3
+"""More than this is a list that nobody reads: /help has them all."""
+
 _PLEASE: Final = re.compile(
-    r"(?:(?:please|can you|could you|would you|i want to|i'd like to|now|ok|just)[, ]+)+", re.IGNORECASE
+    r"(?:(?:please|pls|can you|could you|would you|i want to|i'd like to|now|ok|just)[, ]+)+", re.IGNORECASE
 )
 _GENERAL: Final = re.compile(
     r"(?:how (?:do|does|can|could|would|should|to|many|far|long|old)|why|explain|define|describe|write|compose"
     r"|translate|summari[sz]e|tell me|give me an?|who|what does an?"
     r"|what (?:is|are|was|were|does|do|would|should) "
     r"(?:an? |\w+ mean|the (?:meaning|difference|point|best|capital)))\b",
+    re.IGNORECASE,
+)
+_OF_THE_WORLD: Final = re.compile(
+    r"(?:how (?:do|does|can|could|would|should|to)|why|explain|define|describe|what (?:is|are|does|do) an?)\b",
+    re.IGNORECASE,
+)
+"""Questions of which every word may be one of ours and which are not about us: how does a cache work."""
+_SMALL_TALK: Final = re.compile(
+    r"(?:ok(?:ay)?|yes|yep|no|nope|thanks?(?: you)?|h+m+|sorry|great|cool|fine|good|do it|go ahead|sure|well|\W)+",
     re.IGNORECASE,
 )
 _LIMITING: Final = re.compile(
@@ -64,6 +59,10 @@ _LIMITING: Final = re.compile(
 )
 _LIMIT_WORDS: Final = 14
 """A longer sentence with an amount in it is about something else."""
+_OWN_WORDS: Final = 9
+"""A longer sentence in which one of our words stands is about something else."""
+_OWN: Final = frozenset({"APPROVALS", "CACHE", "CAP", "ENDPOINT", "ENTRIES", "FANOUT", "MODEL", "SPENT", "TRACE"})
+_ANYTHING: Final = re.compile(r"(?:is there )?anything (?:new |else |left |here )?for me\b", re.IGNORECASE)
 _SPENDING: Final = re.compile(r"\b(?:limit|cap|budget|spend(?:ing)?)\b", re.IGNORECASE)
 _WE_DID: Final = re.compile(
     r"\b(?:did|have|had) (?:i|we)\b|\b(?:i|we) (?:have|had|did|paid|spent|asked|ran)\b", re.IGNORECASE
@@ -73,65 +72,163 @@ _COMMON: Final = (
     "or with show list give me i we you it this that there any all last latest be can could please from by into"
 )
 _ASKING: Final = frozenset({"fanout", "plan_fanout", "start_fanout"})
+_PRONOUNS: Final = re.compile(r"\b(?P<its>its|their)\b|\b(?P<it>it|them|one)\b(?! is)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """Reads sentences with the examples of a catalogue."""
+    """Reads sentences with the words, the forms and the examples of a catalogue."""
 
     tools: Mapping[str, Tool]
     matcher: Matcher
 
     def read(self, text: str, situation: Situation) -> Plan:
-        """Return what the sentence asks for."""
+        """Return what the message asks for."""
         bare = " ".join(text.split())
         bare = bare[polite.end() :] if (polite := _PLEASE.match(bare)) else bare
         if re.fullmatch(r"(?:help|what can (?:you|i) do|commands)\W*", bare, re.IGNORECASE):
             return Say(text=help_text(self.tools))
-        if (asked := asking.explicit(bare, situation)) is not None:
+        calls = self._steps(after_one_another(bare), situation)
+        if not calls and asking.explicit(bare, situation) is None:
+            calls = self._steps(side_by_side(bare), situation)
+        if calls:
+            return calls[0] if len(calls) == 1 else Calls(calls=tuple(calls))
+        return self._one(bare, situation) or asking.plain(text, situation)
+
+    def _steps(self, parts: Sequence[str], situation: Situation) -> list[Call]:
+        """Return the calls of several parts, or none when one of them is no call: it was one sentence then."""
+        if len(parts) < 2:
+            return []
+        calls: list[Call] = []
+        for part in parts:
+            found = self._step(part, calls, situation)
+            if not found:
+                return []
+            calls += [call for call in found if call not in calls]
+            situation = _after(calls[-1], situation)
+        return calls
+
+    def _step(self, part: str, calls: Sequence[Call], situation: Situation) -> list[Call]:
+        """Return the calls of one part. It may point back (`it`, `the monthly one`), or leave out the verb."""
+        smaller = self._steps(side_by_side(part), situation) if asking.explicit(part, situation) is None else []
+        if smaller:
+            return smaller
+        tries = [part]
+        if calls:
+            tool = self.tools[calls[-1].tool]
+            it, its = forms.pronouns(tool, calls[-1].arguments)
+            tries = [
+                _PRONOUNS.sub(lambda found: its if found["its"] else it, part) if it else part,
+                *(f"{lead} {part}" for lead in forms.leads(tool, part)),
+            ][forms.lacks_its_thing(part) :]
+        for text in dict.fromkeys(tries):
+            plan = self._one(text, situation)
+            if isinstance(plan, Call):
+                return [plan]
+        return []
+
+    def _one(self, bare: str, situation: Situation) -> Plan | None:
+        """Return what one sentence asks for; None for a question that only models can answer."""
+        sentence = look_up(bare, names=[model.partition("/")[0] for model in situation.panel])
+        if (asked := _asked(bare, sentence, situation)) is not None:
             return asked
-        ranked = [one for one in self.matcher.rank(bare) if one.tool.name not in _ASKING]
-        changing = self._changing(bare, ranked, situation)
-        if changing is not None:
-            return changing
-        if _speaks_of_limits(bare, situation):
-            cap = Likeness(tool=self.tools["put_cap"], score=1.0)
-            return _ask_back([cap], bare, situation, or_ask=True)
-        return self._reading(bare, ranked, situation) or asking.plain(text, situation)
+        concepts = forms.concepts_of(sentence, bare, situation)
+        if not sentence.foreign and not (_OF_THE_WORLD.match(bare) and not forms.orders(concepts)):
+            return self._command(bare, sentence, concepts, situation)
+        if (found := self._reading(bare, sentence, situation)) is not None:
+            return found
+        if _speaks_of_limits(bare, situation) or _about_us(bare, sentence, concepts):
+            return self._ask_back(forms.near(concepts, self.tools), bare, sentence, situation, or_ask=True)
+        return None
 
-    def _changing(self, bare: str, ranked: Sequence[Likeness], situation: Situation) -> Plan | None:
-        """Return the change that the sentence orders, if its words do."""
-        verb = bare.split(" ", maxsplit=1)[0].lower().strip(",.!")
-        able = [
-            one
-            for one in ranked
-            if one.tool.effect == "changes" and verb in _verbs(one.tool) and _has_noun(one.tool, bare[len(verb) :])
-        ]
-        if not able:
-            vague = [one for one in ranked if one.tool.effect == "changes" and verb in _verbs(one.tool)]
-            return _ask_back(vague[:2], bare, situation) if vague and len(bare.split()) <= 3 else None
-        if able[0].score < CHANGE:
-            return None
-        if len(able) > 1 and able[0].score - able[1].score < MARGIN:
-            return _ask_back(able[:2], bare, situation)
-        return _call(able[0].tool, bare, situation)
+    def _command(self, bare: str, sentence: Sentence, concepts: frozenset[str], situation: Situation) -> Plan | None:
+        """Return the call of a sentence in which no word is foreign, or ask which is meant."""
+        found = forms.candidates(concepts, self.tools)
+        if len(found) == 1:
+            change = found[0].effect != "reads"
+            if not (change and (forms.denied(sentence) or forms.unclear(found[0], bare, sentence.meant))):
+                return self._call(found[0], bare, sentence, situation)
+        near = found or forms.near(concepts, self.tools)
+        if not forms.telling(concepts) and situation.answer and not _SMALL_TALK.fullmatch(bare):
+            return None  # it follows up what was said
+        return self._ask_back(near, bare, sentence, situation, or_ask=not forms.orders(concepts))
 
-    def _reading(self, bare: str, ranked: Sequence[Likeness], situation: Situation) -> Plan | None:
-        """Return what the sentence wants to see, or None when it is a question for models."""
+    def _reading(self, bare: str, sentence: Sentence, situation: Situation) -> Plan | None:
+        """Return what a sentence with words of its own wants to see, by its likeness to the examples."""
         named = RUN_ID.search(bare) is not None
+        ranked = [one for one in self.matcher.rank(sentence.meant) if one.tool.name not in _ASKING]
         reading = [one for one in ranked if one.tool.effect == "reads" and (not named or _takes_run(one.tool))]
         best, second = reading[:2]
         ours = _WE_DID.search(bare) is not None
         if _GENERAL.match(bare) and not (named or ours):
             return None
-        if not (named or ours or _shares_a_word(bare, best.tool)):
+        if not (named or ours or _shares_a_word(bare, best.tool)) or forms.orders(sentence.concepts):
             return None
         if best.score >= CLEAR and best.score - second.score >= MARGIN:
-            return _call(_fitting(reading, bare, situation), bare, situation)
+            return self._call(best.tool, bare, sentence, situation)
         floor = DOUBTFUL_OF_OURS if ours or named else DOUBTFUL
         if best.score < floor:
             return None
-        return _ask_back([one for one in (best, second) if one.score >= floor], bare, situation, or_ask=True)
+        near = [one.tool for one in (best, second) if one.score >= floor]
+        return self._ask_back(near, bare, sentence, situation, or_ask=True)
+
+    def _call(self, tool: Tool, bare: str, sentence: Sentence, situation: Situation) -> Plan:
+        found = _arguments(tool, bare, sentence, situation)
+        lacking = missing(tool, found)
+        if not lacking:
+            return Call(tool=tool.name, arguments=found)
+        what = ", ".join(name.replace("_", " ") for name in lacking)
+        return Say(
+            text=f"I understand `{tool.name}`, but not which {what}? "
+            f"Say it in the same sentence, or type {usage_of(tool)}"
+        )
+
+    def _ask_back(
+        self, candidates: Sequence[Tool], bare: str, sentence: Sentence, situation: Situation, *, or_ask: bool
+    ) -> Say:
+        """Name the candidates, numbered with their commands, so that the answer can be a number."""
+        lines = []
+        for number, tool in enumerate(candidates[:OPTIONS], start=1):
+            found = _arguments(tool, bare, sentence, situation)
+            if "run_id" in tool.schema["properties"] and situation.last_run:
+                found.setdefault("run_id", situation.last_run)
+            given = [f"{name}={found[name]}" for name in tool.schema.get("required", ()) if name in found]
+            lines.append(f"{number}. `{' '.join([f'/{tool.name}', *given])}` – {tool.summary}")
+        if or_ask:
+            lines.append(f"{len(lines) + 1}. `/fanout {bare.replace('`', '')}` – ask the panel this question")
+        if not lines:
+            return Say(text="What should I do? Say it in one sentence, or type `/help` for what there is.")
+        return Say(text="\n".join(["What do you mean? One of these? Answer with its number.", "", *lines]))
+
+
+def _asked(bare: str, sentence: Sentence, situation: Situation) -> Plan | None:
+    """Return the call of a sentence that says that models are to be asked, misspelt or not."""
+    asked = asking.explicit(bare, situation)
+    if asked is not None or not sentence.slips:
+        return asked
+    asked = asking.explicit(sentence.meant, situation)
+    if not isinstance(asked, Call):
+        return asked
+    # What was meant for models goes to them as it was typed.
+    spec = dict(asked.arguments["spec"])
+    prompt = str(spec.get("prompt", ""))
+    if prompt and sentence.meant.endswith(prompt):
+        begin = sentence.words[len(sentence.words) - len(prompt.split())].begin
+        spec["prompt"] = bare[begin:]
+    return replace(asked, arguments={"spec": spec})
+
+
+def _after(call: Call, situation: Situation) -> Situation:
+    """Return what the next step may point back to."""
+    run_id = str(call.arguments.get("run_id", "")) or situation.last_run
+    question = str(call.arguments.get("spec", {}).get("prompt", "")) or situation.question
+    return replace(situation, last_run=run_id, question=question)
+
+
+def _arguments(tool: Tool, bare: str, sentence: Sentence, situation: Situation) -> dict[str, object]:
+    """Return the call's arguments: names, links and amounts as typed, everything else as meant."""
+    text = sentence.meant if sentence.slips else bare
+    return dict(arguments(tool, text, situation, name=sentence.name))
 
 
 def _speaks_of_limits(bare: str, situation: Situation) -> bool:
@@ -145,17 +242,16 @@ def _speaks_of_limits(bare: str, situation: Situation) -> bool:
     return period(bare, situation) is not None or _SPENDING.search(bare) is not None
 
 
-def _verbs(tool: Tool) -> set[str]:
-    """Return the verbs that order a change; a tool without words of its own here has those of its examples."""
-    own = _VERBS.get(tool.name, "").split()
-    return set(own) | {example.split()[0].lower() for example in tool.examples}
-
-
-def _has_noun(tool: Tool, rest: str) -> bool:
-    if _takes_run(tool) and RUN_ID.search(rest):
+def _about_us(bare: str, sentence: Sentence, concepts: frozenset[str]) -> bool:
+    """Whether a sentence with foreign words may still be about our own things rather than the world's."""
+    if concepts & {"RUN_ID", "APPROVAL_ID"} or {"URL", "ADD"} <= concepts or {"URL", "ENDPOINT"} <= concepts:
         return True
-    nouns = _NOUNS.get(tool.name) or "|".join(re.escape(word) for word in tool.name.split("_")[1:])
-    return re.search(rf"\b(?:{nouns})\b", rest, re.IGNORECASE) is not None
+    if _GENERAL.match(bare) or len(bare.split()) > _OWN_WORDS:
+        return False
+    if ({"MONEY", "PERIOD"} <= concepts and forms.orders(concepts)) or _ANYTHING.match(bare):
+        return True
+    own = concepts & _OWN
+    return {"CAP", "PERIOD"} <= concepts or (bool(own) and len(sentence.foreign) <= len(own))
 
 
 def _takes_run(tool: Tool) -> bool:
@@ -175,33 +271,3 @@ def _shares_a_word(bare: str, tool: Tool) -> bool:
 
 def _stem(word: str) -> str:
     return word.removesuffix("ing").removesuffix("ed").removesuffix("s") if len(word) > 4 else word.removesuffix("s")
-
-
-def _call(tool: Tool, bare: str, situation: Situation) -> Plan:
-    found = arguments(tool, bare, situation)
-    lacking = missing(tool, found)
-    if not lacking:
-        return Call(tool=tool.name, arguments=found)
-    what = ", ".join(name.replace("_", " ") for name in lacking)
-    return Say(
-        text=f"I understand `{tool.name}`, but not which {what}. Say it in the same sentence, or type {usage_of(tool)}"
-    )
-
-
-def _fitting(ranked: Sequence[Likeness], bare: str, situation: Situation) -> Tool:
-    """Return the likest tool that the sentence gives all arguments for, if one is near: a list, not one of it."""
-    near = [one.tool for one in ranked if ranked[0].score - one.score < NEAR]
-    whole = [tool for tool in near if not missing(tool, arguments(tool, bare, situation))]
-    return whole[0] if whole else ranked[0].tool
-
-
-def _ask_back(candidates: Sequence[Likeness], bare: str, situation: Situation, *, or_ask: bool = False) -> Say:
-    """Name the candidates, numbered with their commands, so that the answer can be a number."""
-    lines = []
-    for number, tool in enumerate((one.tool for one in candidates), start=1):
-        found = arguments(tool, bare, situation)
-        given = [f"{name}={found[name]}" for name in tool.schema.get("required", ()) if name in found]
-        lines.append(f"{number}. `{' '.join([f'/{tool.name}', *given])}` – {tool.summary}")
-    if or_ask:
-        lines.append(f"{len(lines) + 1}. `/fanout {bare.replace('`', '')}` – ask the panel this question")
-    return Say(text="\n".join(["I am not sure what you mean. One of these? Answer with its number.", "", *lines]))

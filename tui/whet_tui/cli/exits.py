@@ -5,6 +5,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from whet_agent.granting import decide_command
 from whet_tui.safe import safe
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def exit_code(error: "CallError") -> int:
 def _refused(error: "CallError") -> Explained:
     code = exit_code(error)
     if code == NEEDS_DECISION:
-        advice = f"Decide it with: {decide_command(error.metadata)}"
+        approval_id, digest = error.metadata.get("approval_id", "ID"), error.metadata.get("digest", "DIGEST")
+        advice = f"Decide it with: {decide_command(approval_id, digest)}"
     elif error.retry_after is not None:
         advice = f"Try again in {error.retry_after:g} seconds."
     elif error.reason == "INTERNAL":
@@ -87,12 +89,6 @@ def _refused(error: "CallError") -> Explained:
     else:
         advice = f"Reason {error.reason}, see docs/api.md." if error.reason else ""
     return _told(str(error), advice, code)
-
-
-def decide_command(metadata: dict[str, str]) -> str:
-    """Return the command with which a person grants what the server asked for."""
-    approval_id, digest = metadata.get("approval_id", "ID"), metadata.get("digest", "DIGEST")
-    return f"whet approval decide --approval-id {approval_id} --decision grant --digest {digest}"
 
 
 def _told(message: str, advice: str, code: int) -> Explained:

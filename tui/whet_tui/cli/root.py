@@ -31,6 +31,7 @@ OWN: Final[Mapping[str, str]] = {
     "demo": "Watch a short conversation, all on this machine.",
     "status": "Say what runs where, without starting anything.",
     "serve": "Run a server on its own.",
+    "mcp": "Serve the tools to other agents (Model Context Protocol).",
 }
 """Commands with a module of their own, `whet_tui.cli.<name>`, whose `command` is taken."""
 

@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 import click
 
 from whet_agent.events import ApprovalAsked, Envelope, TurnEnded
+from whet_agent.granting import decide_command
 from whet_agent.session import AgentSession, SessionInUse, SessionNotFound
-from whet_tui.cli.exits import FAILED, INTERRUPTED, NEEDS_DECISION, OK, TRY_AGAIN, USAGE, Stopped, decide_command
+from whet_tui.cli.exits import FAILED, INTERRUPTED, NEEDS_DECISION, OK, TRY_AGAIN, USAGE, Stopped
 from whet_tui.entries import Call, CallState, Fanout
 from whet_tui.opening import Opened, open_session
 from whet_tui.plain import PlainPrinter
@@ -65,7 +66,7 @@ class Talk:
         return None
 
     def _undecided(self, asked: ApprovalAsked) -> Stopped:
-        command = decide_command({"approval_id": asked.approval_id, "digest": asked.digest})
+        command = decide_command(asked.approval_id, asked.digest)
         return Stopped(
             f"{asked.tool} needs your decision ({asked.approval_id}): {asked.summary}.",
             advice=f"Decide it with: {command}\nor in the chat: whet chat --resume {self.session_id}",

@@ -1,0 +1,71 @@
+"""What a call tells while it is under way, as the protocol's progress: branches that have ended, and the answer."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+from whet.v1 import event_pb2
+
+_ASIDE: Final = 0.001
+"""The protocol wants every report to be ahead of the one before, and a lost connection is no step ahead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One report. `total` is 0 while nobody knows it."""
+
+    done: float
+    total: int
+    text: str
+
+
+class Progress:
+    """Listens to one call. `begun` is the run that it began, if it has: what a cancel must end."""
+
+    def __init__(self) -> None:
+        self.begun = ""
+        self._reports: asyncio.Queue[Report | None] = asyncio.Queue()
+        self._branches = self._ended = self._asides = 0
+
+    def run_named(self, run_id: str) -> None:
+        self.begun = run_id
+
+    def run_heard(self, run_id: str, event: event_pb2.Event) -> None:
+        match event.WhichOneof("payload"):
+            case "run_opened":
+                self._branches = len(event.run_opened.branches)
+                self._tell(f"{run_id} is under way: {self._branches} branches")
+            case "branch_finished":
+                self._ended += 1
+                state = event_pb2.BranchState.Name(event.branch_finished.state).removeprefix("BRANCH_STATE_").lower()
+                self._tell(f"{event.branch_finished.branch_id} {state}: {self._ended} of {self._branches} branches")
+            case "draft_ended":
+                self._aside(f"draft {event.draft_ended.revision} is written")
+            case "run_finished":
+                self._ended = self._branches + 1  # the answer counts as one
+                state = event_pb2.RunState.Name(event.run_finished.state).removeprefix("RUN_STATE_").lower()
+                self._tell(f"{run_id} {state}")
+            case _:
+                pass  # tokens and attempts are for a screen
+
+    def lost(self, text: str) -> None:
+        self._aside(text)
+
+    def end(self) -> None:
+        """Nothing more will be told."""
+        self._reports.put_nowait(None)
+
+    async def reports(self) -> AsyncIterator[Report]:
+        """Yield what is told until the end."""
+        while (report := await self._reports.get()) is not None:
+            yield report
+
+    def _aside(self, text: str) -> None:
+        self._asides += 1
+        self._tell(text)
+
+    def _tell(self, text: str) -> None:
+        done = self._ended + self._asides * _ASIDE
+        total = self._branches + 1 if self._branches else 0
+        self._reports.put_nowait(Report(done=min(done, total) if total else done, total=total, text=text))
