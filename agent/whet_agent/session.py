@@ -62,6 +62,8 @@ class SessionSettings:
     """None: the offline planner thinks."""
     max_steps: int = 24
     """A turn that has thought this often is ended: a loop, not a plan."""
+    max_cost_nanos: int | None = None
+    """What the session may spend before it stops, in nanos of a US dollar; None for no such limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

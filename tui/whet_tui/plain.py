@@ -133,6 +133,9 @@ class PlainPrinter:
             if self._new(card.approval_id):
                 self._tell_card(card)
 
+    def resumed(self) -> None:
+        """What happened earlier was printed then."""
+
     def _new(self, key: str) -> bool:
         if key in self._told:
             return False

@@ -24,7 +24,7 @@ def command(launch: Launch, resume: str, *, latest: bool) -> int:
 def start(launch: Launch, *, resume: str = "", latest: bool = False) -> int:
     """Chat on the screen if there is one, else answer the lines of stdin."""
     settings = load_settings(launch)
-    session_id = _latest(settings) if latest else resume
+    session_id = latest_session(settings) if latest else resume
     if sys.stdin.isatty() and sys.stdout.isatty():
         return _screen(settings, session_id)
     if session_id:
@@ -41,7 +41,8 @@ def _screen(settings: Settings, session_id: str) -> int:
     return run_chat(ChatSettings(settings=settings, resume=session_id))
 
 
-def _latest(settings: Settings) -> str:
+def latest_session(settings: Settings) -> str:
+    """Return the id of the session used last. Raises `Stopped` when there is none."""
     from whet_agent.session import list_sessions
 
     sessions = list_sessions(settings.data / "agent")
