@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from whet.v1 import ledger_pb2, model_pb2
+from whet_agent.account import Account
 from whet_agent.calls import Backend, method_named
 from whet_agent.catalogue import tools
 from whet_agent.client import CallError, Client
 from whet_agent.connect import Connection
+from whet_agent.decisions import Decisions
 from whet_agent.events import Notice, RunHeard, SessionOpened
 from whet_agent.graph import Thread
 from whet_agent.lifeline import Lifeline
@@ -21,6 +23,7 @@ from whet_agent.nodes import Context
 from whet_agent.planner import CommandsFirst, OfflinePlanner
 from whet_agent.purse import Purse
 from whet_agent.record import Record
+from whet_agent.steering import Steering
 from whet_agent.turns import Turns
 
 if TYPE_CHECKING:
@@ -37,12 +40,33 @@ async def assemble(
     person = Client(connection.address, connection.person_token, restore=lifeline.restore)
     agent = Client(connection.address, connection.agent_token, restore=lifeline.restore)
     purse = Purse()
+    account = Account(purse, max_cost_nanos=settings.max_cost_nanos)
     panel, doubt = await _panel(agent)
-    money = Money(agent=agent, session_id=home.name, record=record, purse=purse)
+    money = Money(agent=agent, session_id=home.name, record=record, purse=purse, account=account)
     mind = await _mind(given, settings.mind, OfflinePlanner(panel=panel), money)
-    context = Context(session_id=home.name, mind=mind, agent=agent, tools=tools(), max_steps=settings.max_steps)
+    decisions, steering = Decisions(record, person, account), Steering(record)
+    context = Context(
+        session_id=home.name,
+        mind=mind,
+        agent=agent,
+        tools=tools(),
+        max_steps=settings.max_steps,
+        account=account,
+        decisions=decisions,
+        unheard=steering.unheard,
+    )
     thread = await Thread.open(settings.folder / CHECKPOINTS, home.name, context)
-    turns = Turns(record=record, thread=thread, context=context, person=person, lifeline=lifeline, purse=purse)
+    turns = Turns(
+        record=record,
+        thread=thread,
+        context=context,
+        person=person,
+        lifeline=lifeline,
+        purse=purse,
+        account=account,
+        decisions=decisions,
+        steering=steering,
+    )
     record.tell(
         SessionOpened(
             session_id=home.name,
@@ -72,6 +96,7 @@ class Money:
     session_id: str
     record: Record
     purse: Purse
+    account: Account
 
     def heard(self, reservation: ledger_pb2.Reservation) -> None:
         self.purse.take(reservation)
@@ -94,7 +119,13 @@ async def _mind(
 def _chat_mind(settings: "MindSettings", money: Money) -> Mind:
     from whet_agent.model.chat import ChatMind
 
-    billing = Billing(agent=money.agent, session_id=money.session_id, model=settings.model, heard=money.heard)
+    billing = Billing(
+        agent=money.agent,
+        session_id=money.session_id,
+        model=settings.model,
+        heard=money.heard,
+        account=money.account,
+    )
     return ChatMind(base_url=settings.base_url, api_key=settings.api_key, billing=billing)
 
 

@@ -33,6 +33,19 @@ class Purse:
                 pass  # nothing was sent and nothing is owed
         self._mind[reservation.reservation_id] = totals
 
+    def take_run(self, fold: RunFold) -> None:
+        """Take a run that was fetched, because nobody watches it."""
+        self._runs[fold.run_id] = fold
+
+    def has_ended(self, run_id: str) -> bool:
+        """Whether the run is known to spend no more."""
+        fold = self._runs.get(run_id)
+        return fold is not None and fold.finished is not None
+
+    def of_run(self, run_id: str) -> int:
+        """Return what the run has cost so far, in nanos, as far as it is known."""
+        return _counted(self._runs[run_id].totals) if run_id in self._runs else 0
+
     def take_earlier(self, totals: value_pb2.Totals) -> None:
         """Take what the mind had spent before the session was opened again."""
         self._mind[""] = totals
@@ -46,3 +59,7 @@ class Purse:
             input_tokens=sum(totals.usage.input_tokens for totals in sums),
             output_tokens=sum(totals.usage.output_tokens for totals in sums),
         )
+
+
+def _counted(totals: value_pb2.Totals) -> int:
+    return totals.settled.nanos + totals.unknown.nanos + totals.reserved.nanos

@@ -27,7 +27,7 @@ from whet_agent.events import (
 from whet_agent.journal import Journal
 
 
-def mark_of(happening: Happening) -> Hashable | None:
+def mark_of(happening: Happening) -> Hashable | None:  # noqa: PLR0911 -- one line for each kind
     """Return what makes a happening the same as an earlier one, or None when it may come as often as it likes."""
     match happening:
         case UserSaid() | TurnEnded():

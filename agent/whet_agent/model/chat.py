@@ -17,6 +17,7 @@ from whet_agent.conversation import Entry
 from whet_agent.json_object import JsonObject, JsonView
 from whet_agent.model.base import MindError, Moment, Saying, Thought
 from whet_agent.model.billing import Billing
+from whet_agent.model.roles import alternating
 from whet_agent.model.toolcalls import Assembler
 from whet_agent.results import as_data, shorten
 from whet_prompts import load
@@ -216,7 +217,7 @@ def messages_of(entries: Sequence[Entry]) -> list[JsonObject]:
         room -= len(message["content"])
         messages.append(message)
     messages.append({"role": "system", "content": load("agent").text})
-    return messages[::-1]
+    return alternating(messages[::-1])
 
 
 def tool_schema(tool: Tool) -> JsonObject:
