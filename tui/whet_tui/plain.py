@@ -133,7 +133,7 @@ class PlainPrinter:
             if self._new(card.approval_id):
                 self._tell_card(card)
 
-    def resumed(self) -> None:
+    def resumed(self, last: Envelope) -> None:
         """What happened earlier was printed then."""
 
     def _new(self, key: str) -> bool:

@@ -29,7 +29,7 @@ class StreamPrinter:
     def __init__(self, write: Callable[[str], None]) -> None:
         self.view = View()
         self._write = write
-        self._stamp: JsonObject = {"sequence": 0, "time": _time(0)}
+        self._stamp: JsonObject = {}
         self._told: dict[str, JsonObject] = {}
         self._status: JsonObject = {}
         self._turns: JsonObject = {"running": [], "waiting": []}
@@ -37,12 +37,12 @@ class StreamPrinter:
 
     def hear(self, envelope: Envelope) -> None:
         """Fold an envelope in and tell what it changed."""
-        self._stamp = {"sequence": envelope.sequence, "time": _time(envelope.time_ns)}
+        self._stamp = _stamp(envelope)
         self._tell(self.view.apply(envelope))
 
-    def resumed(self) -> None:
-        """Tell what was folded into the view unheard, as it now stands."""
-        self._stamp = {"sequence": self.view.heard, "time": self._stamp["time"]}
+    def resumed(self, last: Envelope) -> None:
+        """Tell what was folded into the view unheard, as it now stands. `last` is what was folded in last."""
+        self._stamp = _stamp(last)
         self._tell(self.view.entries)
 
     def complain(self, number: int, what: str) -> None:
@@ -133,7 +133,10 @@ def difference(before: JsonView, now: JsonView) -> tuple[JsonObject, JsonObject]
     return replaced, grown
 
 
-def _time(nanoseconds: int) -> str:
-    """RFC 3339 in UTC, to the millisecond."""
-    moment = datetime.fromtimestamp(nanoseconds / 1e9, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _stamp(envelope: Envelope) -> JsonObject:
+    """The sequence, and the time as RFC 3339 in UTC to the millisecond."""
+    moment = datetime.fromtimestamp(envelope.time_ns / 1e9, UTC)
+    return {
+        "sequence": envelope.sequence,
+        "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    }

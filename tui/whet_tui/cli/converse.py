@@ -66,7 +66,7 @@ class _Conversation:
             if line.strip():
                 try:
                     await self._obey(order_of(line))
-                except (BadOrder, CallError, LookupError) as error:
+                except (ValueError, CallError, LookupError) as error:
                     self._complain(number, str(error.args[0]) if error.args else str(error))
 
     async def _obey(self, order: Order) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import select
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -33,6 +34,8 @@ from whet_tui.view import View
 
 _PIECE_BYTES: Final = 65536
 """What a pipe holds."""
+_MODE_SECONDS: Final = 2.0
+"""A mode that answers a question in the person's name does so in one call to the server."""
 _AGAIN_SECONDS: Final = 0.05
 """A turn that has been asked for and has not begun cannot be cancelled yet; it begins within this."""
 
@@ -45,8 +48,8 @@ class Printer(Protocol):
     def hear(self, envelope: Envelope) -> None:
         """Fold an envelope in and tell what is new."""
 
-    def resumed(self) -> None:
-        """What happened before this command has been folded into the view."""
+    def resumed(self, last: Envelope) -> None:
+        """What happened before this command has been folded into the view; `last` came last."""
 
 
 class Talk:
@@ -85,7 +88,8 @@ class Talk:
         """Tell the next thing that happens; return without one when one of the others is done first."""
         if self._next is None:
             self._next = asyncio.ensure_future(anext(self._events))
-        done, _ = await asyncio.wait({self._next, *others}, return_when=asyncio.FIRST_COMPLETED)
+        waited: set[asyncio.Future[Any]] = {self._next, *others}
+        done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         if self._next not in done:
             return
         envelope, self._next = self._next.result(), None
@@ -121,8 +125,8 @@ class Talk:
         async for envelope in self._events:
             self.view.apply(envelope)
             if isinstance(envelope.happening, SessionOpened) and envelope.time_ns >= opened_ns:
-                break
-        self.printer.resumed()
+                self.printer.resumed(envelope)
+                return
 
     async def finish(self) -> TurnEnded | None:
         """Take up the turns that earlier commands left unfinished; return how the last of them ended. Raises `Stopped`
@@ -153,8 +157,14 @@ class Talk:
         return None
 
     async def stop_undecided(self, asked: ApprovalAsked) -> None:
-        """Raise the question as what ends the command."""
-        raise self.needs(asked)
+        """Raise the question as what ends the command, unless the session's mode answers it."""
+        if self.view.status.mode != "ask":
+            patience = asyncio.ensure_future(asyncio.sleep(_MODE_SECONDS))
+            while asked.approval_id in self.view.cards and not patience.done():
+                await self.hear(patience)
+            patience.cancel()
+        if asked.approval_id in self.view.cards:
+            raise self.needs(asked)
 
     def needs(self, question: ApprovalAsked | Card) -> Stopped:
         command = decide_command({"approval_id": question.approval_id, "digest": question.digest})
@@ -216,6 +226,8 @@ async def stdin_lines() -> AsyncIterator[str]:
         while True:
             await ready.wait()
             ready.clear()
+            if not select.select([file], [], [], 0)[0]:
+                continue  # told twice of what was read once: to read now would hold everything up
             piece = os.read(file, _PIECE_BYTES)
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
