@@ -19,6 +19,7 @@ from whet_tui.script.play import Play, Played, said_of, settled
 from whet_tui.script.report import write_json, write_junit
 from whet_tui.script.schema import Script, load
 from whet_tui.script.tree import ScriptError
+from whet_tui.script.variables import filled
 from whet_tui.settings import Settings
 
 _FAILURE: Final = 2_000
@@ -90,7 +91,7 @@ def command(
         raise Stopped(f"{file}: there is no such script.", code=USAGE) from None
     variables = settled(script, dict(given))
     if dry_run:
-        _show(script)
+        _show(script, variables)
         return OK
     settings = load_settings(launch)
     if script.session.mind == "offline":
@@ -99,8 +100,11 @@ def command(
     return asyncio.run(_run(settings, wish))
 
 
-def _show(script: Script) -> None:
-    for number, turn in enumerate(script.turns, start=1):
+def _show(script: Script, variables: Mapping[str, str]) -> None:
+    """What later turns take from earlier ones stays a reference."""
+    saved = {name: f"${{{name}}}" for turn in script.turns for name in turn.save}
+    for number, written in enumerate(script.turns, start=1):
+        turn = filled(written, saved | variables)
         expected = counted(len(turn.expect), "expectation", "expectations")
         click.echo(f"{turn.name or f'turn {number}'}: {safe_line(said_of(turn))} ({expected})")
     click.echo(f"{safe_line(script.name)} is well-formed. Nothing was called.")

@@ -15,7 +15,6 @@ from whet_agent.client import Client
 from whet_agent.connect import Connection
 from whet_agent.events import ApprovalAsked, Envelope, SessionOpened, TurnEnded
 from whet_agent.session import SessionInUse, SessionNotFound
-from whet_tui.bridge import ChatSession
 from whet_tui.cli.exits import (
     FAILED,
     INTERRUPTED,
@@ -56,7 +55,7 @@ class Talk:
     """One session whose every event goes to a printer."""
 
     def __init__(self, opened: Opened, printer: Printer, interruption: Interruption) -> None:
-        self.session: ChatSession = opened.session
+        self.session = opened.session
         self.session_id = self.session.session_id
         self._connection = opened.connection
         self.printer = printer

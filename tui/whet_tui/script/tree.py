@@ -19,6 +19,8 @@ from whet_agent.arguments import BadArguments, money_nanos
 
 _BYTES: Final = 1_000_000
 """No script that a person reads is longer."""
+_DEPTH: Final = 40
+"""The parser takes time with the square of the depth."""
 _PREFIX: Final = "tag:yaml.org,2002:"
 
 T = TypeVar("T")
@@ -44,7 +46,7 @@ def wrong(node: Node, text: str) -> ScriptError:
     return ScriptError(_problem(node.start_mark, text))
 
 
-def _problem(mark: yaml.error.Mark | None, text: str) -> Problem:
+def _problem(mark: Any, text: str) -> Problem:
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
     return Problem(line=line, column=column, text=text)
 
@@ -59,14 +61,18 @@ def tree_of(path: Path) -> Node:
     if len(raw) > _BYTES:
         raise ScriptError(Problem(line=1, column=1, text=f"a script has at most {_BYTES:,} bytes"))
     try:
+        depth = 0
         for event in yaml.parse(raw, Loader=yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEPTH:
+                raise ScriptError(_problem(event.start_mark, "this is nested too deeply"))
             if isinstance(event, yaml.AliasEvent):  # a few of them make a document of any size
                 raise ScriptError(_problem(event.start_mark, "aliases are not understood here"))
         root = yaml.compose(raw, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         raise ScriptError(_problem(error.problem_mark, f"no YAML: {error.problem}")) from error
-    except (yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
-        raise ScriptError(Problem(line=1, column=1, text="no YAML, or nested too deeply")) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ScriptError(Problem(line=1, column=1, text="no YAML in UTF-8")) from error
     if root is None:
         raise ScriptError(Problem(line=1, column=1, text="the script is empty"))
     return root
