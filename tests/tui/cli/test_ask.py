@@ -58,7 +58,8 @@ class Shell:
         given = self.data / "stdin"
         given.write_text(stdin, encoding="utf-8")
         out, err, before = io.StringIO(), io.StringIO(), sys.stdin
-        with given.open(encoding="utf-8") as sys.stdin, redirect_stdout(out), redirect_stderr(err):
+        with given.open(encoding="utf-8") as piped, redirect_stdout(out), redirect_stderr(err):
+            sys.stdin = piped
             try:
                 code = run(arguments, {"WHET_DATA": str(self.data), "WHET_CONFIG": str(self.data / "config.toml")})
             finally:
@@ -120,7 +121,7 @@ def test_the_time_limit_cancels_the_turn_at_the_server(whet: Shell) -> None:
     assert run["state"] == "cancelled"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_a_signal_cancels_the_turn_and_the_result_says_so(whet: Shell, number: signal.Signals) -> None:
     asking = whet.popen("ask", "--output", "stream-json", "--model", "sim/silent", "Cold?", stdin=subprocess.DEVNULL)
     with asking as process:
