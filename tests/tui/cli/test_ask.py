@@ -19,6 +19,8 @@ import pytest
 from whet_agent.connect import stop
 from whet_tui.cli.orders import BadOrder, Cancel, Decide, Steer, User, order_of
 from whet_tui.cli.root import run
+from whet_tui.opening import open_session
+from whet_tui.settings import Settings
 
 Process = subprocess.Popen
 
@@ -161,6 +163,11 @@ def test_messages_come_as_lines_and_a_wrong_line_loses_nothing(whet: Shell) -> N
     assert (done.lines[-1]["type"], done.lines[-1]["state"]) == ("result", "done")
 
 
+def test_words_for_a_turn_that_is_not_there_are_a_message(whet: Shell) -> None:
+    done = whet("ask", "--input", "stream-json", "--output", "json", stdin=written(type="steer", text="/caps"))
+    assert (done.code, "approval threshold" in done.json["answer"]) == (0, True)
+
+
 def test_a_question_is_decided_and_changed_by_lines(whet: Shell) -> None:
     with whet.popen("ask", "--input", "stream-json", "--output", "stream-json") as process:
         assert process.stdin is not None
@@ -234,3 +241,20 @@ def test_orders_are_read_and_wrong_ones_explained() -> None:
     ):
         with pytest.raises(BadOrder, match=said):
             order_of(line)
+
+
+def test_a_session_whose_allowance_covers_a_call_needs_nobody(whet: Shell) -> None:
+    session_id = whet("ask", "--output", "json", "/caps").json["session_id"]
+
+    async def allow() -> None:
+        opened = await open_session(Settings(data=whet.data, config=whet.data / "config.toml"), session_id)
+        await opened.session.set_mode("allowance", 100_000_000_000)
+        await opened.session.close()
+
+    asyncio.run(allow())
+    spec = {"prompt": "dear", "models": ["sim/costly"], "parameters": {"max_tokens": 20_000}}
+    done = whet("ask", "--resume", session_id, "--output", "stream-json", f"/fanout {json.dumps({'spec': spec})}")
+    assert done.code == 0, done.err
+    assert "approval_closed" in [line["type"] for line in done.lines]
+    changing = whet("ask", "--resume", session_id, "/put_cap --period month --limit $9")
+    assert changing.code == 3

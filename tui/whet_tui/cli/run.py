@@ -104,7 +104,7 @@ def _show(script: Script, variables: Mapping[str, str]) -> None:
     """What later turns take from earlier ones stays a reference."""
     saved = {name: f"${{{name}}}" for turn in script.turns for name in turn.save}
     for number, written in enumerate(script.turns, start=1):
-        turn = filled(written, saved | variables)
+        turn = filled(written, saved | dict(variables))
         expected = counted(len(turn.expect), "expectation", "expectations")
         click.echo(f"{turn.name or f'turn {number}'}: {safe_line(said_of(turn))} ({expected})")
     click.echo(f"{safe_line(script.name)} is well-formed. Nothing was called.")
