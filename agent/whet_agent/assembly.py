@@ -44,7 +44,7 @@ async def assemble(
     panel, doubt = await _panel(agent)
     money = Money(agent=agent, session_id=home.name, record=record, purse=purse, account=account)
     mind = await _mind(given, settings.mind, OfflinePlanner(panel=panel), money)
-    decisions, steering = Decisions(record, person, account), Steering(record)
+    steering = Steering(record)
     context = Context(
         session_id=home.name,
         mind=mind,
@@ -52,7 +52,7 @@ async def assemble(
         tools=tools(),
         max_steps=settings.max_steps,
         account=account,
-        decisions=decisions,
+        decisions=Decisions(record, person, account),
         unheard=steering.unheard,
     )
     thread = await Thread.open(settings.folder / CHECKPOINTS, home.name, context)
@@ -63,8 +63,6 @@ async def assemble(
         person=person,
         lifeline=lifeline,
         purse=purse,
-        account=account,
-        decisions=decisions,
         steering=steering,
     )
     record.tell(
@@ -81,7 +79,7 @@ async def assemble(
     for envelope in record.restored:
         if isinstance(envelope.happening, RunHeard):
             purse.hear(envelope.happening.run_id, envelope.happening.event)
-    if record.restored and settings.mind is not None:
+    if record.restored:
         await _earlier(agent, home.name, purse)
     await turns.begin(record.restored)
     record.restored = ()  # a long conversation need not be held twice

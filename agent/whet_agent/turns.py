@@ -8,11 +8,9 @@ from typing import Final, TypeAlias
 from opentelemetry import trace
 
 from whet.v1 import fanout_pb2
-from whet_agent.account import Account
 from whet_agent.calls import Backend, Outcome, make, method_named
 from whet_agent.client import CallError
 from whet_agent.conversation import CANCELLED, Entry, calls_of, turn_of
-from whet_agent.decisions import Decisions
 from whet_agent.editing import amended
 from whet_agent.events import (
     ApprovalAsked,
@@ -62,8 +60,6 @@ class Turns:
         person: Backend,
         lifeline: Lifeline,
         purse: Purse,
-        account: Account,
-        decisions: Decisions,
         steering: Steering,
     ) -> None:
         self._record = record
@@ -73,8 +69,8 @@ class Turns:
         self._lifeline = lifeline
         self._purse = purse
         self._steering = steering
-        self._account = account
-        self._decisions = decisions
+        self._account = context.account
+        self._decisions = context.decisions
         self._waiting: asyncio.Queue[int] = asyncio.Queue()
         self._starts: dict[int, Start] = {}
         """How the turns that wait begin; one that was withdrawn has no start any more."""

@@ -1,5 +1,6 @@
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.agent.house import House
 from tests.agent.listening import DEADLINE, listening
-from tests.agent.real import CENT, COSTLY, approvals, counted, real_server, talking
-from tests.agent.sse import calls, provider, text
+from tests.agent.real import CENT, COSTLY, approvals, connection_to, counted, real_server, talking
+from tests.agent.sse import Reply, calls, provider, text
 from tests.agent.test_chat import settings
 from tests.agent.test_crashes import CAP, QUESTION, asks, opened
 
@@ -21,7 +22,7 @@ from whet_agent.events import ApprovalAsked, ApprovalDecided, ModeChanged, RunHe
 from whet_agent.model.base import Moment, Thought
 from whet_agent.purse import Purse
 from whet_agent.runs import RunFold
-from whet_agent.session import AgentSession, SessionSettings
+from whet_agent.session import AgentSession, MindSettings, SessionSettings
 
 
 def dear(*models: str, tool: str = "fanout", **spec: object) -> str:
@@ -262,3 +263,34 @@ async def test_shares_never_exceed_what_is_left(asked: list[tuple[str, int | Non
     again = Account(purse, max_cost_nanos=limit)
     await again.take_stock([entry], Client("nowhere.invalid:1", ""))
     assert again.left == account.left
+
+
+async def test_a_mind_and_its_fanouts_together_stay_below_the_limit_on_the_real_server(tmp_path: Path) -> None:
+    limit = 15 * CENT
+    asking = [asking_for(dear(prompt=f"What is {n}?"), dear(prompt=f"And {n}?")) for n in range(24)]
+    async with real_server(tmp_path) as served, provider(*asking) as mind:
+        person = served.person
+        put = model_pb2.PutEndpointRequest(name="stub", base_url=mind.url)
+        put.models.add(model="thinker", price=model_pb2.Price(input_nanos_per_million=10**9))  # a dollar
+        await person.model.PutEndpoint(put, metadata=person.metadata)
+        chat = MindSettings(base_url=mind.url, model="stub/thinker", api_key="k")
+        session = await AgentSession.open(
+            connection_to(served), SessionSettings(folder=tmp_path / "agent", mind=chat, max_cost_nanos=limit)
+        )
+        try:
+            async with listening(session) as heard:
+                ended = await heard.turn_ended(await session.send("spend"))
+                again = await heard.turn_ended(await session.send("more"))
+        finally:
+            await session.close()
+        assert "may cost $0.15 at most" in ended.failure
+        assert (ended.state, again.state) == ("failed", "failed")
+        assert limit // 2 < await counted(person) <= limit
+        assert await counted(person) == heard.all(Spent)[-1].settled
+        assert 2 < len(mind.requests) < 24
+
+
+def asking_for(*named: str) -> Reply:
+    """A thought that asks for calls and is dear itself."""
+    parts = [call.partition(" ") for call in named]
+    return replace(calls(*((name, json.loads(text)) for name, _, text in parts)), usage=(9_000, 1))
