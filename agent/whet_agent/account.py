@@ -16,7 +16,7 @@ from whet_agent.calls import Backend, method_named
 from whet_agent.catalogue import Tool, request_from
 from whet_agent.client import CallError
 from whet_agent.conversation import Entry, OpenCall, arguments_of
-from whet_agent.events import ApprovalMode, ModeChanged
+from whet_agent.events import ApprovalMode, ModeChanged, Spent
 from whet_agent.purse import Purse
 from whet_agent.results import dollars
 from whet_agent.runs import fold_of
@@ -59,10 +59,11 @@ class Account:
         most = dollars(self.limit or 0)
         return f"The session may cost {most} at most: {counted}. Start it with a higher --max-cost to go on."
 
-    async def take_stock(self, entries: Sequence[Entry], agent: Backend) -> None:
+    async def take_stock(self, entries: Sequence[Entry], agent: Backend) -> Spent | None:
         """Read off the conversation which fan-outs may still spend, and ask the server after those that nobody
-        watches.
+        watches. Return the sums when they have changed.
         """
+        before = self._purse.spent()
         answers = {entry["k"]: entry for entry in entries if entry["m"]["role"] == "tool"}
         for entry in entries:
             for key, cap in entry.get("caps", {}).items():
@@ -75,6 +76,8 @@ class Account:
             for _, run_id in self._held.values():
                 if run_id and not self._purse.has_ended(run_id):
                     await self._ask_after(run_id, agent)
+        after = self._purse.spent()
+        return after if after != before else None
 
     def share(self, calls: Sequence[OpenCall], tools: Mapping[str, Tool]) -> dict[str, int]:
         """Divide what is left among the fan-outs that one step asks for, and hold it; return the cap of each by its

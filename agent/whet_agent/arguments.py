@@ -83,7 +83,7 @@ def _set_message(message: Message, value: object, where: str) -> None:
             time = _time(value, where)
             fill(message, {"seconds": int(time.timestamp()), "nanos": time.microsecond * 1000})
         case "whet.v1.Money":
-            fill(message, {"nanos": _money(value, where)})
+            fill(message, {"nanos": money_nanos(value, where)})
         case _ if isinstance(value, Mapping):
             fill(message, value, where)
         case _:
@@ -174,8 +174,10 @@ def _time(value: object, where: str) -> datetime:
     raise BadArguments(f"{where}: give a time such as 2026-01-31T12:00:00Z or 2026-01-31, not {_shown(value)}.")
 
 
-def _money(value: object, where: str) -> int:
-    """Plain numbers are refused: 500000000 may mean nanos or dollars, and a wrong guess is a cap that caps nothing."""
+def money_nanos(value: object, where: str) -> int:
+    """Nanos of a US dollar. Plain numbers are refused: 500000000 may mean nanos or dollars, and a wrong guess is a cap
+    that caps nothing.
+    """
     inside = value["nanos"] if isinstance(value, Mapping) and set(value) == {"nanos"} else None
     if type(inside) is int or _is_wide_text(inside):
         nanos = Decimal(inside)

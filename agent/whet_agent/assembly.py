@@ -47,7 +47,7 @@ async def assemble(
     thinker = await _thinker(given, settings.mind, money)
     planner = OfflinePlanner(panel=panel)
     memory = None if thinker is None else _memory(thinker, settings.mind, money)
-    decisions, steering = Decisions(record, person, account), Steering(record)
+    steering = Steering(record)
     context = Context(
         session_id=home.name,
         mind=planner if memory is None else CommandsFirst(memory, planner),
@@ -55,7 +55,7 @@ async def assemble(
         tools=tools(),
         max_steps=settings.max_steps,
         account=account,
-        decisions=decisions,
+        decisions=Decisions(record, person, account),
         unheard=steering.unheard,
     )
     thread = await Thread.open(settings.folder / CHECKPOINTS, home.name, context, number=record.tally.thread)
@@ -67,8 +67,6 @@ async def assemble(
         lifeline=lifeline,
         purse=purse,
         memory=memory,
-        account=account,
-        decisions=decisions,
         steering=steering,
     )
     record.tell(
@@ -82,7 +80,7 @@ async def assemble(
     )
     if doubt:
         record.tell(Notice(level="warning", text=doubt))
-    if restored and settings.mind is not None:
+    if restored:
         await _earlier(agent, home.name, purse)
     await turns.begin(record.restored)
     record.restored = ()  # a long turn need not be held twice

@@ -56,8 +56,9 @@ class RunFold:
 
     @property
     def ok(self) -> bool:
-        """Whether there is an answer."""
-        return self.state in {event_pb2.RUN_STATE_SUCCEEDED, event_pb2.RUN_STATE_PARTIAL} and bool(self.answer)
+        """Whether there is an answer. Without a synthesis the branches are the answers, however many there are."""
+        ended_well = self.state in {event_pb2.RUN_STATE_SUCCEEDED, event_pb2.RUN_STATE_PARTIAL}
+        return ended_well and bool(self.answer or (self.synthesis is None and self.done))
 
     @property
     def answer(self) -> str:

@@ -8,11 +8,9 @@ from typing import Final, TypeAlias
 from opentelemetry import trace
 
 from whet.v1 import fanout_pb2
-from whet_agent.account import Account
 from whet_agent.calls import Backend, Outcome, make, method_named
 from whet_agent.client import CallError
 from whet_agent.conversation import CANCELLED, Entry, calls_of, turn_of
-from whet_agent.decisions import Decisions
 from whet_agent.editing import amended
 from whet_agent.events import (
     ApprovalAsked,
@@ -69,8 +67,6 @@ class Turns:
         lifeline: Lifeline,
         purse: Purse,
         memory: Memory | None,
-        account: Account,
-        decisions: Decisions,
         steering: Steering,
     ) -> None:
         self._record = record
@@ -81,8 +77,8 @@ class Turns:
         self._purse = purse
         self._memory = memory
         self._steering = steering
-        self._account = account
-        self._decisions = decisions
+        self._account = context.account
+        self._decisions = context.decisions
         self._waiting: asyncio.Queue[int] = asyncio.Queue()
         self._starts: dict[int, Start] = {}
         """How the turns that wait begin; one that was withdrawn has no start any more."""
@@ -279,8 +275,9 @@ class Turns:
         """Run a turn to its end, waiting for the person as often as it takes."""
         with _tracer.start_as_current_span("whet.turn", attributes={"whet.session": self._context.session_id}):
             await start(self.hear)
+            _obey_cancel()
             while await self._goes_on(turn):
-                pass
+                _obey_cancel()
 
     async def _goes_on(self, turn: int) -> bool:
         """Take the turn one stretch further; return False when nothing is left to do."""
@@ -404,3 +401,12 @@ def _whole(standing: Standing) -> list[Entry]:
 
 async def _where_it_stands(hear: Callable[[Happening], None]) -> None:
     """Begin nothing: what is left to do shows where the conversation stands."""
+
+
+def _obey_cancel() -> None:
+    """LangGraph swallows a cancel that comes while a step is being interrupted; the task would wait on for a person
+    who has left.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -26,6 +26,13 @@ def test_every_short_name_means_a_tool() -> None:
 
 COMMANDS: list[tuple[str, str, Mapping[str, Any]]] = [
     ("/models", "list_models", {}),
+    (
+        '/fanout {"spec": {"prompt": "--x", "branches": [{"model": "sim/fast", "label": "a,b"}]}}',
+        "fanout",
+        {"spec": {"prompt": "--x", "branches": [{"model": "sim/fast", "label": "a,b"}]}},
+    ),
+    ('/put_cap {"period": "day", "limit": "$5"}', "put_cap", {"period": "day", "limit": "$5"}),
+    ('/fanout {"a": 1}', "fanout", {"spec": {"prompt": '{"a": 1}'}}),
     ("/models openai", "list_models", {"endpoint": "openai"}),
     ("/usage", "get_usage", {}),
     ("/usage model", "get_usage", {"group": "model"}),

@@ -139,3 +139,11 @@ def test_a_fetched_fanout_tells_what_a_watched_one_tells() -> None:
 def test_a_result_stays_within_its_budget() -> None:
     trace = trace_pb2.GetTraceResponse(trace=trace_pb2.Trace(run_id="x", title="y" * 50_000))
     assert len(render(trace)) < BUDGET + 200
+
+
+def test_branches_without_a_synthesis_are_answers() -> None:
+    both = [branch(name, event_pb2.BRANCH_STATE_DONE, "yes") for name in ("b1", "b2")]
+    fold = RunFold()
+    for event in events(*both, event_pb2.RunFinished(state=event_pb2.RUN_STATE_SUCCEEDED)):
+        fold.hear(event)
+    assert (fold.ok, fold.answer) == (True, "")

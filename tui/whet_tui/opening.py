@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, replace
 from importlib import import_module
+from typing import Final
 
 from whet_agent.catalogue import methods, request_from
 from whet_agent.client import CallError, Client
@@ -12,6 +13,17 @@ from whet_tui.settings import FALLBACK_MODEL, PREFERRED, MindChoice, Settings
 
 _LIST_SECONDS = 10.0
 """An endpoint that does not list its models in this time is not waited for: the fallback is named instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What whoever scripts a session allows it; None is the session's own default."""
+
+    max_steps: int | None = None
+    max_cost_nanos: int | None = None
+
+
+NO_LIMITS: Final = Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,16 +38,17 @@ def connect_settings(settings: Settings) -> ConnectSettings:
     return ConnectSettings(data=settings.data, config=settings.config, address=settings.server, token=settings.token)
 
 
-async def open_session(settings: Settings, session_id: str = "") -> Opened:
+async def open_session(settings: Settings, session_id: str = "", limits: Limits = NO_LIMITS) -> Opened:
     """Open a new session or the one named. Raises `ServerUnavailable` and the session's own errors."""
     # The graph and the mind's SDK take two seconds to load: the server starts meanwhile.
     connection, _ = await asyncio.gather(
         connect(connect_settings(settings)), asyncio.to_thread(import_module, "whet_agent.assembly")
     )
     mind = await mind_for(settings.mind, connection)
-    session = await AgentSession.open(
-        connection, SessionSettings(folder=settings.data / "agent", mind=mind), session_id=session_id
-    )
+    wanted = SessionSettings(folder=settings.data / "agent", mind=mind, max_cost_nanos=limits.max_cost_nanos)
+    if limits.max_steps is not None:
+        wanted = replace(wanted, max_steps=limits.max_steps)
+    session = await AgentSession.open(connection, wanted, session_id=session_id)
     return Opened(session=session, connection=connection)
 
 

@@ -135,6 +135,9 @@ class PlainPrinter:
             if self._new(card.approval_id):
                 self._tell_card(card)
 
+    def resumed(self, last: Envelope) -> None:
+        """What happened earlier was printed then."""
+
     def _new(self, key: str) -> bool:
         if key in self._told:
             return False

@@ -48,6 +48,9 @@ class Billing:
         except CallError as error:
             if error.reason == "CAP_EXCEEDED" and error.metadata.get("cap") == "call":
                 raise MindError(self.account.refusal()) from error
+            if error.reason == "PRICE_UNKNOWN" and self.account.limit is not None:
+                words = "A session with a limit needs a mind with a price: config.toml can set one."
+                raise MindError(f"The mind was not asked: {error}. {words}") from error
             raise MindError(_refused(self.model, error)) from error
         reservation = cast("ledger_pb2.ReserveResponse", answer).reservation
         self.heard(reservation)

@@ -27,7 +27,8 @@ async def think(entries: Sequence[Entry], turn: int, context: Context) -> list[E
     def saying(attempt: int, offset: int, text: str) -> None:
         context.hear(MindSaid(turn=turn, step=step, attempt=attempt, offset=offset, text=text))
 
-    await context.account.take_stock(entries, context.agent)
+    if spent := await context.account.take_stock(entries, context.agent):
+        context.hear(spent)
     moment = Moment(session_id=context.session_id, turn=turn, step=step, entries=entries, tools=context.tools)
     with _tracer.start_as_current_span("whet.mind", attributes={"whet.turn": turn, "whet.step": step}):
         thought = await context.mind.think(moment, saying)

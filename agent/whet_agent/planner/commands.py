@@ -1,10 +1,12 @@
 """Slash commands: one for every tool of the catalogue, and short names for those that are typed often.
 
 `/TOOL value --field value field=value`. A field is named by the last part of its path in the request; values without
-a name fill the required fields first. What takes a prompt takes the rest of the line as the prompt.
+a name fill the required fields first. What takes a prompt takes the rest of the line as the prompt. `/TOOL {...}` gives
+all arguments as JSON.
 """
 
 import io
+import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -87,7 +89,10 @@ def parse(text: str, tools: Mapping[str, Tool], situation: Situation) -> Plan:
     if tool is None:
         return Say(text=_unknown(name, tools))
     try:
-        return Call(tool=tool.name, arguments=_arguments(tool, rest.strip(), situation))
+        arguments = _as_json(tool, rest.strip())
+        return Call(
+            tool=tool.name, arguments=_arguments(tool, rest.strip(), situation) if arguments is None else arguments
+        )
     except ValueError as error:
         return Say(text=f"`/{name}`: {error}\n\n{usage_of(tool)}")
 
@@ -95,6 +100,17 @@ def parse(text: str, tools: Mapping[str, Tool], situation: Situation) -> Plan:
 def _unknown(name: str, tools: Mapping[str, Tool]) -> str:
     near = get_close_matches(name, ["help", *SHORT, *tools], n=1)
     return f"There is no command `/{name}`.{f' Do you mean `/{near[0]}`?' if near else ''} `/help` lists them."
+
+
+def _as_json(tool: Tool, rest: str) -> JsonObject | None:
+    """Return arguments that were given whole, as one JSON object with the tool's own fields: what a script writes. A
+    prompt may be JSON too; it has other fields.
+    """
+    try:
+        given = json.loads(rest) if rest.startswith("{") else None
+    except (ValueError, RecursionError):
+        return None
+    return given if isinstance(given, dict) and given.keys() <= tool.schema["properties"].keys() else None
 
 
 def _arguments(tool: Tool, rest: str, situation: Situation) -> JsonObject:

@@ -1,7 +1,6 @@
 """Make one call of the contract and print what comes back."""
 
 import asyncio
-import json
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
@@ -20,6 +19,7 @@ from whet_tui.cli.exits import FAILED, OK, TRY_AGAIN, Stopped
 from whet_tui.cli.root import Launch
 from whet_tui.cli.show import shown
 from whet_tui.entries import Fanout, FanoutState
+from whet_tui.json_lines import json_line
 from whet_tui.lanes import hear
 from whet_tui.opening import connect_settings
 from whet_tui.plain import FanoutPrinter, answer_lines
@@ -55,12 +55,6 @@ async def make(launch: Launch, method: Method, request: Message, *, as_json: boo
         for line in shown(answer):
             click.echo(line)
     return _verdict(answer)
-
-
-def json_line(plain: object) -> str:
-    """JSON on one line. The control characters that JSON lets through raw are escaped: this may go to a terminal."""
-    text = json.dumps(plain, ensure_ascii=False)
-    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def _verdict(answer: Message) -> int:

@@ -38,7 +38,7 @@ def start(launch: Launch, *, resume: str = "", latest: bool = False, plain: bool
     on_screen = settings.in_page or (terminal and not (plain or settings.chat.plain))
     if not on_screen:
         tell_complaints(settings)  # the screen tells them itself
-    session_id = _latest(settings) if latest else resume
+    session_id = latest_session(settings) if latest else resume
     if on_screen:
         return _screen(settings, session_id, launch.environment)
     if terminal:
@@ -55,7 +55,7 @@ def start(launch: Launch, *, resume: str = "", latest: bool = False, plain: bool
 def _in_browser(launch: Launch, resume: str, port: int, *, latest: bool) -> int:
     """Serve the chat to a browser; each page runs the chat with the options that this one was given."""
     settings = load_settings(launch)
-    session_id = _latest(settings) if latest else resume
+    session_id = latest_session(settings) if latest else resume
     from whet_tui.cli.web import serve  # aiohttp and textual-serve are for those who want a page
 
     serve(
@@ -80,7 +80,8 @@ def _screen(settings: Settings, session_id: str, environment: Mapping[str, str])
     return run_chat(ChatSettings(settings=settings, resume=session_id, copier=copier_of(environment)))
 
 
-def _latest(settings: Settings) -> str:
+def latest_session(settings: Settings) -> str:
+    """Return the id of the session used last. Raises `Stopped` when there is none."""
     from whet_agent.session import list_sessions
 
     sessions = list_sessions(settings.data / "agent")

@@ -25,6 +25,7 @@ from whet_tui.cli.exits import OK
 from whet_tui.cli.talk import opened_or_stopped
 from whet_tui.commands import OWN, summaries
 from whet_tui.entries import Call, Card, money_line
+from whet_tui.opening import NO_LIMITS
 from whet_tui.places import BY_COMMAND
 from whet_tui.plain import PlainPrinter
 from whet_tui.safe import exact_json, safe, safe_line
@@ -316,7 +317,7 @@ def chat_in_lines(settings: Settings, session_id: str) -> int:
 
 
 async def _opened(settings: Settings, session_id: str) -> ChatSession:
-    session: ChatSession = (await opened_or_stopped(settings, session_id)).session
+    session: ChatSession = (await opened_or_stopped(settings, session_id, NO_LIMITS)).session
     if not session_id:
         await arrange(session, settings.chat)
     return session

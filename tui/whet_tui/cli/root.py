@@ -28,6 +28,7 @@ NOUNS: Final[Mapping[str, str]] = {
 OWN: Final[Mapping[str, str]] = {
     "chat": "Chat in the terminal.",
     "ask": "Ask one question and print the answer.",
+    "run": "Run a script of turns and expectations.",
     "demo": "Watch a short conversation, all on this machine.",
     "status": "Say what runs where, without starting anything.",
     "serve": "Run a server on its own.",
@@ -35,7 +36,11 @@ OWN: Final[Mapping[str, str]] = {
 }
 """Commands with a module of their own, `whet_tui.cli.<name>`, whose `command` is taken."""
 
-_EPILOG: Final = "Without a command: the chat, or where stdin or stdout is no terminal, one message a line from stdin."
+_EPILOG: Final = (
+    "Without a command: the chat, or where stdin or stdout is no terminal, one message a line from stdin. "
+    "-p and --print are short for ask."
+)
+_ASK: Final = frozenset({"-p", "--print"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +66,16 @@ class Launch:
 
 class Root(click.Group):
     """Loads a command when it is asked for and lists them without loading any."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """`whet -p TEXT` is `whet ask TEXT`, wherever the flag stands before a command."""
+        for place, word in enumerate(args):
+            if word in OWN or word in NOUNS:
+                break
+            if word in _ASK:
+                args = [*args[:place], "ask", *args[place + 1 :]]
+                break
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*OWN, *NOUNS]

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from whet_tui.cli.calls import json_line
 from whet_tui.cli.configured import load_settings
 from whet_tui.cli.exits import FAILED, OK
 from whet_tui.cli.root import Launch
+from whet_tui.json_lines import json_line
 from whet_tui.plain import counted
 from whet_tui.safe import safe_line
 from whet_tui.settings import Settings

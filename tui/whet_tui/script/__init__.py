@@ -1,0 +1,1 @@
+"""Scripts of turns and expectations: `whet run`."""
