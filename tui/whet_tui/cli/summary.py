@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from whet_agent.granting import decide_command
-from whet_tui.cli.exits import NEEDS_DECISION, decide_command
+from whet_tui.cli.exits import NEEDS_DECISION
 from whet_tui.cli.talk import Talk
 from whet_tui.entries import Answer, Card, Fanout, Money
 
