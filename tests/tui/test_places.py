@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from tests.tui import story
 from textual._xterm_parser import XTermParser
 from textual.events import Key
@@ -223,9 +222,8 @@ async def test_a_slash_command_opens_a_place_and_with_words_behind_it_goes_to_th
         for place in PLACES[1:]:
             composer.insert(f"/{place.command}")
             await stage.pilot.press("enter")
-            await stage.until(
-                lambda place=place: isinstance(stage.app.screen, PlaceScreen) and stage.place.place == place
-            )  # type: ignore[misc]  # bound at once
+            await stage.until(lambda: isinstance(stage.app.screen, PlaceScreen))
+            assert stage.place.place == place
             await stage.pilot.press("alt+1")
         assert not stage.session.sent
         composer.insert("/models openai")
@@ -292,18 +290,18 @@ async def test_a_place_tells_that_the_conversation_waits_for_a_decision() -> Non
         assert not stage.session.decisions
 
 
-@pytest.mark.parametrize("place_id", ["fanout", "models", "spending", "sessions"])
-async def test_a_place_without_a_server_says_so_and_recovers(place_id: str) -> None:
+async def test_a_place_without_a_server_says_so_and_recovers() -> None:
     async with staged() as stage:
         keep_sessions(stage.shelf)
-        await stage.desk.leave("The server cannot be reached. Check that it runs: whet status.")
-        await stage.go(place_id)
-        await stage.until_shown("The server cannot be reached.")
-        if place_id == "sessions":
-            assert "Tabs or spaces?" in stage.text()
-        await stage.desk.leave("")
-        stage.place.look_again()
-        await stage.until(lambda: "cannot be reached" not in stage.text())
+        for place in PLACES[1:]:
+            await stage.desk.leave("The server cannot be reached. Check that it runs: whet status.")
+            await stage.go(place.place_id)
+            await stage.until_shown("The server cannot be reached.")
+            if place.place_id == "sessions":
+                assert "Tabs or spaces?" in stage.text()
+            await stage.desk.leave("")
+            stage.place.look_again()
+            await stage.until(lambda: "cannot be reached" not in stage.text())
 
 
 # Fan-out
@@ -614,38 +612,39 @@ async def test_days_are_plotted_where_there_is_room_and_told_where_there_is_none
 # Pictures
 
 
-@pytest.mark.parametrize("place_id", [place.place_id for place in PLACES[1:]])
-async def test_a_place_looks_as_it_should(place_id: str) -> None:
+SETTLED = {"fanout": "── answer", "sessions": "❯ And", "models": "gpt-4.1", "spending": "2026"}
+"""Words that a place shows when all of it is there."""
+
+
+async def test_places_look_as_they_should() -> None:
     async with staged() as stage:
         keep_sessions(stage.shelf)
         fill_models(stage.desk)
         fill_spending(stage.desk)
         await tell_running(stage.desk)
         await tell_run(stage.desk)
-        await stage.go(place_id)
-        await stage.until_shown(
-            {"fanout": "── answer", "sessions": "❯ And", "models": "gpt-4.1", "spending": "2026"}[place_id]
-        )
-        screen = stage.text()
-    path = GOLDEN / f"place-{place_id}-80x24.txt"
-    if os.environ.get("WHET_GOLDEN") == "write":
-        path.write_text(screen)
-    assert screen == path.read_text()
+        for place_id, words in SETTLED.items():
+            await stage.go(place_id)
+            await stage.until_shown(words)
+            path = GOLDEN / f"place-{place_id}-80x24.txt"
+            if os.environ.get("WHET_GOLDEN") == "write":
+                path.write_text(stage.text())
+            assert stage.text() == path.read_text()
 
 
-@pytest.mark.parametrize("theme", ["dark", "light"])
-async def test_rows_stand_on_the_ground_of_the_theme_also_when_it_changes(theme: str) -> None:
-    async with staged(theme="light" if theme == "dark" else "dark") as stage:
+async def test_rows_stand_on_the_ground_of_the_theme_also_when_it_changes() -> None:
+    async with staged() as stage:
         fill_models(stage.desk)
         await stage.go("models")
         await stage.until_shown("gpt-4.1")
-        stage.app.theme = f"textual-{theme}"
-        await stage.pilot.pause()
-        colours = [
-            segment.style.bgcolor.get_truecolor()
-            for y in range(3)
-            for segment in stage.rows("endpoints").render_line(y)
-            if segment.style is not None and segment.style.bgcolor is not None
-        ]
-        assert colours
-        assert all((sum(colour) > 3 * 127) == (theme == "light") for colour in colours)
+        for theme in ("light", "dark"):
+            stage.app.theme = f"textual-{theme}"
+            await stage.pilot.pause()
+            colours = [
+                segment.style.bgcolor.get_truecolor()
+                for y in range(3)
+                for segment in stage.rows("endpoints").render_line(y)
+                if segment.style is not None and segment.style.bgcolor is not None
+            ]
+            assert colours
+            assert all((sum(colour) > 3 * 127) == (theme == "light") for colour in colours)

@@ -92,12 +92,18 @@ class ChatApp(App[str]):
         if not self.is_screen_installed(place_id):
             from whet_tui.around import Around  # places are loaded after the first frame
 
-            around = Around(desk=self._desk, shelf=self._shelf, conversation=self._chat, now_ns=self._now_ns)
+            around = Around(
+                desk=self._desk,
+                shelf=self._shelf,
+                conversation=self._chat,
+                open_run=self.open_run,
+                now_ns=self._now_ns,
+            )
             place = BY_ID[place_id]
             self.install_screen(place.load()(place, around), place_id)
         self.push_screen(place_id)
 
-    def action_open_run(self, run_id: str) -> None:
+    def open_run(self, run_id: str) -> None:
         """Go to one fan-out."""
         from whet_tui.screens.fanout import FanoutScreen  # loaded when somebody goes there
 

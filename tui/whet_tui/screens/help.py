@@ -48,7 +48,7 @@ class HelpScreen(ModalScreen[None]):
         ink = ink_of(self.app.current_theme)
         text = Text()
         for key, meaning in self._keys:
-            text.append(key.ljust(_COLUMN), ink.accent)
+            text.append(f"{key} ".ljust(_COLUMN), ink.accent)
             text.append(meaning + "\n")
         text.append("\n")
         for name, summary in self._commands.items():

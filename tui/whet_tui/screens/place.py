@@ -175,7 +175,8 @@ class PlaceScreen(Screen[None]):
 
     def help_keys(self) -> list[tuple[str, str]]:
         """The keys of this place and of the way to the others."""
-        return [*self.keys_shown(), *((place.key.title(), place.title) for place in PLACES)]
+        moves = ("up down pgup pgdn home end", "Move in a list")
+        return [*self.keys_shown(), moves, *((place.key.title(), place.title) for place in PLACES)]
 
     def action_copy(self) -> None:
         selected = self.get_selected_text()
