@@ -15,6 +15,7 @@ from whet_agent.connect import Connection
 from whet_agent.events import Notice, SessionOpened
 from whet_agent.graph import Thread
 from whet_agent.lifeline import Lifeline
+from whet_agent.memory import Memory
 from whet_agent.model.base import Mind
 from whet_agent.model.billing import Billing
 from whet_agent.nodes import Context
@@ -39,10 +40,15 @@ async def assemble(
     purse = Purse(record.tally.runs)
     panel, doubt = await _panel(agent)
     money = Money(agent=agent, session_id=home.name, record=record, purse=purse)
-    mind = await _mind(given, settings.mind, OfflinePlanner(panel=panel), money)
+    thinker = await _thinker(given, settings.mind, money)
+    planner = OfflinePlanner(panel=panel)
+    memory = None if thinker is None else _memory(thinker, settings.mind, money)
+    mind = planner if memory is None else CommandsFirst(memory, planner)
     context = Context(session_id=home.name, mind=mind, agent=agent, tools=tools(), max_steps=settings.max_steps)
     thread = await Thread.open(settings.folder / CHECKPOINTS, home.name, context, number=record.tally.thread)
-    turns = Turns(record=record, thread=thread, context=context, person=person, lifeline=lifeline, purse=purse)
+    turns = Turns(
+        record=record, thread=thread, context=context, person=person, lifeline=lifeline, purse=purse, memory=memory
+    )
     record.tell(
         SessionOpened(
             session_id=home.name,
@@ -75,17 +81,17 @@ class Money:
         self.record.tell(self.purse.spent())
 
 
-async def _mind(
-    given: Mind | None, settings: "MindSettings | None", planner: OfflinePlanner, money: Money
-) -> OfflinePlanner | CommandsFirst:
-    """Return whoever thinks."""
-    if given is not None:
-        return CommandsFirst(given, planner)
-    if settings is None:
-        planner.prepare(tools())
-        return planner
+async def _thinker(given: Mind | None, settings: "MindSettings | None", money: Money) -> Mind | None:
+    """Return the model that thinks; None when the planner does."""
+    if given is not None or settings is None:
+        return given
     # openai takes a second to import, and its client reads certificates.
-    return CommandsFirst(await asyncio.to_thread(_chat_mind, settings, money), planner)
+    return await asyncio.to_thread(_chat_mind, settings, money)
+
+
+def _memory(mind: Mind, settings: "MindSettings | None", money: Money) -> Memory:
+    window = settings.context_tokens if settings is not None else 0
+    return Memory(mind, record=money.record, session_id=money.session_id, tools=tools(), window=window)
 
 
 def _chat_mind(settings: "MindSettings", money: Money) -> Mind:

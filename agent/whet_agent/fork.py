@@ -1,7 +1,8 @@
 """Found a session on the beginning of another one."""
 
 import os
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from whet_agent.tally import TITLE_CHARACTERS, Tally
 _MARK = " (fork)"
 
 
-def found(home: Path, session_id: str, tally: Tally, turns: Set[int]) -> None:
+def found(home: Path, session_id: str, tally: Tally, turns: AbstractSet[int]) -> None:
     """Write the journal of a new session beside `home`: what is told there of these turns, which have ended. The folder
     is made in the trash and moved out when it is whole, so that a crash leaves nothing that is listed.
     """
@@ -27,7 +28,7 @@ def found(home: Path, session_id: str, tally: Tally, turns: Set[int]) -> None:
     making.rename(home.parent / session_id)
 
 
-def _kept(home: Path, tally: Tally, turns: Set[int]) -> Iterator[Envelope]:
+def _kept(home: Path, tally: Tally, turns: AbstractSet[int]) -> Iterator[Envelope]:
     time_ns = tally.used_ns
     for _, _, _, envelope in whole_lines(home / JOURNAL):
         if envelope is not None and _belongs(envelope, tally, turns):
@@ -37,7 +38,7 @@ def _kept(home: Path, tally: Tally, turns: Set[int]) -> Iterator[Envelope]:
     yield Envelope(sequence=0, time_ns=time_ns, happening=Renamed(title=title))
 
 
-def _belongs(envelope: Envelope, tally: Tally, turns: Set[int]) -> bool:
+def _belongs(envelope: Envelope, tally: Tally, turns: AbstractSet[int]) -> bool:
     happening = envelope.happening
     if isinstance(happening, Compacted):
         return happening == tally.compacted and happening.upto <= max(turns, default=0)

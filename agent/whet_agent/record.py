@@ -7,7 +7,7 @@ the repetition, so that a listener hears each thing once.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Hashable, Iterator
+from collections.abc import AsyncIterator, Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -33,32 +33,31 @@ from whet_agent.events import (
 from whet_agent.journal import JOURNAL, Journal
 from whet_agent.tally import read_tally, write_tally
 
-
 _KEPT_AT: Final = (TurnEnded, Withdrawn, Rewound, Renamed, Compacted, Expanded)
 """After these the tally is written: between them a kill costs the next start a part of the journal to read."""
 
 
+_SAME: Final[Mapping[type, tuple[str, ...]]] = {
+    UserSaid: ("turn",),
+    TurnEnded: ("turn",),
+    AssistantSaid: ("turn", "step"),
+    Steered: ("turn", "number"),
+    Withdrawn: ("turn",),
+    ToolAsked: ("key", "arguments_json"),
+    ToolAnswered: ("key",),
+    ApprovalAsked: ("approval_id",),
+    ApprovalDecided: ("approval_id",),
+}
+"""What makes a happening the same as an earlier one of its kind. Those that are not named here may come again."""
+
+
 def mark_of(happening: Happening) -> Hashable | None:
     """Return what makes a happening the same as an earlier one, or None when it may come as often as it likes."""
-    match happening:
-        case UserSaid() | TurnEnded():
-            return type(happening), happening.turn
-        case AssistantSaid():
-            return AssistantSaid, happening.turn, happening.step
-        case Steered():
-            return Steered, happening.turn, happening.number
-        case Withdrawn():
-            return Withdrawn, happening.turn
-        case ToolAsked():
-            return ToolAsked, happening.key, happening.arguments_json
-        case ToolAnswered():
-            return ToolAnswered, happening.key
-        case ApprovalAsked() | ApprovalDecided():
-            return type(happening), happening.approval_id
-        case RunHeard() if happening.event.sequence:
-            return RunHeard, happening.key, happening.run_id, happening.event.sequence
-        case _:
-            return None
+    if isinstance(happening, RunHeard):
+        sequence = happening.event.sequence
+        return (RunHeard, happening.key, happening.run_id, sequence) if sequence else None
+    names = _SAME.get(type(happening))
+    return None if names is None else (type(happening), *(getattr(happening, name) for name in names))
 
 
 def _turn(happening: Happening) -> int:

@@ -136,6 +136,17 @@ class AgentSession:
         """
         return await self._turns.fork(turn)
 
+    async def compact(self) -> None:
+        """Have the early turns summarised now, whether or not the window is full. `expand` undoes it.
+
+        Raises `SessionError` while a turn runs, when there is nothing to summarise, and when the mind cannot.
+        """
+        await self._turns.compact()
+
+    async def expand(self) -> None:
+        """Let the mind read the whole conversation again. Raises `SessionError` when nothing is compacted."""
+        await self._turns.expand()
+
     async def rename(self, title: str) -> None:
         """Give the session a title. Raises `SessionError` for an empty one."""
         self._record.tell(Renamed(title=good_title(title)))

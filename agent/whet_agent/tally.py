@@ -6,7 +6,6 @@ behind is made good by reading the journal from where it had come.
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -157,7 +156,7 @@ def write_tally(home: Path, tally: Tally) -> None:
     """Keep the tally. The journal must be written up to its offset. A crash loses nothing that is not made good."""
     new = home / f"{SUMMARY}.new"
     new.write_text(json.dumps({"version": VERSION, **_to_json(tally)}, separators=(",", ":")), encoding="utf-8")
-    os.replace(new, home / SUMMARY)
+    new.replace(home / SUMMARY)
 
 
 def _kept(home: Path) -> Tally:

@@ -15,6 +15,7 @@ from whet_agent.decisions import Decisions
 from whet_agent.events import (
     ApprovalAsked,
     Envelope,
+    Expanded,
     Happening,
     Notice,
     Rewound,
@@ -27,6 +28,7 @@ from whet_agent.fork import found
 from whet_agent.graph import Standing, Thread, thread_id
 from whet_agent.heal import heal
 from whet_agent.lifeline import Lifeline
+from whet_agent.memory import Memory
 from whet_agent.model.base import MindError
 from whet_agent.nodes import Context
 from whet_agent.nodes.act import heard_answer
@@ -51,7 +53,15 @@ class Turns:
     """The worker of a session. It owns the graph's thread, the clients and the lifeline, and closes them."""
 
     def __init__(
-        self, *, record: Record, thread: Thread, context: Context, person: Backend, lifeline: Lifeline, purse: Purse
+        self,
+        *,
+        record: Record,
+        thread: Thread,
+        context: Context,
+        person: Backend,
+        lifeline: Lifeline,
+        purse: Purse,
+        memory: Memory | None,
     ) -> None:
         self._record = record
         self._thread = thread
@@ -59,6 +69,7 @@ class Turns:
         self._person = person
         self._lifeline = lifeline
         self._purse = purse
+        self._memory = memory
         self._decisions = Decisions(record, person)
         self._waiting: asyncio.Queue[tuple[int, Start]] = asyncio.Queue()
         self._running: asyncio.Task[None] | None = None
@@ -72,11 +83,12 @@ class Turns:
         said = {e.happening.turn: e.happening.text for e in restored if isinstance(e.happening, UserSaid)}
         ended = {e.happening.turn for e in restored if isinstance(e.happening, TurnEnded)}
         self._last_turn = self._record.tally.last_turn
-        standing = await self._thread.standing()
-        for turn in sorted(said.keys() - ended):
-            if turn == standing.turn:
-                self._tell_again(standing)
-            self._waiting.put_nowait((turn, self._resumption(turn, said[turn], standing)))
+        if unfinished := sorted(said.keys() - ended):  # else a long conversation need not be read before it goes on
+            standing = await self._thread.standing()
+            for turn in unfinished:
+                if turn == standing.turn:
+                    self._tell_again(standing)
+                self._waiting.put_nowait((turn, self._resumption(turn, said[turn], standing)))
         self._worker = asyncio.create_task(self._work(), name=f"turns of {self._context.session_id}")
 
     def send(self, text: str) -> int:
@@ -109,6 +121,8 @@ class Turns:
         self._rest("go back")
         self._record.tell(Rewound(turn=turn, thread=number))  # from here on it holds
         self._thread.go_to(thread)
+        if self._memory is not None:
+            self._memory.measure(kept, turn)
         return text
 
     async def fork(self, turn: int) -> str:
@@ -123,6 +137,28 @@ class Turns:
         await self._thread.copy(session_id, kept)
         await asyncio.to_thread(found, self._record.home, session_id, tally, turns)
         return session_id
+
+    async def compact(self) -> None:
+        """Let the mind read a summary in place of early turns. Raises `SessionError`."""
+        if self._memory is None:
+            raise SessionError(
+                "The offline planner reads the last message only: it has no window to fill, and nothing to compact."
+            )
+        self._rest("compact")
+        try:
+            done = await self._memory.compact((await self._thread.standing()).entries, self._last_turn)
+        except MindError as error:
+            raise SessionError(f"Nothing was compacted. {error}") from error
+        if not done:
+            raise SessionError("There are no early turns to summarise: the last one is always kept word for word.")
+
+    async def expand(self) -> None:
+        """Let the mind read everything again. Raises `SessionError`."""
+        if self._record.tally.compacted is None:
+            raise SessionError("Nothing is compacted: the mind reads the whole conversation.")
+        self._record.tell(Expanded())
+        if self._memory is not None:
+            self._memory.measure((await self._thread.standing()).entries, self._last_turn)
 
     def _words_of(self, turn: int) -> str:
         if turn not in self._record.tally.turns:
