@@ -1,6 +1,7 @@
 """The way into the chat and out of it."""
 
 import gc
+import os
 import sys
 from dataclasses import replace
 from functools import partial
@@ -17,13 +18,8 @@ def run_chat(settings: ChatSettings) -> int:
     from whet_tui.stray import stray_output_to
 
     while True:
-        chat = ChatApp(
-            partial(open_session, settings),
-            desk_opener(settings),
-            shelf_of(settings),
-            theme=settings.settings.theme,
-            tmux=settings.settings.tmux,
-        )
+        _tell_of_colour(settings.settings.no_color)
+        chat = ChatApp(partial(open_session, settings), desk_opener(settings), shelf_of(settings), settings.settings)
         try:
             with stray_output_to(settings.log):
                 other = chat.run()
@@ -33,6 +29,14 @@ def run_chat(settings: ChatSettings) -> int:
         if not other:
             return chat.return_code or 0
         settings = replace(settings, resume=other)
+
+
+def _tell_of_colour(no_color: bool) -> None:  # noqa: FBT001 -- one word of the settings
+    """Tell Textual, which hears of it in no other way and takes the variable away when an application is made."""
+    if no_color:
+        os.environ["NO_COLOR"] = "1"
+    else:
+        os.environ.pop("NO_COLOR", None)
 
 
 def farewell(session_id: str, code: int, log: Path) -> str:

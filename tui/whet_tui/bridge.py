@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 from whet_tui.chat_settings import ChatSettings
 from whet_tui.desk import Desk, DeskError, DeskOpener
+from whet_tui.schema import ChatTable
 from whet_tui.shelf import FolderShelf, Shelf
 
 if TYPE_CHECKING:
@@ -76,11 +77,14 @@ async def open_session(settings: ChatSettings, progress: Progress) -> ChatSessio
     progress("loading the agent")
     mind = await mind_for(settings.settings.mind, connection)
     try:
-        return await AgentSession.open(
+        session: ChatSession = await AgentSession.open(
             connection, SessionSettings(folder=settings.sessions, mind=mind), session_id=settings.resume
         )
     except SessionError as error:
         raise NotOpened(str(error)) from error
+    if not settings.resume:
+        await arrange(session, settings.settings.chat)
+    return session
 
 
 def shelf_of(settings: ChatSettings) -> Shelf:
@@ -124,3 +128,9 @@ async def _open_desk(settings: ChatSettings) -> Desk:
         return GrpcDesk(await connect(connect_settings(settings.settings)))
     except ServerUnavailable as error:
         raise DeskError(str(error)) from error
+
+
+async def arrange(session: ChatSession, chat: ChatTable) -> None:
+    """Give a new session the mode that the settings name; one that is taken up has its own."""
+    if chat.approval_mode != "ask":
+        await session.set_mode(cast("ApprovalMode", chat.approval_mode), chat.allowance_nanos)

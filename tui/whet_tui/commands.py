@@ -8,7 +8,7 @@ from whet_tui.places import PLACES
 OWN: Final[Mapping[str, str]] = {
     "help": "Show the keys and commands",
     "copy": "Copy the last answer as Markdown",
-    "theme": "Change between dark and light",
+    "theme": "Change the colours: dark, light, the terminal's own",
     "quit": "Leave; the session can be taken up again",
     **{place.command: place.summary for place in PLACES},
 }

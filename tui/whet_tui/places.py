@@ -64,6 +64,14 @@ PLACES: Final = (
         summary="See caps, what was spent, what is reserved and what is unknown",
         screen="whet_tui.screens.spending:SpendingScreen",
     ),
+    Place(
+        place_id="settings",
+        title="Settings",
+        key="alt+6",
+        command="settings",
+        summary="See and change settings, colours and keys",
+        screen="whet_tui.screens.settings:SettingsScreen",
+    ),
 )
 
 BY_COMMAND: Final[Mapping[str, Place]] = {place.command: place for place in PLACES}

@@ -21,6 +21,7 @@ from whet_tui.messages import Submitted, Typed
 from whet_tui.places import BY_COMMAND
 from whet_tui.safe import safe_line
 from whet_tui.screens.help import HelpScreen
+from whet_tui.themes import after
 from whet_tui.widgets.approval_tray import ApprovalTray
 from whet_tui.widgets.composer import Composer
 from whet_tui.widgets.status_line import StatusLine
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 _CLOCK: Final = 0.25
 """Seconds between two drawings of running times; only while a turn is under way."""
+_CALM_CLOCK: Final = 1.0
+"""The same with reduced motion."""
 _AT_ONCE: Final = 200
 """Events of a journal that are folded before keys are looked at again."""
 _OFFERED: Final = 6
@@ -43,25 +46,37 @@ class ChatScreen(Screen[None]):
     """One conversation. Leaves the application with the id of another session when that one is to be taken up."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+y", "decide(True)", "Approve", priority=True, show=False),
-        Binding("ctrl+n", "decide(False)", "Reject", priority=True, show=False),
-        Binding("ctrl+up", "scroll_card(-3)", priority=True, show=False),
-        Binding("ctrl+down", "scroll_card(3)", priority=True, show=False),
-        Binding("escape", "cancel", "Cancel", show=False),
-        Binding("ctrl+c", "interrupt", "Copy, clear or quit", priority=True, show=False),
-        Binding("ctrl+d", "leave_empty", "Quit", priority=True, show=False),
-        Binding("ctrl+o", "unfold", "Unfold", priority=True, show=False),
-        Binding("ctrl+r", "app.open_place('sessions')", "Sessions", priority=True, show=False),
-        Binding("f1", "help", "Help", priority=True, show=False),
-        Binding("pageup", "page(-1)", priority=True, show=False),
-        Binding("pagedown", "page(1)", priority=True, show=False),
-        Binding("ctrl+end", "follow", priority=True, show=False),
+        Binding("ctrl+y", "decide(True)", "Approve the card in view", priority=True, show=False, id="chat.approve"),
+        Binding("ctrl+n", "decide(False)", "Reject the card in view", priority=True, show=False, id="chat.reject"),
+        Binding("ctrl+up", "scroll_card(-3)", "Scroll the card up", priority=True, show=False, id="chat.card_up"),
+        Binding("ctrl+down", "scroll_card(3)", "Scroll the card down", priority=True, show=False, id="chat.card_down"),
+        Binding("escape", "cancel", "Cancel the running turn", show=False, id="chat.cancel"),
+        Binding("ctrl+c", "interrupt", "Copy, clear or quit", priority=True, show=False, id="chat.interrupt"),
+        Binding("ctrl+d", "leave_empty", "Quit, when nothing is typed", priority=True, show=False, id="chat.leave"),
+        Binding(
+            "ctrl+o", "unfold", "Unfold or fold the last answer in view", priority=True, show=False, id="chat.unfold"
+        ),
+        Binding(
+            "ctrl+r",
+            "app.open_place('sessions')",
+            "Take up an earlier conversation",
+            priority=True,
+            show=False,
+            id="chat.sessions",
+        ),
+        Binding("f1", "help", "Keys and commands", priority=True, show=False, id="chat.help"),
+        Binding("pageup", "page(-1)", "Scroll up", priority=True, show=False, id="chat.page_up"),
+        Binding("pagedown", "page(1)", "Scroll down", priority=True, show=False, id="chat.page_down"),
+        Binding("ctrl+end", "follow", "Go to the end and follow it", priority=True, show=False, id="chat.follow"),
     ]
 
     def __init__(self, opener: Opener) -> None:
         super().__init__()
+        self.calm = False
+        """Whether clocks tick seldom."""
         self._opener = opener
         self._session: ChatSession | None = None
+        self._closed_session = False
         self._view: View | None = None
         self._opening = False
         self._unsent: list[str] = []
@@ -178,7 +193,7 @@ class ChatScreen(Screen[None]):
         else:
             self._status.work("")
         if view.busy and self._clock is None:
-            self._clock = self.set_interval(_CLOCK, self._on_clock)
+            self._clock = self.set_interval(_CALM_CLOCK if self.calm else _CLOCK, self._on_clock)
         elif not view.busy and self._clock is not None:
             self._clock.stop()
             self._clock = None
@@ -308,13 +323,18 @@ class ChatScreen(Screen[None]):
     @work(group="leave", exclusive=True)
     async def _leave(self, other: str) -> None:
         """Close the session, then leave; to another one if it is named."""
-        if self._session is not None:
+        await self.close_session()
+        self.app.exit(other)
+
+    async def close_session(self) -> None:
+        """Give up the lease and the connections, however one leaves: a session left open keeps the process alive."""
+        if self._session is not None and not self._closed_session:
+            self._closed_session = True
             try:
                 async with asyncio.timeout(_PARTING):
                     await self._session.close()
             except TimeoutError:
                 pass  # the lease dies with the process
-        self.app.exit(other)
 
     def action_unfold(self) -> None:
         self._transcript.action_unfold()
@@ -340,9 +360,15 @@ class ChatScreen(Screen[None]):
                 self.app.copy_to_clipboard(text)
             self._status.hint("copied" if text else "There is no answer yet.")
         elif name == "theme":
-            self.app.theme = "textual-light" if self.app.current_theme.dark else "textual-dark"
+            self.app.theme = after(self.app.theme)
         else:
             self.action_leave()
+
+    def complain(self, complaints: Sequence[str]) -> None:
+        """Say what in the configuration was not understood."""
+        self._greet((), "")  # which stands first, whoever comes first
+        for complaint in complaints:
+            self._tell("warning", complaint)
 
     def _tell(self, level: Literal["info", "warning", "error"], text: str) -> None:
         """Say something of the screen's own in the conversation."""

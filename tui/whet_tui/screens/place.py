@@ -171,12 +171,8 @@ class PlaceScreen(Screen[None]):
         await self.run_action(f"app.open_place('{CHAT.place_id}')")
 
     def action_help(self) -> None:
-        self.app.push_screen(HelpScreen({place.command: place.summary for place in PLACES}, keys=self.help_keys()))
-
-    def help_keys(self) -> list[tuple[str, str]]:
-        """The keys of this place and of the way to the others."""
-        moves = ("up down pgup pgdn home end", "Move in a list")
-        return [*self.keys_shown(), moves, *((place.key.title(), place.title) for place in PLACES)]
+        commands = {place.command: place.summary for place in PLACES}
+        self.app.push_screen(HelpScreen(commands, first=self.place.place_id))
 
     def action_copy(self) -> None:
         selected = self.get_selected_text()

@@ -15,7 +15,9 @@ _NEWLINES: Final = frozenset({"ctrl+j", "shift+enter", "alt+enter"})
 class Composer(TextArea):
     """A text area that sends on Enter, breaks lines on Ctrl+J and remembers what was sent."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("tab", "screen.complete", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "screen.complete", "Complete a command", show=False, id="composer.complete")
+    ]
 
     def __init__(self) -> None:
         super().__init__(soft_wrap=True, compact=True, placeholder="Ask something, or type / for commands")

@@ -38,7 +38,9 @@ _SHARE: Final = 10
 class Transcript(ScrollView, can_focus=True):
     """Draws entries, follows the end unless the person scrolled up, unfolds blocks, gives out what is selected."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "unfold", "Unfold", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "unfold", "Unfold or fold", show=False, id="transcript.unfold")
+    ]
 
     def __init__(self) -> None:
         super().__init__()
