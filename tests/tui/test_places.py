@@ -646,3 +646,36 @@ async def test_rows_stand_on_the_ground_of_the_theme_also_when_it_changes() -> N
             ]
             assert colours
             assert all((sum(colour) > 3 * 127) == (theme == "light") for colour in colours)
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m [@click=app.bell]press[/] \u202eesrever"
+
+
+async def test_nothing_that_others_wrote_reaches_the_terminal_as_a_sequence() -> None:
+    async with staged((120, 40)) as stage:
+        stage.shelf.put(summary("ses_2", HOSTILE, age=1), LastWords(person=HOSTILE, answer=HOSTILE))
+        stage.desk.endpoint_list = [
+            Endpoint(
+                name=HOSTILE,
+                kind="openai",
+                url=HOSTILE,
+                failure=HOSTILE,
+                models=(Model(name=HOSTILE, description=HOSTILE),),
+            )
+        ]
+        stage.desk.tests[HOSTILE] = Probe(ok=False, latency_ns=1, failure=HOSTILE)
+        hostile = line(HOSTILE, 1, title=HOSTILE)
+        stage.desk.money["model"] = Spending(total=hostile, lines=(hostile,), days=(line("2026-01-01", 1),))
+        plan = event_pb2.BranchPlan(branch_id="b1", model=HOSTILE, persona=HOSTILE)
+        opened = event_pb2.RunOpened(run_id=RUNNING, prompt=HOSTILE, branches=[plan])
+        delta = event_pb2.BranchDelta(branch_id="b1", text=HOSTILE)
+        await stage.desk.tell(
+            RUNNING, event_pb2.Event(sequence=1, run_opened=opened), event_pb2.Event(branch_delta=delta)
+        )
+        for place_id in SETTLED:
+            await stage.go(place_id)
+            await stage.until_shown("[@click=app.bell]press[/]")
+            if place_id == "models":
+                await stage.pilot.press("t")
+                await stage.until_shown("Tested in")
+            assert not set("\x1b\x07\x9b\u202e") & set(stage.text())
