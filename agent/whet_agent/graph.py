@@ -6,6 +6,7 @@ os.environ["LANGGRAPH_STRICT_MSGPACK"] = (
     "true"  # checkpoints are data: nothing in them may name a class to construct; read at import
 )
 
+import contextvars
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Final, TypedDict
 
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.errors import GraphRecursionError
@@ -55,10 +57,12 @@ def build(saver: AsyncSqliteSaver) -> "CompiledStateGraph[State, Context, State,
     """Return the graph. Nodes have no retry policy: whoever makes a call knows best when it may be made again."""
 
     async def _think(state: State, runtime: Runtime[Context]) -> JsonObject:
-        return {"log": await think(state["log"], state["turn"], replace(runtime.context, hear=runtime.stream_writer))}
+        live = replace(runtime.context, hear=_step_out()(runtime.stream_writer))
+        return {"log": await think(state["log"], state["turn"], live)}
 
     async def _act(state: Task, runtime: Runtime[Context]) -> JsonObject:
-        live = replace(runtime.context, hear=runtime.stream_writer, ask=interrupt)
+        inside = _step_out()
+        live = replace(runtime.context, hear=inside(runtime.stream_writer), ask=inside(interrupt))
         return {"log": await act(OpenCall(**state["call"]), state["turn"], live)}
 
     def _calls(state: State) -> list[Send] | str:
@@ -71,6 +75,21 @@ def build(saver: AsyncSqliteSaver) -> "CompiledStateGraph[State, Context, State,
     graph.add_conditional_edges("think", _calls, ["act", END])
     graph.add_edge("act", "think")
     return graph.compile(checkpointer=saver)
+
+
+def _step_out() -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
+    """Let what a node does not carry the graph's context along; return how to do the little that needs it.
+
+    Every timer keeps the context that it was made in until its time, also when it was cancelled long before. One of
+    ten minutes for each thought would keep as many copies of a long conversation.
+    """
+    context = contextvars.copy_context()
+    var_child_runnable_config.set(None)
+
+    def inside(does: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        return lambda given: context.run(does, given)
+
+    return inside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

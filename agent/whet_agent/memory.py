@@ -23,8 +23,10 @@ FULL: Final = 0.8
 read next.
 """
 
-LEFT: Final = 0.4
-"""What is kept word for word should fill no more than this, or the next summary would come at once."""
+LEFT: Final = 0.5
+"""What is kept word for word should fill no more than this of what the instructions and tools leave, or the next
+summary would come at once.
+"""
 
 KEPT_TURNS: Final = 3
 """How many turns are kept word for word where they fit: what is being talked about."""
@@ -35,8 +37,13 @@ CHARACTERS_A_TOKEN: Final = 4
 UNKNOWN_WINDOW: Final = 32_000
 """Tokens of conversation that are summarised at once when the window is not known."""
 
-TOLD_CHARACTERS: Final = 4_000
-"""Of one tool result, in what is summarised."""
+PARTS: Final = 6
+"""A conversation that was never summarised is read in at most about as many parts. The longer it is, the less of each
+message.
+"""
+
+TOLD_CHARACTERS: Final = (200, 4_000)
+"""The least and the most of one message in what is summarised."""
 
 
 class Memory:
@@ -113,20 +120,25 @@ class Memory:
         """
         earlier = self._record.tally.compacted
         turns = sorted({turn_of(entry) for entry in entries} - set(range(1, earlier.upto + 1 if earlier else 1)))
+        fixed = _size(_moment_of([], self._tools))
+        limit = fixed + LEFT * (FULL * self._window - fixed)
         found = None
         for kept in range(KEPT_TURNS, 0, -1):
             if len(turns) > kept:
                 found = turns[-kept - 1]
                 left = _moment_of([entry for entry in entries if turn_of(entry) > found], self._tools)
-                if not self._window or _size(left) <= LEFT * self._window:
+                if not self._window or _size(left) <= limit:
                     break
         return found
 
     async def _summarised(self, entries: Sequence[Entry], turn: int, upto: int) -> str:
         earlier = self._record.tally.compacted
         summary, begin = (earlier.summary, earlier.upto) if earlier else ("", 0)
-        told = "\n\n".join(_told(entry) for entry in entries if begin < turn_of(entry) <= upto)
         room = int(FULL / 2 * (self._window or UNKNOWN_WINDOW)) * CHARACTERS_A_TOKEN
+        early = [entry for entry in entries if begin < turn_of(entry) <= upto]
+        least, most = TOLD_CHARACTERS
+        each = min(most, max(least, PARTS * room // max(1, len(early))))
+        told = "\n\n".join(_told(entry, each) for entry in early)
         for start in range(0, len(told), room):
             before = f"Summary of what came before:\n{summary}\n\n" if summary else ""
             text = fenced("The beginning of a conversation", before + told[start : start + room])
@@ -147,16 +159,17 @@ def _size(moment: Moment) -> int:
     return len(json.dumps(request_of(moment), ensure_ascii=False)) // CHARACTERS_A_TOKEN
 
 
-def _told(entry: Entry) -> str:
+def _told(entry: Entry, limit: int) -> str:
     """Return an entry as a line of a play."""
-    content = entry["m"]["content"]
+    content = shorten(entry["m"]["content"], limit, "left out")
     match entry["m"]["role"]:
         case "user":
             return f"Person: {content}"
         case "tool":
-            return f"{entry.get('tool', 'a tool')} answered: {shorten(content, TOLD_CHARACTERS, 'left out')}"
+            return f"{entry.get('tool', 'a tool')} answered: {content}"
         case _:
-            calls = "".join(f"\nWhet called {call.name} with {call.arguments}" for call in calls_of(entry))
+            asked = [(call.name, shorten(call.arguments, limit, "left out")) for call in calls_of(entry)]
+            calls = "".join(f"\nWhet called {name} with {arguments}" for name, arguments in asked)
             return f"Whet: {content}{calls}"
 
 

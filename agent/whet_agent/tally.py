@@ -21,7 +21,6 @@ from whet_agent.events import (
     Renamed,
     Rewound,
     RunHeard,
-    SessionOpened,
     Spent,
     TurnEnded,
     UserSaid,
@@ -118,8 +117,6 @@ class Tally:
                 self.compacted = None
             case ModeChanged():
                 self.mode = happening
-            case SessionOpened():
-                self.closed = False
             case _:
                 pass
 
@@ -143,12 +140,13 @@ def title_of(text: str) -> str:
 def read_tally(home: Path) -> Tally:
     """Return the tally of a session as its journal stands, with as little reading as possible."""
     tally = _kept(home)
+    closed = tally.closed if (home / SUMMARY).exists() else True  # nobody has had a session without the file open
     for begins, ends, sequence, envelope in whole_lines(home / JOURNAL, tally.offset):
         if envelope is None:  # of a kind that this version does not know
             tally.offset, tally.sequence = ends, sequence
         else:
             tally.hear(envelope, begins=begins, ends=ends)
-        tally.closed = False
+    tally.closed = closed
     return tally
 
 
@@ -164,7 +162,7 @@ def _kept(home: Path) -> Tally:
     try:
         tally = _from_json(json.loads((home / SUMMARY).read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
-        return Tally(session_id=home.name, closed=True)
+        return Tally(session_id=home.name)
     if tally.session_id == home.name and _ends_a_line(home / JOURNAL, tally.offset):
         return tally
     return Tally(session_id=home.name)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from rich.color import ColorType
 from rich.style import Style
+from tests.tui.rehearsal import no_desk
 from textual.color import Color
 from textual.screen import Screen
 from textual.theme import Theme
@@ -12,20 +13,16 @@ from textual.theme import Theme
 from whet_tui import themes
 from whet_tui.application import ChatApp
 from whet_tui.bridge import Progress
-from whet_tui.desk import Desk, DeskError
 from whet_tui.keymap import bindings, checked, effective, known, spelled
 from whet_tui.memory_shelf import MemoryShelf
 from whet_tui.schema import SERVERS, SETTINGS, ChatTable
+from whet_tui.screens.deciding import DecidingScreen
 from whet_tui.screens.help import HelpScreen
 from whet_tui.scripted import ScriptedSession
 from whet_tui.settings import Settings
 from whet_tui.widgets.ink import Ink, ink_of
 
 LEAST = 4.5
-
-
-async def no_desk() -> Desk:
-    raise DeskError("There is no server here.")
 
 
 async def opened(_: Progress) -> ScriptedSession:
@@ -125,17 +122,17 @@ def test_keys_that_cannot_be_had_are_named_with_the_reason() -> None:
         {
             "chat.help": "f2, ctrl+h",
             "chat.helb": "f3",
-            "chat.approve": "a",
-            "chat.reject": "enter",
+            "card.approve": "a",
+            "card.reject": "enter",
             "chat.unfold": "kontrol+x",
-            "chat.sessions": "ctrl+d",
+            "chat.sessions": "ctrl+y",
         }
     )
     assert taken == {"chat.help": "f2,ctrl+h"}
     assert [complaint.partition(": ")[0] for complaint in complaints] == [
         "keys.chat.helb",
-        "keys.chat.approve",
-        "keys.chat.reject",
+        "keys.card.approve",
+        "keys.card.reject",
         "keys.chat.unfold",
         "keys.chat.sessions",
     ]
@@ -143,7 +140,7 @@ def test_keys_that_cannot_be_had_are_named_with_the_reason() -> None:
     assert "'a' is needed for writing" in complaints[1]
     assert "'enter' is needed for writing" in complaints[2]
     assert "'kontrol+x' is no key" in complaints[3]
-    assert f"ctrl+d is chat.leave already ({known()['chat.leave'].about})" in complaints[4]
+    assert f"ctrl+y is card.approve already ({known()['card.approve'].about})" in complaints[4]
 
 
 def test_two_actions_can_change_their_keys_with_each_other() -> None:
@@ -155,14 +152,20 @@ def test_two_actions_can_change_their_keys_with_each_other() -> None:
 
 
 async def test_a_changed_key_works_and_the_help_names_it_and_a_bad_one_is_told_in_the_chat(tmp_path: Path) -> None:
-    chat = app(tmp_path, keys={"chat.help": "f2", "chat.nothing": "f3"}, complaints=("config.toml: from the file",))
+    chat = app(
+        tmp_path,
+        keys={"chat.help": "f2", "chat.nothing": "f3", "card.approve": "f4"},
+        complaints=("config.toml: from the file",),
+    )
     async with chat.run_test(size=(100, 60)) as pilot:
+        assert isinstance(chat.screen, DecidingScreen)
+        assert chat.screen._keys["approve"] == "F4"  # what the tray says
         await pilot.press("f1")
         assert not isinstance(chat.screen, HelpScreen)
         await pilot.press("f2")
         assert isinstance(chat.screen, HelpScreen)
         help_text = str(chat.screen.query_one("#help Static").render())
-        assert f"{'F2':<22}Keys and commands" in help_text
+        assert f"{'F2':<22}Help" in help_text
         await pilot.press("escape")
         shown = "\n".join(strip.text for strip in chat.screen.query_one("Transcript").render_lines(chat.screen.region))
         assert "config.toml: from the file" in shown

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tui.rehearsal import no_desk
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 
 from whet_tui.application import ChatApp
 from whet_tui.bridge import Progress
-from whet_tui.desk import Desk, DeskError
 from whet_tui.memory_shelf import MemoryShelf
 from whet_tui.screens.help import HelpScreen
 from whet_tui.screens.settings import SettingsScreen
@@ -17,10 +17,6 @@ from whet_tui.scripted import ScriptedSession
 from whet_tui.settings import Flags, load
 
 WRITTEN = "# mine\n[chat]\ntheme = 'light' # by day\n\n[keys]\nchat.help = 'f2'\n"
-
-
-async def no_desk() -> Desk:
-    raise DeskError("There is no server here.")
 
 
 async def opened(_: Progress) -> ScriptedSession:
@@ -122,12 +118,12 @@ async def test_a_key_is_changed_by_pressing_it(tmp_path: Path) -> None:
         await pilot.press("alt+6")
         await choose(pilot, "keys.chat.help")
         await pilot.press("enter", "ctrl+d")
-        assert "ctrl+d is chat.leave already" in said(app, "#note")
+        assert "ctrl+d is chat.quit already" in said(app, "#note")
         await pilot.press("enter", "escape")
         assert content(tmp_path)["keys"] == {"chat": {"help": "f2"}}
-        await pilot.press("enter", "f8")
-        assert content(tmp_path)["keys"] == {"chat.help": "f8"}
-        await pilot.press("escape", "f8")
+        await pilot.press("enter", "f9")
+        assert content(tmp_path)["keys"] == {"chat.help": "f9"}
+        await pilot.press("escape", "f9")
         assert isinstance(app.screen, HelpScreen)
 
 

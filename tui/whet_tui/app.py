@@ -14,12 +14,26 @@ def run_chat(settings: ChatSettings) -> int:
     """Run the chat until the person leaves; return the exit code. However it ends, say how to take the session up."""
     gc.disable()  # collecting while Textual is imported costs a tenth of the time to the first frame, and finds nothing
     from whet_tui.application import ChatApp
-    from whet_tui.bridge import desk_opener, open_session, shelf_of
+    from whet_tui.bridge import ask_server, desk_opener, open_session, shelf_of
     from whet_tui.stray import stray_output_to
+    from whet_tui.surroundings import Surroundings
 
     while True:
+        chosen = settings.settings.chat
         _tell_of_colour(settings.settings.no_color)
-        chat = ChatApp(partial(open_session, settings), desk_opener(settings), shelf_of(settings), settings.settings)
+        chat = ChatApp(
+            partial(open_session, settings),
+            desk_opener(settings),
+            shelf_of(settings),
+            settings.settings,
+            around=Surroundings(
+                history=settings.history if chosen.history else None,
+                editor=chosen.editor,
+                copier=settings.copier,
+                ask=partial(ask_server, settings),
+                paste_lines=chosen.paste_lines,
+            ),
+        )
         try:
             with stray_output_to(settings.log):
                 other = chat.run()

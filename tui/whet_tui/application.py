@@ -4,6 +4,7 @@ import base64
 import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,6 +21,7 @@ from whet_tui.schema import nearest
 from whet_tui.screens.chat import ChatScreen
 from whet_tui.settings import Settings
 from whet_tui.shelf import Shelf
+from whet_tui.surroundings import Surroundings, copied
 
 
 class ChatApp(App[str]):
@@ -47,6 +49,7 @@ class ChatApp(App[str]):
         shelf: Shelf,
         settings: Settings | None = None,
         *,
+        around: Surroundings | None = None,
         theme: str = "",
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -59,6 +62,7 @@ class ChatApp(App[str]):
         self._desk = desk
         self._shelf = shelf
         self._now_ns = now_ns
+        self._around = around or Surroundings()
         self._chat: ChatScreen | None = None
         self._early: list[events.Event] | None = []
         self._complaints = list(self.settings.complaints)
@@ -98,6 +102,8 @@ class ChatApp(App[str]):
 
         self.keys, complaints = checked(changed)
         self.set_keymap(dict(self.keys))
+        if self._chat is not None:
+            self._chat.take_keys(self.keys)
         return complaints
 
     @property
@@ -106,13 +112,17 @@ class ChatApp(App[str]):
         return self._chat.session_id if self._chat is not None else ""
 
     def copy_to_clipboard(self, text: str) -> None:
-        """Copy; in tmux also to the terminal outside, which hears only what is wrapped."""
+        """Copy through the terminal; in tmux also through the one outside, which hears only what is wrapped; and with
+        the machine's own command if there is one, because not every terminal listens.
+        """
         super().copy_to_clipboard(text)
+        if self._around.copier:
+            self.run_worker(partial(copied, self._around.copier, text), thread=True, group="copy", exclusive=True)
         if self.settings.tmux and self._driver is not None:
             self._driver.write(passed_through(clipboard(text)))
 
     def get_default_screen(self) -> ChatScreen:
-        self._chat = ChatScreen(self._opener)
+        self._chat = ChatScreen(self._opener, self._around)
         self._chat.calm = self.settings.chat.reduced_motion
         return self._chat
 
@@ -161,6 +171,8 @@ class ChatApp(App[str]):
         if self._early is not None and isinstance(event, (events.Key, events.Paste)):
             self._early.append(event)
         else:
+            if self._chat is not None and isinstance(event, events.Key) and not event.is_forwarded:
+                self._chat.key_came(event.time)
             await super().on_event(event)
 
     async def on_unmount(self) -> None:

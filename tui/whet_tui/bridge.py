@@ -3,16 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
 
 from whet_tui.chat_settings import ChatSettings
 from whet_tui.desk import Desk, DeskError, DeskOpener
 from whet_tui.schema import ChatTable
 from whet_tui.shelf import FolderShelf, Shelf
+from whet_tui.surroundings import Named
 
 if TYPE_CHECKING:
     from whet_agent.connect import Connection
     from whet_agent.events import ApprovalMode, Envelope
+
+
+_NAMED_RUNS: Final = 100
+"""Runs that are offered: who means an older one knows its id."""
+_ASK_SECONDS: Final = 5.0
 
 
 class ChatSession(Protocol):
@@ -134,3 +140,30 @@ async def arrange(session: ChatSession, chat: ChatTable) -> None:
     """Give a new session the mode that the settings name; one that is taken up has its own."""
     if chat.approval_mode != "ask":
         await session.set_mode(cast("ApprovalMode", chat.approval_mode), chat.allowance_nanos)
+
+
+async def ask_server(settings: ChatSettings) -> Named:
+    """Ask the server for what it knows by name. What cannot be asked is left out: it would only have been offered."""
+    from whet_agent.catalogue import methods, request_from  # loaded with the session
+    from whet_agent.client import CallError, Client
+    from whet_agent.connect import ServerUnavailable, connect
+    from whet_tui.opening import connect_settings
+
+    by_name = {method.name: method for method in methods()}
+    try:
+        connection = await connect(connect_settings(settings.settings))
+        client = Client(connection.address, connection.person_token)
+    except ServerUnavailable:
+        return Named()
+    try:
+        runs, models = by_name["ListFanouts"], by_name["ListModels"]
+        listed = await client.call(runs, request_from(runs, {"page": {"size": _NAMED_RUNS}}), timeout=_ASK_SECONDS)
+        offered = await client.call(models, request_from(models, {}), timeout=_ASK_SECONDS)
+    except CallError:
+        return Named()
+    finally:
+        await client.close()
+    return Named(
+        runs={run.run_id: run.title for run in getattr(listed, "fanouts", ())},
+        models=[model.name for model in getattr(offered, "models", ())],
+    )

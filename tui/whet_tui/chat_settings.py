@@ -15,11 +15,18 @@ class ChatSettings:
     settings: Settings
     resume: str = ""
     """The session to take up; empty for a new one."""
+    copier: tuple[str, ...] = ()
+    """The machine's own command to copy with, if it has one."""
 
     @property
     def sessions(self) -> Path:
         """Where sessions are kept."""
         return self.settings.data / "agent"
+
+    @property
+    def history(self) -> Path:
+        """Where what was sent is remembered for the arrow keys."""
+        return self.settings.data / "chat_history"
 
     @property
     def log(self) -> Path:

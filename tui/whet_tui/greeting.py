@@ -3,16 +3,20 @@
 from collections.abc import Sequence
 from typing import Final
 
+from whet_tui.safe import safe_line
+
 _WHAT: Final = "Whet asks several models at once and drafts one answer from theirs."
 _TRY: Final = "Ask, for example: What is a hash table good for?  (/ commands, F1 keys)"
 _LOCAL: Final = "local/"
 
 
-def greeting(panel: Sequence[str], mind: str) -> str:
-    """What a new user should know; of who answers nothing before the session has said it."""
-    if not mind:
-        return f"{_WHAT}\n{_TRY}"
-    return "\n".join([_WHAT, *_who(panel), _TRY])
+def greeting(panel: Sequence[str], mind: str, crashed: str = "") -> str:
+    """What a new user should know; of who answers nothing before the session has said it. `crashed` is the title of a
+    conversation that was cut short.
+    """
+    who = _who(panel) if mind else []
+    cut = [f"“{safe_line(crashed, 60)}” was cut short; nothing of it is lost: Ctrl+R takes it up."] if crashed else []
+    return "\n".join([_WHAT, *who, *cut, _TRY])
 
 
 def _who(panel: Sequence[str]) -> Sequence[str]:

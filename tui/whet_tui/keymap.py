@@ -23,6 +23,10 @@ _ROOMS: Final = ("whet_tui.screens", "whet_tui.widgets")
 _APPLICATION: Final = "whet_tui.application"
 _MODIFIERS: Final = frozenset({"ctrl", "shift", "alt", "super", "hyper", "meta"})
 _NAMED: Final = frozenset({key.value for key in Keys} | {f"f{number}" for number in range(1, 25)})
+_IN_THE_CHAT: Final = frozenset({"card", "composer", "find", "offer", "transcript"})
+"""Parts of the chat's screen: their keys are pressed in the same place."""
+_IN_EACH_PLACE: Final = "place"
+"""What each place but the chat has."""
 _TYPED: Final = frozenset({"enter", "space", "tab", "backspace"})
 """Keys that write, send or complete, like letters: an action that has none of these by itself cannot get one."""
 
@@ -40,9 +44,16 @@ class Bound:
     def place(self) -> str:
         return self.id.partition(".")[0]
 
+    @property
+    def screen(self) -> str:
+        """Where its keys are pressed."""
+        return "chat" if self.place in _IN_THE_CHAT else self.place
+
     def meets(self, other: "Bound") -> set[str]:
         """The keys that would do two things."""
-        together = self.everywhere or other.everywhere or self.place == other.place
+        screens = {self.screen, other.screen}
+        apart = len(screens) > 1 and (_IN_EACH_PLACE not in screens or "chat" in screens)
+        together = self.everywhere or other.everywhere or not apart
         return set(self.keys) & set(other.keys) if together else set()
 
 

@@ -133,7 +133,7 @@ class MindTable:
     )
     context_tokens: int = _set(
         0,
-        "The mind's window in tokens, by which long conversations are compacted; 0: as known",
+        "The mind's window in tokens, by which long conversations are compacted; 0: what most have, 128,000",
         reader="the agent",
         least=0,
     )

@@ -44,7 +44,7 @@ class MindChoice:
     api_key: str = field(repr=False)
     model: str = ""
     context_tokens: int = 0
-    """The window in tokens; 0: as known."""
+    """The window in tokens; 0: the session's own default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

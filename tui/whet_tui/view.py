@@ -82,6 +82,10 @@ class View:
         self.entries.append(entry)
         return [entry]
 
+    def of_turn(self, turn: int) -> list[Entry]:
+        """The entries since the turn began; all of them when nobody has said where. Thousands may stand above."""
+        return self.entries[self.places.get(f"said/{turn}", 0) :]
+
     def last_answer(self) -> str:
         """The Markdown of the latest whole answer, empty when there is none."""
         for entry in reversed(self.entries):
@@ -151,10 +155,12 @@ def _assistant_said(view: View, said: AssistantSaid) -> list[Entry]:
     answer = _answer(view, said.turn, said.step)
     answer.text, answer.author, answer.run_id = said.text, said.author, said.run_id
     answer.simulated, answer.done = said.simulated, True
-    calls = [entry for entry in view.entries if isinstance(entry, Call)]
-    repeated = [call for call in calls if call.turn == said.turn and call.result == said.text]
+    calls = [entry for entry in view.of_turn(said.turn) if isinstance(entry, Call)]
+    repeated = [call for call in calls if call.result == said.text]
     for call in repeated:
-        call.repeated = True
+        call.repeated, call.result = True, said.text  # one text in memory instead of two
+    if said.run_id:
+        calls = [entry for entry in view.entries if isinstance(entry, Call)]
     quoted = [call for call in calls if said.run_id and call.fanout is not None and call.fanout.run_id == said.run_id]
     for call in quoted:
         if call.fanout is not None:
@@ -264,7 +270,7 @@ def _noticed(view: View, notice: Notice) -> list[Entry]:
 
 
 def _turn_ended(view: View, ended: TurnEnded) -> list[Entry]:
-    changed = [entry for entry in view.entries if _close(entry, ended)]
+    changed = [entry for entry in view.of_turn(ended.turn) if _close(entry, ended)]
     view.cards = {key: card for key, card in view.cards.items() if card.turn != ended.turn}
     if ended.state == "cancelled":
         changed += view.put(Note(key=f"ended/{ended.turn}", level="info", text=ended.failure or "Cancelled."))

@@ -194,6 +194,20 @@ def _names(field: _Field) -> Iterator[str]:
         yield "synthesis"
 
 
+def options_of(tool: Tool) -> Mapping[str, JsonView]:
+    """What can be named in the tool's command, with the schema of its value."""
+    return {field.path[-1].replace("_", "-"): field.schema for field in reversed(list(_fields(tool.schema, ())))}
+
+
+def loose_of(tool: Tool) -> Sequence[tuple[str, JsonView]]:
+    """What may be written without its name, the required first. Where a prompt is taken every loose word begins it."""
+    fields = list(_fields(tool.schema, ()))
+    if any(field.path[-1] == "prompt" for field in fields):
+        return ()
+    loose = [field for field in fields if field.required or _easily_meant(field)]
+    return [(field.path[-1], field.schema) for field in sorted(loose, key=lambda field: not field.required)]
+
+
 def _fields(schema: JsonView, path: tuple[str, ...], *, needed: bool = True) -> Iterator[_Field]:
     for name, inner in schema.get("properties", {}).items():
         required = needed and name in schema.get("required", ())

@@ -6,11 +6,12 @@ The vectors and the tokenizer are files of the wordllama package. They are read 
 
 import json
 import math
-import mmap
+import os
 import struct
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
+from operator import mul
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ Vector = tuple[float, ...]
 
 
 class Embedding:
-    """The vectors stay in their file; the system keeps what is read of it in memory, and may drop it."""
+    """The vectors stay in their file."""
 
     def __init__(self, package: Path) -> None:
         from tokenizers import Tokenizer  # 25 MB that only the planner needs
@@ -29,19 +30,18 @@ class Embedding:
         self._tokenizer: Any = Tokenizer.from_file(str(package / TOKENIZER))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        with (package / VECTORS).open("rb") as file:
-            # The format: the length of a JSON header as eight bytes, the header, the numbers row by row.
-            (length,) = struct.unpack("<Q", file.read(8))
-            tensor = json.loads(file.read(length))["embedding.weight"]
-            self._begin = 8 + length + tensor["data_offsets"][0]
-            self._rows, size = tensor["shape"]
-            self._row = struct.Struct(f"<{size}e")
-            self._file = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._file = os.open(package / VECTORS, os.O_RDONLY | os.O_CLOEXEC)  # as long as the process
+        # The format: the length of a JSON header as eight bytes, the header, the numbers row by row.
+        (length,) = struct.unpack("<Q", os.pread(self._file, 8, 0))
+        tensor = json.loads(os.pread(self._file, length, 8))["embedding.weight"]
+        self._begin = 8 + length + tensor["data_offsets"][0]
+        self._row = struct.Struct(f"<{tensor['shape'][1]}e")
 
     def of(self, sentence: str) -> Vector:
         """Return the sentence's direction: a vector of length 1, or of zeros for a sentence without tokens."""
         ids = self._tokenizer.encode(sentence, add_special_tokens=False).ids
-        rows = [self._row.unpack_from(self._file, self._begin + token * self._row.size) for token in ids]
+        size = self._row.size
+        rows = [self._row.unpack(os.pread(self._file, size, self._begin + token * size)) for token in ids]
         sums = [math.fsum(column) for column in zip(*rows, strict=True)]
         length = math.hypot(*sums) or 1.0
         return tuple(value / length for value in sums)
@@ -49,7 +49,7 @@ class Embedding:
 
 def likeness(one: Vector, other: Vector) -> float:
     """Return the cosine of two directions."""
-    return sum(a * b for a, b in zip(one, other, strict=False))
+    return math.fsum(map(mul, one, other))
 
 
 @cache

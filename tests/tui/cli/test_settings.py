@@ -132,6 +132,7 @@ def test_each_setting_says_where_it_came_from(tmp_path: Path) -> None:
         OPENAI_MODEL="m",
         TEXTUAL_ANIMATIONS="none",
     ).found
+    assert settings(tmp_path, EDITOR="b", VISUAL="a").chat.editor == "a"
     assert {key: (each.value, each.origin) for key, each in found.items() if each.origin != "default"} == {
         "chat.plain": (True, "environment: ACCESSIBLE"),
         "chat.reduced_motion": (True, "environment: TEXTUAL_ANIMATIONS"),
@@ -162,3 +163,15 @@ def test_the_mind_is_told_its_window(tmp_path: Path) -> None:
     mind = settings(tmp_path, "[mind]\ncontext_tokens = 32000\n", OPENAI_API_KEY="k").mind
     assert mind is not None
     assert mind.context_tokens == 32_000
+
+
+async def test_the_window_reaches_the_session(tmp_path: Path) -> None:
+    from whet_agent.connect import Connection
+    from whet_tui.opening import mind_for
+
+    nowhere = Connection(address="unix:/nowhere", person_token="p", agent_token="a", embedded=False)
+    text = "[mind]\nbase_url = 'http://127.0.0.1:1/v1'\nmodel = 'a/b'\n"
+    for line, window in (("context_tokens = 32000", 32_000), ("", 128_000)):
+        mind = await mind_for(settings(tmp_path, text + line).mind, nowhere)
+        assert mind is not None
+        assert mind.context_tokens == window

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Mapping
 
 import click
 
@@ -39,7 +40,7 @@ def start(launch: Launch, *, resume: str = "", latest: bool = False, plain: bool
         tell_complaints(settings)  # the screen tells them itself
     session_id = _latest(settings) if latest else resume
     if on_screen:
-        return _screen(settings, session_id)
+        return _screen(settings, session_id, launch.environment)
     if terminal:
         from whet_tui.cli.lines import chat_in_lines  # loads the agent, which the screen does after its first frame
 
@@ -71,11 +72,12 @@ def _in_browser(launch: Launch, resume: str, port: int, *, latest: bool) -> int:
     return OK
 
 
-def _screen(settings: Settings, session_id: str) -> int:
+def _screen(settings: Settings, session_id: str, environment: Mapping[str, str]) -> int:
     from whet_tui.app import run_chat  # Textual is for those who have a screen
     from whet_tui.chat_settings import ChatSettings
+    from whet_tui.surroundings import copier_of
 
-    return run_chat(ChatSettings(settings=settings, resume=session_id))
+    return run_chat(ChatSettings(settings=settings, resume=session_id, copier=copier_of(environment)))
 
 
 def _latest(settings: Settings) -> str:

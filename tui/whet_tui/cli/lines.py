@@ -6,31 +6,31 @@ terminal's line editing, and Ctrl+C, belong to the main thread.
 
 import asyncio
 import json
-import shlex
-import subprocess
 import sys
-import tempfile
 import termios
 import threading
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
 from whet_agent.client import CallError
 from whet_agent.events import TurnEnded
+from whet_agent.session import SessionError
 from whet_tui.app import farewell
 from whet_tui.bridge import ChatSession, arrange
 from whet_tui.cli.exits import OK
 from whet_tui.cli.talk import opened_or_stopped
-from whet_tui.commands import with_tools
+from whet_tui.commands import OWN, summaries
 from whet_tui.entries import Call, Card, money_line
+from whet_tui.places import BY_COMMAND
 from whet_tui.plain import PlainPrinter
 from whet_tui.safe import exact_json, safe, safe_line
+from whet_tui.schema import NANOS_PER_DOLLAR, SETTINGS
 from whet_tui.settings import Settings
+from whet_tui.surroundings import NotEdited, edited
 
 MILESTONE: Final = 30.0
 """Seconds of silence after which it is said that work goes on."""
@@ -39,9 +39,12 @@ _GRACE: Final = 0.5
 _PARTING: Final = 3.0
 """Seconds a session gets to give up its lease."""
 _FENCE: Final = '"""'
-_HERE: Final = {"help": "Say what can be typed", "quit": "Leave; the session can be taken up again"}
-_ELSEWHERE: Final = frozenset({"copy", "sessions", "settings", "theme"})
-"""Commands of the screen that lines have no use for."""
+_HERE: Final = {
+    "help": "Say what can be typed",
+    "quit": "Leave; the session can be taken up again",
+    **{name: OWN[name].summary for name in ("allowance", "compact", "expand", "mode", "rename")},
+}
+"""Commands that lines have, too."""
 _HOW: Final = (
     'A line is a message. End it with \\ to go on in the next one, or write several lines between two lines of """.'
     "\nCtrl+C cancels the running turn, Ctrl+D leaves."
@@ -113,8 +116,9 @@ class Lines:
         while True:
             self._until_idle()
             text = self._message()
-            if text.startswith("/") and (name := text[1:].partition(" ")[0]) in {*_HERE, *_ELSEWHERE}:
-                self._own(name)
+            name, _, rest = text.removeprefix("/").partition(" ")
+            if text.startswith("/") and name in OWN and not (name in BY_COMMAND and rest.strip()):
+                self._own(name, rest.strip())
             elif text:
                 self._say(text)
 
@@ -155,15 +159,25 @@ class Lines:
             return ""
         return "\n".join(each.removesuffix("\\") for each in lines).strip()
 
-    def _own(self, name: str) -> None:
+    def _own(self, name: str, rest: str) -> None:
         if name == "quit":
             raise EOFError
-        if name in _ELSEWHERE:
+        if name == "help":
+            self._help()
+        elif name not in _HERE:
             self._tell(f"/{name} is for the screen: whet chat without --plain.")
-            return
+        elif (wish := _wish(self._session, name, rest)) is None:
+            self._tell(f"/{name}: {_HERE[name]}")
+        else:
+            try:
+                self._behind.wait(wish)
+            except (CallError, SessionError, ValueError) as error:
+                self._tell(f"/{name} was not done: {safe(str(error))}")
+
+    def _help(self) -> None:
         self._tell(_HOW)
-        for command, summary in {**with_tools(), **_HERE}.items():
-            if command not in _ELSEWHERE:
+        for command, summary in {**summaries(), **_HERE}.items():
+            if command in _HERE or command not in OWN:
                 self._tell(f"  /{command:<20} {safe_line(summary)}")
 
     def _say(self, text: str) -> None:
@@ -254,20 +268,34 @@ class Lines:
     def _edited(self, arguments: str) -> str:
         """The arguments as the person changed them, empty when they did not."""
         before = exact_json(arguments)
-        with tempfile.TemporaryDirectory(prefix="whet-") as folder:
-            path = Path(folder, "arguments.json")
-            path.write_text(before, encoding="utf-8")
-            try:
-                done = subprocess.run([*shlex.split(self._editor), str(path)], check=False)  # noqa: S603 -- the person's own
-                after = path.read_text(encoding="utf-8").strip()
-                json.loads(after)
-            except (OSError, ValueError) as error:
-                self._tell(f"The arguments were not changed: {error}")
-                return ""
-        if done.returncode or after == before.strip():
+        try:
+            after = edited(self._editor, before, ".json")
+            json.loads(after)
+        except (NotEdited, ValueError) as error:
+            self._tell(f"The arguments were not changed: {safe_line(str(error))}")
+            return ""
+        if after.strip() == before.strip():
             self._tell("The arguments are as they were; nothing is decided.")
             return ""
         return after
+
+
+def _wish(session: ChatSession, name: str, rest: str) -> Coroutine[Any, Any, None] | None:
+    """What a command asks of the session; None when something is missing."""
+    amount = SETTINGS["chat.allowance"].parsed(rest)
+    wish: Coroutine[Any, Any, None] | None = None
+    match name:
+        case "compact":
+            wish = session.compact()
+        case "expand":
+            wish = session.expand()
+        case "rename" if rest:
+            wish = session.rename(rest)
+        case "allowance" if isinstance(amount, int | float) and amount > 0:
+            wish = session.set_mode("allowance", round(amount * NANOS_PER_DOLLAR))
+        case "mode" if rest in {"ask", "read_only", "read-only", "read only"}:
+            wish = session.set_mode("ask" if rest == "ask" else "read_only")
+    return wish
 
 
 def chat_in_lines(settings: Settings, session_id: str) -> int:

@@ -31,15 +31,18 @@ class HelpScreen(ModalScreen[None]):
         Binding("escape,q,f1,enter,question_mark,ctrl+c,ctrl+d", "dismiss", "Close", id="help.close")
     ]
 
-    def __init__(self, commands: Mapping[str, str], *, first: str = "") -> None:
-        """`first`: the place whose keys are told before all others."""
+    def __init__(self, commands: Mapping[str, str]) -> None:
         super().__init__()
-        self._first = first
         self._commands = commands
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help"):
             yield Static(self._text())
+
+    def _here(self) -> set[str]:
+        """Whose keys can be pressed on the screen below: they come first."""
+        below = self.app.screen_stack[-2].active_bindings.values()
+        return {active.binding.id.partition(".")[0] for active in below if active.binding.id} - {"app"}
 
     def _text(self) -> Text:
         from whet_tui.keymap import changed_in, effective, spelled  # the first frame does not wait for it
@@ -54,15 +57,15 @@ class HelpScreen(ModalScreen[None]):
         def head(words: str) -> None:
             text.append(words + "\n", ink.you)
 
-        everything = sorted(effective(changed_in(self.app)).values(), key=lambda each: each.place != self._first)
-        for place, bound in groupby(everything, key=lambda each: each.place):
-            head(place.replace("_", " ").capitalize())
-            for each in bound:
-                row(", ".join(map(spelled, each.keys)), each.about)
-            text.append("\n")
         head("Writing")
         for keys, meaning in _FIXED:
             row(keys, meaning)
+        here = self._here()
+        found = sorted(effective(changed_in(self.app)).values(), key=lambda each: each.place not in here)
+        for place, bound in groupby(found, key=lambda each: each.place):
+            head(f"\n{place.replace('_', ' ').capitalize()}")
+            for each in bound:
+                row(", ".join(map(spelled, each.keys)), each.about)
         head("\nCommands")
         for name, summary in self._commands.items():
             row(f"/{name}", safe_line(summary))

@@ -172,7 +172,7 @@ class PlaceScreen(Screen[None]):
 
     def action_help(self) -> None:
         commands = {place.command: place.summary for place in PLACES}
-        self.app.push_screen(HelpScreen(commands, first=self.place.place_id))
+        self.app.push_screen(HelpScreen(commands))
 
     def action_copy(self) -> None:
         selected = self.get_selected_text()

@@ -49,9 +49,9 @@ class SettingsScreen(PlaceScreen):
     """A list of settings and keys; what is chosen is explained below it and changed there."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("e", "write", "Write the value", id="settings.write"),
-        Binding("d", "reset", "Back to the default", id="settings.default"),
-        Binding("r", "read", "Read the file again", id="settings.read"),
+        Binding("e", "write", "Write it", id="settings.write"),
+        Binding("d", "reset", "Default", id="settings.default"),
+        Binding("r", "read", "Read again", id="settings.read"),
     ]
 
     EVERY: ClassVar[float] = 0

@@ -3,7 +3,7 @@ typing cannot.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -17,26 +17,30 @@ from whet_tui.safe import exact_json, safe_line
 from whet_tui.widgets.ink import ink_of
 
 GRACE: Final = 0.5
-"""Seconds during which a card that has just appeared hears nothing: a key that was already on its way is no decision.
+"""Seconds during which cards that have just appeared or changed hear nothing: a key that was already on its way is no
+decision.
 """
 
-KEYS: Final = "Ctrl+Y approve · Ctrl+N reject · Ctrl+Up/Down scroll"
-
 _FEWEST_ROWS: Final = 2
-_OTHER_ROWS: Final = 5
-"""Rows of the tray that are not arguments: frame, tool, facts."""
+_OTHER_ROWS: Final = 7
+"""Rows of the tray that are not arguments: frame, tool, facts, keys."""
 
 _DIGEST: Final = 12
 """Digits of the digest that are shown: enough to compare by eye with `whet approval list`."""
 
 
 class ApprovalTray(Vertical):
-    """Shows the oldest open card whole: tool, exact arguments, worst cost, digest, expiry."""
+    """Shows one open card whole (tool, exact arguments, worst cost, digest, expiry) and how many more there are."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self.can_focus = False
-        self._card: Card | None = None
+        self._cards: Sequence[Card] = ()
+        self._chosen = ""
+        self._said: dict[str, str] = {}
+        """What became of a decision that is not in yet, by approval."""
+        self._mode = ""
+        self._keys: Mapping[str, str] = {}
         self._shown_at = 0.0
         self._clock = clock
 
@@ -45,6 +49,7 @@ class ApprovalTray(Vertical):
         body = VerticalScroll(Static(id="card-arguments"), id="card-body")
         body.can_focus = False
         yield body
+        yield Static(id="card-keys")
 
     def on_mount(self) -> None:
         self.display = False
@@ -61,46 +66,113 @@ class ApprovalTray(Vertical):
     @property
     def card(self) -> Card | None:
         """The card in view."""
-        return self._card
+        return next((card for card in self._cards if card.approval_id == self._chosen), None)
 
     @property
-    def listening(self) -> bool:
-        """Whether a chord may decide now."""
-        return self._card is not None and self._clock() - self._shown_at >= GRACE
+    def alike(self) -> Sequence[Card]:
+        """The open cards that ask for the same tool as the one in view."""
+        card = self.card
+        return [other for other in self._cards if card is not None and other.tool == card.tool]
+
+    def hears(self, age: float = 0.0) -> bool:
+        """Whether a chord that was pressed `age` seconds ago may decide: the cards stood there long enough before it,
+        and the one in view is not decided already.
+        """
+        return self.card is not None and self._clock() - age - self._shown_at >= GRACE and not self._pending
+
+    @property
+    def _pending(self) -> bool:
+        return self._said.get(self._chosen, "").startswith(_SENT)
 
     def deafen(self) -> None:
-        """Start the grace anew: the person has just come back to the terminal."""
+        """Start the grace anew: something changed before the person's eyes, or the person has just come back."""
         self._shown_at = self._clock()
 
-    def show(self, cards: Mapping[str, Card]) -> None:
-        """Show the oldest of the open cards, or nothing."""
-        card = next(iter(cards.values()), None)
-        if card != self._card:
-            self._card = card
+    def show(self, cards: Mapping[str, Card], mode: str, keys: Mapping[str, str]) -> None:
+        """Show the open cards, the oldest first unless another was chosen. `keys` names the chords."""
+        listed = tuple(cards.values())
+        if listed == self._cards and mode == self._mode and keys == self._keys:
+            return
+        changed = listed != self._cards
+        self._cards, self._mode, self._keys = listed, mode, keys
+        self._said = {key: said for key, said in self._said.items() if key in cards}
+        if changed:
+            self._appear(next(iter(cards), "") if self._chosen not in cards else self._chosen)
+        else:
+            self._write()
+
+    def move(self, step: int) -> None:
+        """Show the next card."""
+        ids = [card.approval_id for card in self._cards]
+        if len(ids) > 1:
+            self._appear(ids[(ids.index(self._chosen) + step) % len(ids)])
+
+    def sent(self, approval_id: str) -> None:
+        """Say that a decision is under way."""
+        self._said[approval_id] = _SENT
+        self._write()
+
+    def failed(self, approval_id: str, why: str) -> None:
+        """Say why a decision was not taken; the card may be decided again."""
+        if any(card.approval_id == approval_id for card in self._cards):
+            self._said[approval_id] = f"The decision was not taken: {safe_line(why)}"
             self.deafen()
-            self.display = card is not None
-            if card is not None:
-                self._write(card)
-        self.border_subtitle = KEYS + (f" · 1 of {len(cards)}" if len(cards) > 1 else "")
+            self._write()
 
     def scroll_arguments(self, lines: int) -> None:
         self.query_one("#card-body", VerticalScroll).scroll_relative(y=lines, animate=False)
 
-    def _write(self, card: Card) -> None:
+    def _appear(self, approval_id: str) -> None:
+        self._chosen = approval_id
+        self.display = bool(self._cards)
+        self.deafen()
+        if self._cards:
+            self._write()
+            self.query_one("#card-body", VerticalScroll).scroll_home(animate=False)
+            self.call_after_refresh(self.deafen)  # the grace begins when the card can be seen
+
+    def _write(self) -> None:
+        card = self.card
+        if card is None:
+            return
         self._fit()
         ink = ink_of(self.app.current_theme)
         facts = f"{card.effect} · {_worst(card)} · expires {_local(card.expires_at)} · digest {card.digest[:_DIGEST]}"
-        self.query_one("#card-head", Static).update(
-            Text.assemble(
-                (safe_line(card.tool, 60), ink.you),
-                (f"  {safe_line(card.summary, 200)}\n", ""),
-                (safe_line(facts), ink.warning),
-            )
+        head = Text.assemble(
+            (safe_line(card.tool, 60), ink.you),
+            (f"  {safe_line(card.summary, 200)}\n", ""),
+            (f"{safe_line(facts)} · mode {self._mode}", ink.warning),
         )
+        if said := self._said.get(card.approval_id):
+            head.append(f"\n{said}", ink.accent if said == _SENT else ink.bad)
+        self.query_one("#card-head", Static).update(head)
         self.query_one("#card-arguments", Static).update(
             Text(with_amounts(exact_json(card.arguments_json)), overflow="fold")
         )
-        self.query_one("#card-body", VerticalScroll).scroll_home(animate=False)
+        self.query_one("#card-keys", Static).update(Text(self._chords(), ink.accent))
+        place = self._cards.index(card) + 1
+        self.border_subtitle = f"{place} of {len(self._cards)}" if len(self._cards) > 1 else ""
+
+    def _chords(self) -> str:
+        """The keys that answer, each with what it does."""
+        told = [("approve", "approve"), ("reject", "reject"), ("reason", "reject, saying what is typed below")]
+        told += [("edit", "edit"), ("scroll", "scroll")]
+        if len(self._cards) > 1:
+            told.append(("other", "other card"))
+        if len(self.alike) > 1:
+            told.append(("approve_all", f"approve all {len(self.alike)} of {_together(self.alike)}"))
+        return " · ".join(f"{key} {words}" for name, words in told if (key := self._keys.get(name)))
+
+
+_SENT: Final = "The decision is on its way."
+
+
+def _together(cards: Sequence[Card]) -> str:
+    worst = sum(card.worst_cost_nanos for card in cards)
+    cost = f"at most {dollars(worst)} together"
+    if any(card.effect == "spends" and not card.worst_cost_nanos for card in cards):
+        cost = f"{cost}, price partly unknown" if worst else "price unknown"
+    return f"{safe_line(cards[0].tool, 40)} ({cost})"
 
 
 def _local(stamp: str) -> str:

@@ -1,6 +1,7 @@
 """One entry of the transcript as lines."""
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from rich.cells import cell_len
@@ -49,15 +50,21 @@ _RESULT_LINES: Final = 400
 class Block:
     """An entry, whether it is unfolded, and its lines as last drawn."""
 
+    __slots__ = ("_fanout", "_flow", "_key", "_laid", "_long", "entry", "lines", "unfolded")
+
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self.unfolded = False
+        self._long = False
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of all lines: there are thousands of blocks, and a screen shows a few."""
         self.lines: list[Strip] | None = None
         self._key: tuple[int, int, Segment] | None = None
         self._laid: list[Strip] = []
-        self._long = False
-        self._flow = Flow()
-        self._fanout = FanoutLines()
+        self._flow: Flow | None = None
+        self._fanout: FanoutLines | None = None
 
     @property
     def foldable(self) -> bool:
@@ -101,7 +108,8 @@ class Block:
         """The glyph that hangs before the first line, and the lines without their indent."""
         match self.entry:
             case Said():
-                glyph, lines = Segment("❯ ", ink.accent), self._said(self.entry, width, ink)
+                glyph = Segment("↳ " if self.entry.steering else "❯ ", ink.accent)
+                lines = self._said(self.entry, width, ink)
             case Answer():
                 glyph, lines = _BLANK, self._answer(self.entry, width, ink)
             case Call():
@@ -126,6 +134,20 @@ class Block:
             case _:
                 return self.entry.text
 
+    def words(self) -> Iterator[str]:
+        """Every text in it, folded or not, as it is searched."""
+        match self.entry:
+            case Call():
+                yield from (self.entry.tool, self.entry.arguments_json, self.entry.result)
+                fanout = self.entry.fanout
+                if fanout is not None:
+                    yield fanout.synthesis.text if fanout.synthesis is not None else ""
+                    yield from (lane.text for lane in fanout.lanes.values())
+            case Answer() if self.entry.quoted:
+                return
+            case _:
+                yield self.entry.text
+
     def _said(self, said: Said, width: int, ink: Ink) -> list[Strip]:
         """What the person wrote; of something pasted only the beginning, until it is unfolded."""
         lines = plain_lines(safe(said.text), width, ink.you)
@@ -139,7 +161,8 @@ class Block:
         if answer.quoted:
             return []  # it stands in the run's own block, with its sources
         text = safe(answer.text)
-        body = laid_out(text, width, ink) if answer.done else self._flow.lines(text, width, ink)
+        self._flow = None if answer.done else self._flow or Flow()
+        body = laid_out(text, width, ink) if self._flow is None else self._flow.lines(text, width, ink)
         if not answer.author:
             return body
         segments = [Segment(safe_line(answer.author, width), ink.muted)]
@@ -165,6 +188,7 @@ class Block:
         if self.unfolded:
             lines += plain_lines(exact_json(call.arguments_json), width, ink.muted)
         if call.fanout is not None:
+            self._fanout = self._fanout or FanoutLines()
             lines += self._fanout.lines(call.fanout, width, ink, unfolded=self.unfolded, now_ns=now_ns)
         if call.fanout is None or (call.state is CallState.FAILED and not call.fanout.ended):
             lines += _result(call, width, ink, unfolded=self.unfolded)

@@ -9,7 +9,8 @@ from rich.text import Text
 from textual.theme import Theme
 from textual.widget import Widget
 
-from whet_tui.entries import Status, money_line
+from whet_tui.commands import MODES
+from whet_tui.entries import Status, dollars, money_line
 from whet_tui.safe import safe_line
 from whet_tui.widgets.ink import Ink, ink_of
 
@@ -66,17 +67,40 @@ class StatusLine(Widget):
         if self._starting:
             return Text(safe_line(self._starting), ink.accent, no_wrap=True)
         doing = f"{self._doing} {int(time.monotonic() - self._since)} s" if self._doing else ""
-        left: list[str] = [safe_line(self._status.mind, 40)]
+        left: list[str] = [self._mode(), safe_line(self._status.mind, 40)]
         right: list[str] = [doing, money_line(self._status.money)]
-        optional: list[str] = [self._tokens(), self._panel(), safe_line(self._status.server, 60)]
+        optional: list[tuple[str, list[str], int]] = [
+            (self._filled(), right, 1),
+            (safe_line(self._status.title, 40), left, 2),
+            (self._tokens(), right, 1),
+            (self._panel(), left, 3),
+            (safe_line(self._status.server, 60), left, 4),
+        ]
         width = self.size.width
-        for part in optional:
+        for part, side, place in optional:
             if part and _length([*left, *right, part]) + 2 <= width:
-                (right.insert(1, part) if part == optional[0] else left.append(part))
+                side.insert(place, part)
         line, end = _SEPARATOR.join(part for part in left if part), _SEPARATOR.join(part for part in right if part)
         gap = max(1, width - cell_len(line) - cell_len(end))
         end_style = ink.accent if doing else ink.muted
         return Text.assemble((line + " " * gap, ink.muted), (end, end_style), no_wrap=True, end="")
+
+    def _mode(self) -> str:
+        """How calls that need a yes are answered, and under an allowance what is left of it."""
+        status = self._status
+        name = MODES.get(status.mode, status.mode)
+        if status.mode != "allowance":
+            return f"mode {name}"
+        money = status.money
+        left = status.allowance_nanos - money.settled - money.unknown - money.reserved
+        return f"{name} {dollars(max(0, left))} of {dollars(status.allowance_nanos)} left"
+
+    def _filled(self) -> str:
+        """How full the mind's window is. Of a window nobody knows no share is given: it would lie."""
+        used, window = self._status.context_tokens, self._status.context_window
+        if not used:
+            return ""
+        return f"context {_short(used)} of {_short(window)}" if window else f"context {_short(used)}"
 
     def _tokens(self) -> str:
         return f"{self._status.input_tokens} + {self._status.output_tokens} tokens"
@@ -84,6 +108,10 @@ class StatusLine(Widget):
     def _panel(self) -> str:
         panel = self._status.panel
         return f"panel: {safe_line(', '.join(panel), 60)}" if panel else ""
+
+
+def _short(count: int) -> str:
+    return f"{count // 1000}k" if count >= 10_000 else str(count)
 
 
 def _length(parts: list[str]) -> int:

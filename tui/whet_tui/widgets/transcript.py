@@ -6,7 +6,7 @@ last, and long enough that laying out takes a tenth of the time. Nothing ticks w
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from rich.style import Style
@@ -18,9 +18,10 @@ from textual.selection import Selection
 from textual.strip import Strip
 from textual.timer import Timer
 
-from whet_tui.entries import Entry
+from whet_tui.entries import Entry, Said
 from whet_tui.widgets.heights import Heights
 from whet_tui.widgets.ink import Ink, ink_of
+from whet_tui.widgets.search import Search
 
 if TYPE_CHECKING:
     from whet_tui.widgets.block import Block
@@ -31,6 +32,8 @@ _LONGEST: Final = 0.5
 """However long a layout takes, words must not stand still for longer than this."""
 _SOONEST: Final = 0.001
 """A timer of no time at all is an error to Textual."""
+_KEPT: Final = 200
+"""Blocks whose lines are kept: a few screens in each direction, and memory that does not grow with the conversation."""
 _SHARE: Final = 10
 """The time between two layouts as a multiple of the last one's: a tenth of a core at most."""
 
@@ -54,6 +57,9 @@ class Transcript(ScrollView, can_focus=True):
         self._moving = False
         self._tick: Timer | None = None
         self._next_tick = 0.0
+        self._kept: dict[int, None] = {}
+        """The blocks that hold lines, the one drawn last at the end."""
+        self._search = Search()
 
     def on_mount(self) -> None:
         self.app.theme_changed_signal.subscribe(self, lambda _: self._lay_out_anew())
@@ -86,6 +92,44 @@ class Transcript(ScrollView, can_focus=True):
         from whet_tui.widgets.block import Block  # Markdown and its colours load after the first frame
 
         return Block(entry)
+
+    def cut(self, keys: Container[str]) -> None:
+        """Take out every block but those of the entries with these keys: the person went back."""
+        self._forget_all()
+        kept = [(block, self._heights[place]) for place, block in enumerate(self._blocks) if block.entry.key in keys]
+        self._blocks = [block for block, _ in kept]
+        self._places = {block.entry.key: place for place, block in enumerate(self._blocks)}
+        self._heights = Heights()
+        for _, height in kept:
+            self._heights.append(height)
+        self._changed.clear()
+        self._lay_out_anew()
+
+    def find(self, words: str, step: int) -> tuple[int, int]:
+        """Look for words in every block, folded or not, and show the next place (the latest at first). Return which of
+        how many it is.
+        """
+        self._search.look(words, self._blocks)
+        place = self._search.move(step)
+        if place is not None:
+            self._following = False
+            self._reveal(place)
+        self.refresh()
+        return self._search.number, self._search.count
+
+    def _reveal(self, place: int) -> None:
+        """Bring a block's words into view; what is folded away is unfolded for it."""
+        block = self._blocks[place]
+        self._draw(place)
+        if not self._search.rows(block) and block.foldable and not block.unfolded:
+            block.unfolded = True
+            self._draw(place)
+        rows = self._search.rows(block)
+        row = rows[min(self._search.nth, len(rows) - 1)] if rows else 0
+        for _ in range(2):  # what is laid out above the line can move it once
+            self._measure()
+            self._move_to(max(0, self._heights.start(place) + row - self.size.height // 2))
+            self._settle()
 
     def hear_clock(self) -> None:
         """Draw again what shows a running time."""
@@ -132,11 +176,10 @@ class Transcript(ScrollView, can_focus=True):
         started = time.monotonic()
         near = self._near()
         for place in self._changed:
-            block = self._blocks[place]
             if place in near:
                 self._draw(place)
             else:
-                block.lines = None
+                self._drop(place)
         self._changed.clear()
         self._settle()
         cost = time.monotonic() - started
@@ -159,14 +202,30 @@ class Transcript(ScrollView, can_focus=True):
         if self._ink is None:
             self._ink = ink_of(self.app.current_theme)
         lines = self._blocks[place].draw(self._width, self._ink, time.time_ns())
+        self._kept.pop(place, None)
+        self._kept[place] = None
         return self._heights.set(place, len(lines))
+
+    def _drop(self, place: int) -> None:
+        self._blocks[place].forget()
+        self._kept.pop(place, None)
+
+    def _let_go(self) -> None:
+        """Drop the lines of what was drawn longest ago."""
+        if len(self._kept) > _KEPT:
+            shown = self._in_view()
+            for place in [place for place in self._kept if place not in shown][: len(self._kept) - _KEPT]:
+                self._drop(place)
 
     def _lay_out_anew(self) -> None:
         """Forget all lines; those in view are laid out at once, the others when they come into view."""
         self._ink = None
-        for block in self._blocks:
-            block.lines = None
+        self._forget_all()
         self._settle()
+
+    def _forget_all(self) -> None:
+        for place in list(self._kept):
+            self._drop(place)
 
     def _settle(self) -> None:
         """Lay out what is in view, put the end or the top line where it belongs, and paint."""
@@ -179,6 +238,7 @@ class Transcript(ScrollView, can_focus=True):
         self._measure()
         if self._following:
             self._move_to(self._heights.total)
+        self._let_go()
         self.refresh()
 
     def _fill_upwards(self) -> None:
@@ -234,10 +294,21 @@ class Transcript(ScrollView, can_focus=True):
         if lines is None or offset >= len(lines):
             return Strip.blank(self.size.width, base)
         strip = lines[offset].crop_extend(0, self.size.width, base)
+        strip = self._search.marked(strip, current=place == self._search.place)
         selection = self.text_selection
         if selection is not None and (span := selection.get_span(line)) is not None:
             strip = _selected(strip, span, self.screen.get_component_rich_style("screen--selection"))
         return strip.apply_offsets(0, line)
+
+    def source(self) -> str:
+        """The whole conversation as Markdown, each thing that the person said as a quotation."""
+        pieces = []
+        for block in self._blocks:
+            text = block.source()
+            if isinstance(block.entry, Said):
+                text = "\n".join(f"> {line}" for line in text.splitlines())
+            pieces.append(text)
+        return "\n\n".join(piece for piece in pieces if piece) + "\n"
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         """What is copied: the Markdown source of blocks that are selected whole, the visible words of others."""
