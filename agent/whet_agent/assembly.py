@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from whet.v1 import ledger_pb2, model_pb2
+from whet_agent.account import Account
 from whet_agent.calls import Backend, method_named
 from whet_agent.catalogue import tools
 from whet_agent.client import CallError, Client
 from whet_agent.connect import Connection
+from whet_agent.decisions import Decisions
 from whet_agent.events import Notice, SessionOpened
 from whet_agent.graph import Thread
 from whet_agent.lifeline import Lifeline
@@ -23,6 +25,7 @@ from whet_agent.planner import CommandsFirst, OfflinePlanner
 from whet_agent.purse import Purse
 from whet_agent.record import Record
 from whet_agent.sessions import CHECKPOINTS
+from whet_agent.steering import Steering
 from whet_agent.turns import Turns
 
 if TYPE_CHECKING:
@@ -38,21 +41,40 @@ async def assemble(
     agent = Client(connection.address, connection.agent_token, restore=lifeline.restore)
     restored = bool(record.tally.sequence)
     purse = Purse(record.tally.runs)
+    account = Account(purse, max_cost_nanos=settings.max_cost_nanos)
     panel, doubt = await _panel(agent)
-    money = Money(agent=agent, session_id=home.name, record=record, purse=purse)
+    money = Money(agent=agent, session_id=home.name, record=record, purse=purse, account=account)
     thinker = await _thinker(given, settings.mind, money)
     planner = OfflinePlanner(panel=panel)
     memory = None if thinker is None else _memory(thinker, settings.mind, money)
-    mind = planner if memory is None else CommandsFirst(memory, planner)
-    context = Context(session_id=home.name, mind=mind, agent=agent, tools=tools(), max_steps=settings.max_steps)
+    decisions, steering = Decisions(record, person, account), Steering(record)
+    context = Context(
+        session_id=home.name,
+        mind=planner if memory is None else CommandsFirst(memory, planner),
+        agent=agent,
+        tools=tools(),
+        max_steps=settings.max_steps,
+        account=account,
+        decisions=decisions,
+        unheard=steering.unheard,
+    )
     thread = await Thread.open(settings.folder / CHECKPOINTS, home.name, context, number=record.tally.thread)
     turns = Turns(
-        record=record, thread=thread, context=context, person=person, lifeline=lifeline, purse=purse, memory=memory
+        record=record,
+        thread=thread,
+        context=context,
+        person=person,
+        lifeline=lifeline,
+        purse=purse,
+        memory=memory,
+        account=account,
+        decisions=decisions,
+        steering=steering,
     )
     record.tell(
         SessionOpened(
             session_id=home.name,
-            mind=mind.name,
+            mind=context.mind.name,
             server=connection.address,
             panel=panel,
             restored=restored,
@@ -75,6 +97,7 @@ class Money:
     session_id: str
     record: Record
     purse: Purse
+    account: Account
 
     def heard(self, reservation: ledger_pb2.Reservation) -> None:
         self.purse.take(reservation)
@@ -97,7 +120,13 @@ def _memory(mind: Mind, settings: "MindSettings | None", money: Money) -> Memory
 def _chat_mind(settings: "MindSettings", money: Money) -> Mind:
     from whet_agent.model.chat import ChatMind
 
-    billing = Billing(agent=money.agent, session_id=money.session_id, model=settings.model, heard=money.heard)
+    billing = Billing(
+        agent=money.agent,
+        session_id=money.session_id,
+        model=settings.model,
+        heard=money.heard,
+        account=money.account,
+    )
     return ChatMind(base_url=settings.base_url, api_key=settings.api_key, billing=billing)
 
 

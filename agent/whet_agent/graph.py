@@ -7,7 +7,7 @@ os.environ["LANGGRAPH_STRICT_MSGPACK"] = (
 )
 
 import contextvars
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, TypedDict
@@ -24,7 +24,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, Send, StateSnapshot, interrupt
 from langsmith.run_helpers import tracing_context
 
-from whet_agent.conversation import Entry, OpenCall, calls_of, from_user, turn_of, upsert
+from whet_agent.conversation import Entry, OpenCall, from_user, open_calls, turn_of, upsert
 from whet_agent.events import Happening
 from whet_agent.json_object import JsonObject, JsonView
 from whet_agent.nodes import Context, TooManySteps, act, think
@@ -49,7 +49,7 @@ class State(TypedDict):
 class Task(TypedDict):
     """One call to make. Plain data: it waits in the checkpoint."""
 
-    call: dict[str, str]
+    call: JsonObject
     turn: int
 
 
@@ -66,7 +66,7 @@ def build(saver: AsyncSqliteSaver) -> "CompiledStateGraph[State, Context, State,
         return {"log": await act(OpenCall(**state["call"]), state["turn"], live)}
 
     def _calls(state: State) -> list[Send] | str:
-        return [Send("act", Task(call=asdict(call), turn=state["turn"])) for call in calls_of(state["log"][-1])] or END
+        return [Send("act", Task(call=asdict(call), turn=state["turn"])) for call in open_calls(state["log"])] or END
 
     graph = StateGraph(State, context_schema=Context)
     graph.add_node("think", _think)
@@ -85,11 +85,7 @@ def _step_out() -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
     """
     context = contextvars.copy_context()
     var_child_runnable_config.set(None)
-
-    def inside(does: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        return lambda given: context.run(does, given)
-
-    return inside
+    return lambda does: lambda given: context.run(does, given)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +148,10 @@ class Thread:
         """Run a new turn until it ends or waits for a person."""
         await self._run({"log": [from_user(turn, text)], "turn": turn}, hear)
 
+    async def steer(self, turn: int, entries: Sequence[Entry], hear: Callable[[Happening], None]) -> None:
+        """Let the mind think once more in a turn that it had closed, about what it has not heard yet."""
+        await self._run({"log": list(entries), "turn": turn}, hear)
+
     async def go_on(self, hear: Callable[[Happening], None]) -> None:
         """Take up the unfinished step."""
         await self._run(None, hear)
@@ -182,7 +182,9 @@ class Thread:
         )
 
     async def write(self, entries: list[Entry]) -> None:
-        """Write entries as if the mind had just spoken, so that nothing is left to do."""
+        """Write entries as if the mind had just spoken. Calls that are open then are left to do; when there is none,
+        nothing is.
+        """
         await self._graph.aupdate_state(self._config, {"log": entries}, as_node="think")
 
     async def close(self) -> None:

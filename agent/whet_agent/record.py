@@ -33,6 +33,9 @@ from whet_agent.events import (
 from whet_agent.journal import JOURNAL, Journal
 from whet_agent.tally import read_tally, write_tally
 
+REPLAYED: Final = 200
+"""So many envelopes are told again in one go: they take some milliseconds, in which no key is heard."""
+
 _KEPT_AT: Final = (TurnEnded, Withdrawn, Rewound, Renamed, Compacted, Expanded)
 """After these the tally is written: between them a kill costs the next start a part of the journal to read."""
 
@@ -139,9 +142,11 @@ class Record:
         self._listeners.add(listener)
         try:
             last = since
-            for envelope in self._journal.read(since):
+            for number, envelope in enumerate(self._journal.read(since), start=1):
                 last = envelope.sequence
                 yield envelope
+                if not number % REPLAYED:
+                    await asyncio.sleep(0)
             while not self._closed or not listener.empty():
                 following = await listener.get()
                 if following is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from whet_agent.connect import Connection
-from whet_agent.events import Envelope, Renamed
+from whet_agent.events import ApprovalMode, Envelope, Renamed
 from whet_agent.lease import Lease
 from whet_agent.record import Record
 from whet_agent.sessions import (
@@ -75,6 +75,10 @@ class SessionSettings:
     """None: the offline planner thinks."""
     max_steps: int = 24
     """A turn that has thought this often is ended: a loop, not a plan."""
+    max_cost_nanos: int | None = None
+    """The most that the whole session may cost, earlier turns and the mind included, in nanos of a US dollar: a hard
+    limit, as an allowance is (see `AgentSession.set_mode`). None: only the workspace's caps apply.
+    """
 
 
 class AgentSession:
@@ -107,13 +111,49 @@ class AgentSession:
         """Take a message and return its turn's number at once. While a turn runs, the message waits its turn."""
         return self._turns.send(text)
 
-    async def decide(self, approval_id: str, *, grant: bool, reason: str = "") -> None:
+    async def steer(self, text: str) -> int:
+        """Say something into the running turn and return its number: the mind hears it before its next step, and what
+        its tools are doing is not interrupted. Without a running turn it is a message. It becomes one too when the turn
+        fails before the mind has heard it; a cancel names it in a notice instead.
+        """
+        return self._turns.steer(text)
+
+    async def withdraw(self, turn: int) -> bool:
+        """Take back a message that waits for its turn; return False when the turn has begun or there is none."""
+        return self._turns.withdraw(turn)
+
+    async def decide(self, approval_id: str, *, grant: bool, reason: str = "", arguments_json: str = "") -> None:
         """Decide an approval as the person. The decision goes to the server with the person's token and the digest
         that was shown.
 
-        Raises `CallError` when the server refuses it, `LookupError` when this session has not asked for it.
+        With `arguments_json` the call is changed instead, whatever `grant` says: the approval is rejected, the call is
+        made with these arguments and asks anew. They may be written as a model writes them or as the approval shows
+        them.
+
+        Raises `CallError` when the server refuses it, `LookupError` when this session has not asked for it or it is
+        not open any more, `ValueError` with a sentence when changed arguments do not fit: then it stays open.
         """
-        await self._turns.decide(approval_id, grant=grant, reason=reason)
+        await self._turns.decide(approval_id, grant=grant, reason=reason, arguments_json=arguments_json)
+
+    async def set_mode(self, mode: ApprovalMode, allowance_nanos: int = 0) -> None:
+        """Say how calls are answered from now on. What was asked before stays asked, and what has begun goes on: going
+        through the modes decides nothing.
+
+        - `ask`: the server asks for what changes something and for what may cost more than its threshold, and the
+          person decides each.
+        - `allowance`: a call that only spends, at known prices, is granted in the person's name when its worst cost
+          fits into its share of what is left of `allowance_nanos`; the rest is asked as before. The allowance is a
+          hard limit: what the session has spent, does not know or holds never exceeds it. Fan-outs are capped at their
+          share, asked for or not, and a thought of the mind that could cross the limit is not made: the turn fails
+          and says so. A model without a price is refused, as under any cap. A run that began before the mode was set
+          keeps the cap that it had.
+        - `read_only`: whatever spends or changes something is refused before it is made; reading works. The mind is
+          told why.
+
+        Kept on the disk, and in force again when the session is opened again. Raises `ValueError` for an allowance
+        below nothing.
+        """
+        self._turns.set_mode(mode, allowance_nanos)
 
     async def cancel(self) -> bool:
         """Cancel the running turn and what it started at the server; return whether there was one. The conversation

@@ -1,5 +1,6 @@
 """What a session's runs cost, summed so that hearing something twice changes nothing, in little memory."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -65,5 +66,6 @@ class RunSums:
         self.running.pop(run_id, None)
         self.ended.add(run_id)
 
-    def each(self) -> list[Sum]:
-        return [self.total, *(so_far for _, so_far in self.running.values())]
+    def each(self, *, without: AbstractSet[str] = frozenset()) -> list[Sum]:
+        """Return sums that add up to those of all runs but the running ones named."""
+        return [self.total, *(so_far for run, (_, so_far) in self.running.items() if run not in without)]

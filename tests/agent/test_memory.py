@@ -1,3 +1,4 @@
+import gc
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -198,3 +199,12 @@ async def test_going_back_into_what_was_summarised_reads_the_turns_again(house: 
         await say(session, heard, "in the fork")
         assert "<<<data\nIn short.\n>>>" in words_of(mind.requests[0])[1][1]
     assert len(list_sessions(tmp_path)) == 2
+
+
+async def test_a_thought_leaves_no_copy_of_the_conversation_behind(house: House, tmp_path: Path) -> None:
+    """A timer keeps its context, and in the graph's context lies everything that was said."""
+    async with provider(*map(quiet, "abcdef")) as mind, talk(house, tmp_path, mind) as (session, heard):
+        await say(session, heard, *(f"a copy of {number}" for number in range(6)))
+        gc.collect()
+        entries = [each for each in gc.get_objects() if type(each) is dict and each.get("k") == "1/user"]
+        assert sum(entry["m"]["content"] == "a copy of 0" for entry in entries) <= 1

@@ -8,6 +8,7 @@ from whet_agent.conversation import Entry, turn_of
 from whet_agent.events import Compacted
 from whet_agent.json_object import JsonObject
 from whet_agent.model.base import Moment
+from whet_agent.model.roles import alternating
 from whet_agent.results import as_data, fenced, shorten
 from whet_prompts import load
 
@@ -18,14 +19,14 @@ OLD_RESULT_CHARACTERS: Final = 300
 
 def request_of(moment: Moment) -> tuple[list[JsonObject], list[JsonObject]]:
     """Return the messages and the tools of a request."""
-    instructions: JsonObject = {"role": "system", "content": load(moment.prompt).text}
-    earlier, later = moment.earlier, moment.entries
-    if earlier is None:
-        return [instructions, *messages_of(later)], [tool_schema(tool) for tool in moment.tools.values()]
-    # A turn is read whole or not at all: a call without its answers would be refused.
-    later = [entry for entry in later if turn_of(entry) > earlier.upto]
-    messages = [instructions, *_summary(earlier), *messages_of(later)]
-    return messages, [tool_schema(tool) for tool in moment.tools.values()]
+    messages: list[JsonObject] = [{"role": "system", "content": load(moment.prompt).text}]
+    later = moment.entries
+    if moment.earlier is not None:
+        messages += _summary(moment.earlier)
+        # A turn is read whole or not at all: a call without its answers would be refused.
+        later = [entry for entry in later if turn_of(entry) > moment.earlier.upto]
+    messages += messages_of(later)
+    return alternating(messages), [tool_schema(tool) for tool in moment.tools.values()]
 
 
 def messages_of(entries: Sequence[Entry]) -> list[JsonObject]:
