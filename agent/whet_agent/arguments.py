@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -126,15 +126,20 @@ def _text(field: FieldDescriptor, value: object, where: str) -> str | bytes:
 
 
 def _integer(field: FieldDescriptor, value: object, where: str) -> int:
-    if isinstance(value, float) and value.is_integer():
+    wide = field.cpp_type in {FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64}
+    if (isinstance(value, float) and value.is_integer()) or (wide and _is_wide_text(value)):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise BadArguments(f"{where}: give a whole number, not {_shown(value)}.")
-    wide = field.cpp_type in {FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64}
     limit = _INT64 if wide else 2**31
     if not -limit <= value < limit:
         raise BadArguments(f"{where}: {value} does not fit {64 if wide else 32} bits.")
     return value
+
+
+def _is_wide_text(value: object) -> TypeGuard[str]:
+    """Whether it is a number as protobuf's own JSON writes one of 64 bits: approvals show arguments that way."""
+    return isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,19}", value, re.ASCII) is not None
 
 
 def _enum(enum: EnumDescriptor, value: object, where: str) -> int:
@@ -171,8 +176,9 @@ def _time(value: object, where: str) -> datetime:
 
 def _money(value: object, where: str) -> int:
     """Plain numbers are refused: 500000000 may mean nanos or dollars, and a wrong guess is a cap that caps nothing."""
-    if isinstance(value, Mapping) and set(value) == {"nanos"} and type(value["nanos"]) is int:
-        nanos = Decimal(value["nanos"])
+    inside = value["nanos"] if isinstance(value, Mapping) and set(value) == {"nanos"} else None
+    if type(inside) is int or _is_wide_text(inside):
+        nanos = Decimal(inside)
     else:
         text = value.strip().removeprefix("$") if isinstance(value, str) else ""
         if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) is None:

@@ -8,25 +8,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from whet.v1 import ledger_pb2, model_pb2
+from whet_agent.account import Account
 from whet_agent.calls import Backend, method_named
 from whet_agent.catalogue import tools
 from whet_agent.client import CallError, Client
 from whet_agent.connect import Connection
-from whet_agent.events import Notice, RunHeard, SessionOpened
+from whet_agent.decisions import Decisions
+from whet_agent.events import Notice, SessionOpened
 from whet_agent.graph import Thread
 from whet_agent.lifeline import Lifeline
+from whet_agent.memory import Memory
 from whet_agent.model.base import Mind
 from whet_agent.model.billing import Billing
 from whet_agent.nodes import Context
 from whet_agent.planner import CommandsFirst, OfflinePlanner
 from whet_agent.purse import Purse
 from whet_agent.record import Record
+from whet_agent.sessions import CHECKPOINTS
+from whet_agent.steering import Steering
 from whet_agent.turns import Turns
 
 if TYPE_CHECKING:
     from whet_agent.session import MindSettings, SessionSettings
-
-CHECKPOINTS = "checkpoints.sqlite"
 
 
 async def assemble(
@@ -36,31 +39,53 @@ async def assemble(
     lifeline = Lifeline(connection, record.tell)
     person = Client(connection.address, connection.person_token, restore=lifeline.restore)
     agent = Client(connection.address, connection.agent_token, restore=lifeline.restore)
-    purse = Purse()
+    restored = bool(record.tally.sequence)
+    purse = Purse(record.tally.runs)
+    account = Account(purse, max_cost_nanos=settings.max_cost_nanos)
     panel, doubt = await _panel(agent)
-    money = Money(agent=agent, session_id=home.name, record=record, purse=purse)
-    mind = await _mind(given, settings.mind, OfflinePlanner(panel=panel), money)
-    context = Context(session_id=home.name, mind=mind, agent=agent, tools=tools(), max_steps=settings.max_steps)
-    thread = await Thread.open(settings.folder / CHECKPOINTS, home.name, context)
-    turns = Turns(record=record, thread=thread, context=context, person=person, lifeline=lifeline, purse=purse)
+    money = Money(agent=agent, session_id=home.name, record=record, purse=purse, account=account)
+    thinker = await _thinker(given, settings.mind, money)
+    planner = OfflinePlanner(panel=panel)
+    memory = None if thinker is None else _memory(thinker, settings.mind, money)
+    decisions, steering = Decisions(record, person, account), Steering(record)
+    context = Context(
+        session_id=home.name,
+        mind=planner if memory is None else CommandsFirst(memory, planner),
+        agent=agent,
+        tools=tools(),
+        max_steps=settings.max_steps,
+        account=account,
+        decisions=decisions,
+        unheard=steering.unheard,
+    )
+    thread = await Thread.open(settings.folder / CHECKPOINTS, home.name, context, number=record.tally.thread)
+    turns = Turns(
+        record=record,
+        thread=thread,
+        context=context,
+        person=person,
+        lifeline=lifeline,
+        purse=purse,
+        memory=memory,
+        account=account,
+        decisions=decisions,
+        steering=steering,
+    )
     record.tell(
         SessionOpened(
             session_id=home.name,
-            mind=mind.name,
+            mind=context.mind.name,
             server=connection.address,
             panel=panel,
-            restored=bool(record.restored),
+            restored=restored,
         )
     )
     if doubt:
         record.tell(Notice(level="warning", text=doubt))
-    for envelope in record.restored:
-        if isinstance(envelope.happening, RunHeard):
-            purse.hear(envelope.happening.run_id, envelope.happening.event)
-    if record.restored and settings.mind is not None:
+    if restored and settings.mind is not None:
         await _earlier(agent, home.name, purse)
     await turns.begin(record.restored)
-    record.restored = ()  # a long conversation need not be held twice
+    record.restored = ()  # a long turn need not be held twice
     return turns
 
 
@@ -72,29 +97,36 @@ class Money:
     session_id: str
     record: Record
     purse: Purse
+    account: Account
 
     def heard(self, reservation: ledger_pb2.Reservation) -> None:
         self.purse.take(reservation)
         self.record.tell(self.purse.spent())
 
 
-async def _mind(
-    given: Mind | None, settings: "MindSettings | None", planner: OfflinePlanner, money: Money
-) -> OfflinePlanner | CommandsFirst:
-    """Return whoever thinks."""
-    if given is not None:
-        return CommandsFirst(given, planner)
-    if settings is None:
-        planner.prepare(tools())
-        return planner
+async def _thinker(given: Mind | None, settings: "MindSettings | None", money: Money) -> Mind | None:
+    """Return the model that thinks; None when the planner does."""
+    if given is not None or settings is None:
+        return given
     # openai takes a second to import, and its client reads certificates.
-    return CommandsFirst(await asyncio.to_thread(_chat_mind, settings, money), planner)
+    return await asyncio.to_thread(_chat_mind, settings, money)
+
+
+def _memory(mind: Mind, settings: "MindSettings | None", money: Money) -> Memory:
+    window = settings.context_tokens if settings is not None else 0
+    return Memory(mind, record=money.record, session_id=money.session_id, tools=tools(), window=window)
 
 
 def _chat_mind(settings: "MindSettings", money: Money) -> Mind:
     from whet_agent.model.chat import ChatMind
 
-    billing = Billing(agent=money.agent, session_id=money.session_id, model=settings.model, heard=money.heard)
+    billing = Billing(
+        agent=money.agent,
+        session_id=money.session_id,
+        model=settings.model,
+        heard=money.heard,
+        account=money.account,
+    )
     return ChatMind(base_url=settings.base_url, api_key=settings.api_key, billing=billing)
 
 

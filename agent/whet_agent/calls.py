@@ -57,6 +57,8 @@ class Outcome:
     run_id: str = ""
     answer: str = ""
     simulated: bool = False
+    unsure: bool = False
+    """The connection was lost for good: it may have begun a run, though nobody knows which."""
 
 
 class Listener(Protocol):

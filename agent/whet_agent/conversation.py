@@ -1,9 +1,9 @@
 """What the mind and the tools have said to each other: entries with keys, so that saying something twice changes
 nothing.
 
-An entry wraps a message of the chat completions protocol. Keys are `TURN/user`, `TURN/STEP` for what the mind said
-and `TURN/STEP.N` for the answer to its N-th call; with the session's id in front the last one is the RPC's request
-id.
+An entry wraps a message of the chat completions protocol. Keys are `TURN/user`, `TURN/steer.N` for what the person
+said into the running turn, `TURN/STEP` for what the mind said and `TURN/STEP.N` for the answer to its N-th call; with
+the session's id in front the last one is the RPC's request id.
 """
 
 import json
@@ -40,6 +40,12 @@ class Entry(TypedDict, total=False):
     simulated: bool
     quoted: bool
     """The mind's text is the answer of the run `run`, word for word."""
+    changed: list[str]
+    """The keys of calls whose arguments the person has changed."""
+    caps: dict[str, int]
+    """The most that each of these calls may spend, in nanos, by its key: shares of what was left for the session."""
+    unsure: bool
+    """The call may have begun a run, though nobody knows which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +65,10 @@ class OpenCall:
     call_id: str
     name: str
     arguments: str
+    changed: bool = False
+    """The person has changed the arguments."""
+    cap: int | None = None
+    """The most that it may spend, in nanos."""
 
 
 def upsert(entries: Sequence[Entry] | None, writes: Iterable[Sequence[Entry]]) -> list[Entry]:
@@ -75,6 +85,10 @@ def from_user(turn: int, text: str) -> Entry:
     return {"k": f"{turn}/user", "m": {"role": "user", "content": text}}
 
 
+def from_steer(turn: int, number: int, text: str) -> Entry:
+    return {"k": f"{turn}/steer.{number}", "m": {"role": "user", "content": text}}
+
+
 def from_mind(turn: int, step: int, text: str, calls: Sequence[ToolRequest] = (), *, author: str) -> Entry:
     message: JsonObject = {"role": "assistant", "content": text}
     if calls:
@@ -86,7 +100,14 @@ def from_mind(turn: int, step: int, text: str, calls: Sequence[ToolRequest] = ()
 
 
 def from_tool(
-    call: OpenCall, text: str, *, ok: bool, run: str = "", answer: str = "", simulated: bool = False
+    call: OpenCall,
+    text: str,
+    *,
+    ok: bool,
+    run: str = "",
+    answer: str = "",
+    simulated: bool = False,
+    unsure: bool = False,
 ) -> Entry:
     return {
         "k": call.k,
@@ -96,6 +117,7 @@ def from_tool(
         "answer": answer,
         "ok": ok,
         "simulated": simulated,
+        "unsure": unsure,
     }
 
 
@@ -107,6 +129,8 @@ def calls_of(entry: Entry) -> list[OpenCall]:
             call_id=call["id"],
             name=call["function"]["name"],
             arguments=call["function"]["arguments"],
+            changed=f"{entry['k']}.{number}" in entry.get("changed", ()),
+            cap=entry.get("caps", {}).get(f"{entry['k']}.{number}"),
         )
         for number, call in enumerate(entry["m"].get("tool_calls", ()), start=1)
     ]

@@ -11,8 +11,8 @@ from typing import Final, Literal, TypeAlias
 from whet.v1 import event_pb2
 
 ApprovalMode: TypeAlias = Literal["ask", "allowance", "read_only"]
-"""`ask`: a person decides each call that needs a yes. `allowance`: what only spends passes while the session's allowance
-lasts, the rest asks. `read_only`: whatever spends or changes is refused without asking.
+"""`ask`: a person decides each call that needs a yes. `allowance`: what only spends passes while the session's
+allowance lasts, the rest asks. `read_only`: whatever spends or changes is refused without asking.
 """
 
 Decider: TypeAlias = Literal["person", "allowance", "read_only", "script", "elsewhere"]
@@ -32,8 +32,13 @@ class SessionOpened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserSaid:
+    """The person said something, which is a turn of its own. `steered` names what it is when it was said into an
+    earlier turn that ended before the mind had heard it: that turn and the number of `Steered`, as `3/1`.
+    """
+
     turn: int
     text: str
+    steered: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +183,9 @@ class ContextUsed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compacted:
-    """The mind reads `summary` in place of the turns up to `upto` from now on. Nothing is lost: `Expanded` undoes it."""
+    """The mind reads `summary` in place of the turns up to `upto` from now on. Nothing is lost: `Expanded` undoes
+    it.
+    """
 
     upto: int
     summary: str

@@ -6,13 +6,15 @@ os.environ["LANGGRAPH_STRICT_MSGPACK"] = (
     "true"  # checkpoints are data: nothing in them may name a class to construct; read at import
 )
 
-from collections.abc import Callable, Mapping
+import contextvars
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, TypedDict
 
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.errors import GraphRecursionError
@@ -22,7 +24,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, Send, StateSnapshot, interrupt
 from langsmith.run_helpers import tracing_context
 
-from whet_agent.conversation import Entry, OpenCall, calls_of, from_user, upsert
+from whet_agent.conversation import Entry, OpenCall, from_user, open_calls, turn_of, upsert
 from whet_agent.events import Happening
 from whet_agent.json_object import JsonObject, JsonView
 from whet_agent.nodes import Context, TooManySteps, act, think
@@ -47,7 +49,7 @@ class State(TypedDict):
 class Task(TypedDict):
     """One call to make. Plain data: it waits in the checkpoint."""
 
-    call: dict[str, str]
+    call: JsonObject
     turn: int
 
 
@@ -55,14 +57,16 @@ def build(saver: AsyncSqliteSaver) -> "CompiledStateGraph[State, Context, State,
     """Return the graph. Nodes have no retry policy: whoever makes a call knows best when it may be made again."""
 
     async def _think(state: State, runtime: Runtime[Context]) -> JsonObject:
-        return {"log": await think(state["log"], state["turn"], replace(runtime.context, hear=runtime.stream_writer))}
+        live = replace(runtime.context, hear=_step_out()(runtime.stream_writer))
+        return {"log": await think(state["log"], state["turn"], live)}
 
     async def _act(state: Task, runtime: Runtime[Context]) -> JsonObject:
-        live = replace(runtime.context, hear=runtime.stream_writer, ask=interrupt)
+        inside = _step_out()
+        live = replace(runtime.context, hear=inside(runtime.stream_writer), ask=inside(interrupt))
         return {"log": await act(OpenCall(**state["call"]), state["turn"], live)}
 
     def _calls(state: State) -> list[Send] | str:
-        return [Send("act", Task(call=asdict(call), turn=state["turn"])) for call in calls_of(state["log"][-1])] or END
+        return [Send("act", Task(call=asdict(call), turn=state["turn"])) for call in open_calls(state["log"])] or END
 
     graph = StateGraph(State, context_schema=Context)
     graph.add_node("think", _think)
@@ -71,6 +75,17 @@ def build(saver: AsyncSqliteSaver) -> "CompiledStateGraph[State, Context, State,
     graph.add_conditional_edges("think", _calls, ["act", END])
     graph.add_edge("act", "think")
     return graph.compile(checkpointer=saver)
+
+
+def _step_out() -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
+    """Let what a node does not carry the graph's context along; return how to do the little that needs it.
+
+    Every timer keeps the context that it was made in until its time, also when it was cancelled long before. One of
+    ten minutes for each thought would keep as many copies of a long conversation.
+    """
+    context = contextvars.copy_context()
+    var_child_runnable_config.set(None)
+    return lambda does: lambda given: context.run(does, given)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,25 +108,49 @@ class Standing:
         return not self.unfinished and last is not None and last["m"]["role"] == "assistant"
 
 
+def thread_id(session_id: str, number: int) -> str:
+    """Return the name under which checkpoints are kept."""
+    return f"{session_id}/{number}" if number else session_id
+
+
 class Thread:
     """One conversation's graph with its checkpoints."""
 
-    def __init__(self, connection: aiosqlite.Connection, session_id: str, context: Context) -> None:
+    def __init__(self, connection: aiosqlite.Connection, session_id: str, context: Context, number: int) -> None:
         self._connection = connection
         self._saver = AsyncSqliteSaver(connection)
         self._graph = build(self._saver)
         self._context = context
-        self._config = RunnableConfig(configurable={"thread_id": session_id}, recursion_limit=2 * context.max_steps + 2)
+        self.go_to(thread_id(session_id, number))
 
     @classmethod
-    async def open(cls, path: Path, session_id: str, context: Context) -> "Thread":
+    async def open(cls, path: Path, session_id: str, context: Context, *, number: int = 0) -> "Thread":
+        """Open the checkpoints of a session; `number` counts how often it was gone back in."""
         connection = await aiosqlite.connect(path)
         await connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
-        return cls(connection, session_id, context)
+        return cls(connection, session_id, context, number)
+
+    def go_to(self, thread: str) -> None:
+        """Go on with these checkpoints."""
+        self._config = self._config_of(thread)
+
+    async def copy(self, thread: str, entries: list[Entry]) -> None:
+        """Write entries into checkpoints of their own, in place of what a killed attempt may have left there."""
+        await self._saver.adelete_thread(thread)
+        if entries:
+            begun: Any = {"log": entries, "turn": turn_of(entries[-1])}
+            await self._graph.aupdate_state(self._config_of(thread), begun, as_node="think")
+
+    def _config_of(self, thread: str) -> RunnableConfig:
+        return RunnableConfig(configurable={"thread_id": thread}, recursion_limit=2 * self._context.max_steps + 2)
 
     async def begin(self, turn: int, text: str, hear: Callable[[Happening], None]) -> None:
         """Run a new turn until it ends or waits for a person."""
         await self._run({"log": [from_user(turn, text)], "turn": turn}, hear)
+
+    async def steer(self, turn: int, entries: Sequence[Entry], hear: Callable[[Happening], None]) -> None:
+        """Let the mind think once more in a turn that it had closed, about what it has not heard yet."""
+        await self._run({"log": list(entries), "turn": turn}, hear)
 
     async def go_on(self, hear: Callable[[Happening], None]) -> None:
         """Take up the unfinished step."""
@@ -143,7 +182,9 @@ class Thread:
         )
 
     async def write(self, entries: list[Entry]) -> None:
-        """Write entries as if the mind had just spoken, so that nothing is left to do."""
+        """Write entries as if the mind had just spoken. Calls that are open then are left to do; when there is none,
+        nothing is.
+        """
         await self._graph.aupdate_state(self._config, {"log": entries}, as_node="think")
 
     async def close(self) -> None:

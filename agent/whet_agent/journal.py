@@ -10,7 +10,6 @@ import base64
 import dataclasses
 import json
 import os
-import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -25,16 +24,16 @@ from whet_agent.events import (
     ModeChanged,
     Renamed,
     Rewound,
+    RunHeard,
     Steered,
     UserSaid,
     Withdrawn,
 )
 
+JOURNAL: Final = "journal.jsonl"
+
 BATCH_SECONDS: Final = 0.05
 """A crash may cost the screen what was drawn in this time; the conversation itself is in the checkpoints."""
-
-TITLE_CHARACTERS: Final = 80
-"""A title fits a line of a list."""
 
 _KINDS: Final[dict[str, type[Any]]] = {kind.__name__: kind for kind in get_args(Happening)}
 _SYNCED: Final = (
@@ -65,7 +64,10 @@ def decode(line: bytes) -> Envelope | None:
     """Return the envelope of a line, or None for a kind that this version does not know. Raises `ValueError` when it
     is torn.
     """
-    parsed = json.loads(line)
+    return _envelope(json.loads(line))
+
+
+def _envelope(parsed: dict[str, Any]) -> Envelope | None:
     kind = _KINDS.get(parsed["h"])
     if kind is None:
         return None
@@ -81,7 +83,7 @@ def _to_json(value: object) -> object:
 
 
 def _from_json(kind: type[Any], name: str, value: Any) -> object:
-    if typing.get_type_hints(kind)[name] is event_pb2.Event:
+    if kind is RunHeard and name == "event":
         return event_pb2.Event.FromString(base64.b64decode(value))
     return tuple(value) if isinstance(value, list) else value
 
@@ -89,18 +91,22 @@ def _from_json(kind: type[Any], name: str, value: Any) -> object:
 class Journal:
     """An append-only file. One process writes it; the lease says which."""
 
-    def __init__(self, path: Path) -> None:
-        """Open the file and cut off a torn last line."""
+    def __init__(self, path: Path, *, end: int = 0, last_sequence: int = 0) -> None:
+        """Open the file and cut off a torn last line. It is known to be whole up to `end`."""
         self._path = path
-        whole, self.last_sequence = _scan(path)
+        self.end, self.last_sequence = end, last_sequence
+        for _, self.end, self.last_sequence, _ in whole_lines(path, end):
+            pass
         self._file = path.open("ab")
-        self._file.truncate(whole)
+        self._file.truncate(self.end)
         self._pending: list[bytes] = []
         self._flusher: asyncio.TimerHandle | None = None
 
     def append(self, envelope: Envelope) -> None:
         """Take the next envelope. What a person said or decided is on the disk when this returns."""
-        self._pending.append(encode(envelope))
+        line = encode(envelope)
+        self._pending.append(line)
+        self.end += len(line)
         self.last_sequence = envelope.sequence
         if isinstance(envelope.happening, _SYNCED):
             self.flush()
@@ -118,14 +124,24 @@ class Journal:
             self._file.flush()
             self._pending.clear()
 
-    def read(self, since: int = 0) -> Iterator[Envelope]:
-        """Read what is journalled after `since`, in order."""
+    def read(self, since: int = 0, *, offset: int = 0) -> Iterator[Envelope]:
+        """Read what is journalled after `since`, in order, beginning at the line at `offset`."""
         self.flush()
         with self._path.open("rb") as lines:
+            lines.seek(offset)
             for line in lines:
                 envelope = decode(line)
                 if envelope is not None and envelope.sequence > since:
                     yield envelope
+
+    def words_of(self, turn: int) -> str:
+        """Return what the person said to begin a turn. Raises `LookupError`."""
+        self.flush()
+        with self._path.open("rb") as lines:
+            for line in lines:
+                if line.startswith(b'{"h":"UserSaid"') and (said := json.loads(line)["d"])["turn"] == turn:
+                    return str(said["text"])
+        raise LookupError(turn)
 
     def close(self) -> None:
         self.flush()
@@ -133,29 +149,21 @@ class Journal:
         self._file.close()
 
 
-def _scan(path: Path) -> tuple[int, int]:
-    """Return the file's length up to the last line that is whole, and that line's sequence."""
-    whole = last = 0
-    if path.exists():
-        with path.open("rb") as lines:
-            for line in lines:
-                try:
-                    sequence = json.loads(line)["q"]
-                except (ValueError, KeyError, TypeError):
-                    break
-                if not line.endswith(b"\n"):
-                    break
-                whole, last = whole + len(line), sequence
-    return whole, last
-
-
-def title_of(path: Path) -> tuple[str, int]:
-    """Return the first words that the person said and how many turns there were, without reading the rest."""
-    title, turns = "", 0
+def whole_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, int, int, Envelope | None]]:
+    """Read a journal from `offset` up to the first line that is torn: for each line its begin, its end, its sequence
+    and its envelope.
+    """
+    if not path.exists():
+        return
     with path.open("rb") as lines:
+        lines.seek(offset)
         for line in lines:
-            if line.startswith(b'{"h":"UserSaid"') and line.endswith(b"\n"):
-                said = json.loads(line)["d"]
-                title = title or " ".join(said["text"].split())[:TITLE_CHARACTERS]
-                turns += 1
-    return title, turns
+            try:
+                parsed = json.loads(line)
+                sequence, envelope = parsed["q"], _envelope(parsed)
+            except (ValueError, KeyError, TypeError):
+                return
+            if not line.endswith(b"\n"):
+                return
+            yield offset, offset + len(line), sequence, envelope
+            offset += len(line)

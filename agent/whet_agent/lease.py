@@ -37,4 +37,32 @@ class Lease:
 
     def release(self) -> None:
         """Free it. The file stays: removing it would let two processes lock two files of one name."""
+        self._file.truncate(0)
         self._file.close()
+
+
+def holder_of(path: Path) -> int:
+    """Return the pid of the process that holds a lease, 0 when none does."""
+    try:
+        with path.open("rb") as file:
+            pid = file.read(20).strip()
+            # A process that is gone holds nothing; only of one that is there must the lock be asked, which gets into
+            # the way of whoever takes it in this very moment.
+            if not pid.isdigit() or not _is_there(int(pid)):
+                return 0
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(pid)
+    except FileNotFoundError:
+        pass
+    return 0
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

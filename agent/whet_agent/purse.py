@@ -1,23 +1,20 @@
 """The money of one session: what its runs and its mind cost, summed from what the server says."""
 
-from whet.v1 import event_pb2, ledger_pb2, value_pb2
+from whet.v1 import ledger_pb2, value_pb2
 from whet_agent.events import Spent
 from whet_agent.runs import RunFold
+from whet_agent.sums import RunSums, Sum
 
 
 class Purse:
     """Sums by run and by reservation, so that hearing something twice changes nothing."""
 
-    def __init__(self) -> None:
-        self._runs: dict[str, RunFold] = {}
+    def __init__(self, runs: RunSums) -> None:
+        """`runs` are the record's own sums: whatever is told of a run is in them."""
+        self._runs = runs
+        self._fetched: dict[str, RunFold] = {}
+        """Runs that nobody here watches, as the server last told them."""
         self._mind: dict[str, value_pb2.Totals] = {}
-
-    def hear(self, run_id: str, event: event_pb2.Event) -> bool:
-        """Take an event of a run; return whether it may have changed the sums."""
-        if not event.sequence:
-            return False
-        fold = self._runs.setdefault(run_id, RunFold())
-        return fold.hear(event) and event.WhichOneof("payload") in {"branch_finished", "draft_ended", "run_finished"}
 
     def take(self, reservation: ledger_pb2.Reservation) -> None:
         """Take an entry of the ledger as it now stands."""
@@ -33,16 +30,40 @@ class Purse:
                 pass  # nothing was sent and nothing is owed
         self._mind[reservation.reservation_id] = totals
 
+    def take_run(self, fold: RunFold) -> None:
+        """Take a run that was fetched, because nobody watches it."""
+        self._fetched[fold.run_id] = fold
+
+    def has_ended(self, run_id: str) -> bool:
+        """Whether the run is known to spend no more."""
+        fold = self._fetched.get(run_id)
+        return run_id in self._runs.ended or (fold is not None and fold.finished is not None)
+
+    def of_run(self, run_id: str) -> int:
+        """Return what a run that has not ended has cost so far, in nanos, as far as it is known."""
+        if (fold := self._fetched.get(run_id)) is not None:
+            return _counted(fold.totals)
+        _, so_far = self._runs.running.get(run_id, (0, Sum()))
+        return so_far.settled + so_far.unknown
+
     def take_earlier(self, totals: value_pb2.Totals) -> None:
         """Take what the mind had spent before the session was opened again."""
         self._mind[""] = totals
 
     def spent(self) -> Spent:
-        sums = [fold.totals for fold in self._runs.values()] + list(self._mind.values())
+        fetched = {run: fold.totals for run, fold in self._fetched.items() if run not in self._runs.ended}
+        others = Sum()
+        for totals in [*self._mind.values(), *fetched.values()]:
+            others = others.plus(totals)
+        sums = [others, *self._runs.each(without=fetched.keys())]
         return Spent(
-            settled=sum(totals.settled.nanos for totals in sums),
-            unknown=sum(totals.unknown.nanos for totals in sums),
-            reserved=sum(totals.reserved.nanos for totals in sums),
-            input_tokens=sum(totals.usage.input_tokens for totals in sums),
-            output_tokens=sum(totals.usage.output_tokens for totals in sums),
+            settled=sum(each.settled for each in sums),
+            unknown=sum(each.unknown for each in sums),
+            reserved=sum(totals.reserved.nanos for totals in [*self._mind.values(), *fetched.values()]),
+            input_tokens=sum(each.input_tokens for each in sums),
+            output_tokens=sum(each.output_tokens for each in sums),
         )
+
+
+def _counted(totals: value_pb2.Totals) -> int:
+    return totals.settled.nanos + totals.unknown.nanos + totals.reserved.nanos

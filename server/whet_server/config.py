@@ -30,7 +30,7 @@ LOCAL_MODEL: Final = ModelName("local/smollm2")
 """Answers without a key and without a network."""
 OPENAI_URL: Final = "https://api.openai.com/v1"
 ENVIRONMENT_ENDPOINT: Final = "openai"
-OTHERS: Final = ("chat", "mind")
+OTHERS: Final = ("chat", "keys", "mind")
 """Tables of the same file that the terminal reads."""
 _OF_OTHERS: Final = 0o077
 """The permissions of everybody but the owner."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import grpc
+from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc import aio
@@ -79,6 +80,8 @@ class House:
     granted_to: dict[str, str] = field(default_factory=dict)
     reservations: dict[str, ledger_pb2.Reservation] = field(default_factory=dict)
     caps: dict[str, int] = field(default_factory=dict)
+    limits: list[int] = field(default_factory=list)
+    """What each reservation might come to at most, where that was said."""
     calls: list[tuple[str, str]] = field(default_factory=list)
     """Method and role of every call, in order."""
     started: asyncio.Queue[FakeRun] = field(default_factory=asyncio.Queue)
@@ -155,6 +158,10 @@ class House:
     async def on_reserve(self, request: Any, role: str, context: Any) -> AsyncIterator[Message]:
         if self.cap_reached:
             await refuse(context, "CAP_EXCEEDED", "The daily cap of $5.00 would be crossed. Raise it, or wait.")
+        if request.HasField("cap"):
+            self.limits.append(request.cap.nanos)
+        if request.HasField("cap") and request.max_input_tokens + request.max_output_tokens > request.cap.nanos:
+            await refuse(context, "CAP_EXCEEDED", "above the call's cap", {"cap": "call"})
         reservation = self.reservations.setdefault(
             request.request_id,
             ledger_pb2.Reservation(
@@ -220,7 +227,7 @@ class House:
                 state=approval_pb2.APPROVAL_STATE_PENDING,
                 method=f"whet.v1.{method}",
                 effect=options_pb2.EFFECT_CHANGES,
-                arguments_json="{}",
+                arguments_json=MessageToJson(bare, preserving_proto_field_name=True),
                 digest=digest,
             )
             self.approvals[approval.approval_id] = approval

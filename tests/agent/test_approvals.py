@@ -1,15 +1,22 @@
+import json
+from datetime import timedelta
 from pathlib import Path
+from time import time_ns
 
 import pytest
 from tests.agent.house import House
 from tests.agent.listening import listening
+from tests.agent.real import approvals, real_server, talking
 from tests.agent.sse import calls, provider, text
 from tests.agent.test_chat import settings
+from tests.agent.test_crashes import asks
 
-from whet.v1 import approval_pb2
+from whet.v1 import approval_pb2, ledger_pb2
 from whet_agent.client import CallError
 from whet_agent.events import ApprovalAsked, ApprovalDecided, RunHeard, ToolAnswered
+from whet_agent.model.base import Thought
 from whet_agent.session import AgentSession
+from whet_server.approval.approvals import LIFETIME
 
 CAP = ("put_cap", {"period": "day", "limit": "$5"})
 OTHER = ("put_cap", {"period": "month", "limit": "$50"})
@@ -140,3 +147,51 @@ async def test_what_was_not_asked_here_cannot_be_decided_here(house: House, tmp_
                 await session.decide(asked.approval_id, grant=True)
             assert not heard.all(ApprovalDecided)
         await session.close()
+
+
+async def test_a_yes_that_comes_too_late_is_refused_and_the_call_asks_anew(tmp_path: Path) -> None:
+    now = time_ns()
+    async with (
+        real_server(tmp_path, clock=lambda: now) as served,
+        talking(served, tmp_path, asks(f"{CAP[0]} {json.dumps(CAP[1])}"), Thought(text="done")) as session,
+        listening(session) as heard,
+    ):
+        turn = await session.send("cap it")
+        first = await heard.wait(ApprovalAsked)
+        now += LIFETIME // timedelta(microseconds=1) * 1000
+        with pytest.raises(CallError, match="expired"):
+            await session.decide(first.approval_id, grant=True)
+        second = await heard.wait(ApprovalAsked, count=2)
+        assert (second.key, second.digest) == (first.key, first.digest)
+        await session.decide(second.approval_id, grant=True)
+        assert (await heard.turn_ended(turn)).state == "done"
+        states = [approval.state for approval in await approvals(served.person)]
+        assert states == [approval_pb2.APPROVAL_STATE_USED, approval_pb2.APPROVAL_STATE_EXPIRED]
+
+
+async def test_a_changed_call_is_held_to_its_new_digest_by_the_real_server(tmp_path: Path) -> None:
+    three = json.dumps({"period": "CAP_PERIOD_DAY", "limit": {"nanos": "3000000000"}})
+    async with (
+        real_server(tmp_path) as served,
+        talking(served, tmp_path, asks(f"{CAP[0]} {json.dumps(CAP[1])}"), Thought(text="done")) as session,
+        listening(session) as heard,
+    ):
+        turn = await session.send("cap it")
+        first = await heard.wait(ApprovalAsked)
+        await session.decide(first.approval_id, grant=False, arguments_json=three)
+        second = await heard.wait(ApprovalAsked, count=2)
+        assert (second.key, second.arguments_json) == (
+            first.key,
+            first.arguments_json.replace("5000000000", "3000000000"),
+        )
+        with pytest.raises(CallError):
+            await session.decide(first.approval_id, grant=True)
+        await session.decide(second.approval_id, grant=True)
+        assert (await heard.turn_ended(turn)).state == "done"
+        person = served.person
+        caps = (await person.ledger.ListCaps(ledger_pb2.ListCapsRequest(), metadata=person.metadata)).caps
+        assert [cap.limit.nanos for cap in caps] == [3_000_000_000]
+        assert [(a.state, a.reason) for a in await approvals(person)] == [
+            (approval_pb2.APPROVAL_STATE_USED, ""),
+            (approval_pb2.APPROVAL_STATE_REJECTED, "changed by the person"),
+        ]

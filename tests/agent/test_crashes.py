@@ -24,7 +24,7 @@ from whet_agent.events import (
 )
 from whet_agent.journal import Journal
 from whet_agent.model.base import Thought
-from whet_agent.model.scripted import ScriptedMind
+from whet_agent.model.scripted import Line, ScriptedMind
 from whet_agent.session import AgentSession, SessionInUse, SessionNotFound, SessionSettings, list_sessions
 
 CHILD = Path(__file__).with_name("child.py")
@@ -54,9 +54,9 @@ class Child:
 
 
 @asynccontextmanager
-async def child(house: House, folder: Path, message: str) -> AsyncIterator[Child]:
+async def child(house: House, folder: Path, message: str, *person: str) -> AsyncIterator[Child]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(CHILD), house.address, str(folder), message, stdout=asyncio.subprocess.PIPE
+        sys.executable, str(CHILD), house.address, str(folder), message, *person, stdout=asyncio.subprocess.PIPE
     )
     running = Child(process)
     try:
@@ -68,7 +68,7 @@ async def child(house: House, folder: Path, message: str) -> AsyncIterator[Child
 
 
 @asynccontextmanager
-async def opened(house: House, folder: Path, *lines: Thought, session_id: str = "") -> AsyncIterator[AgentSession]:
+async def opened(house: House, folder: Path, *lines: Line, session_id: str = "") -> AsyncIterator[AgentSession]:
     session = await AgentSession.open(
         house.connection, SessionSettings(folder=folder), session_id=session_id, mind=ScriptedMind(list(lines))
     )

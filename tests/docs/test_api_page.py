@@ -1,11 +1,12 @@
 from whet_agent.catalogue import methods, tools
 from whet_tui.cli.root import OWN
-from whet_tui.docs import PAGE, ROOT, rendered
+from whet_tui.docs import PAGE, ROOT, SETTINGS_PAGE, rendered
 
 
 def test_the_tables_are_fresh() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    assert rendered(page) == page, "run `make docs`"
+    for path in (PAGE, SETTINGS_PAGE):
+        page = path.read_text(encoding="utf-8")
+        assert rendered(page) == page, "run `make docs`"
 
 
 def test_every_rpc_tool_and_command_is_named() -> None:

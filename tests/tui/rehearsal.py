@@ -12,6 +12,8 @@ from textual.widgets import Static
 from whet_agent.events import ApprovalAsked
 from whet_tui.application import ChatApp
 from whet_tui.bridge import ChatSession, Progress
+from whet_tui.desk import Desk, DeskError
+from whet_tui.memory_shelf import MemoryShelf
 from whet_tui.screens.chat import ChatScreen
 from whet_tui.scripted import ScriptedSession
 from whet_tui.surroundings import Surroundings
@@ -22,6 +24,10 @@ from whet_tui.widgets.status_line import StatusLine
 from whet_tui.widgets.transcript import Transcript
 
 PATIENCE = 5.0
+
+
+async def no_desk() -> Desk:
+    raise DeskError("There is no server here.")
 
 
 @dataclass
@@ -106,7 +112,7 @@ async def staged(
         progress("raising the curtain")
         return session
 
-    app = ChatApp(opener, list, around=around)
+    app = ChatApp(opener, no_desk, MemoryShelf(), around=around)
     async with app.run_test(size=size) as pilot:
         stage = Stage(app, pilot, session)
         stage.tray._clock = lambda: stage.now

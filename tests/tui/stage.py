@@ -9,8 +9,10 @@ from pathlib import Path
 
 from whet_tui.application import ChatApp
 from whet_tui.bridge import ChatSession, Progress
+from whet_tui.desk import Desk, DeskError
+from whet_tui.memory_shelf import MemoryShelf
 from whet_tui.stray import stray_output_to
-from whet_tui.surroundings import Surroundings, editor_of
+from whet_tui.surroundings import Surroundings
 
 MARKDOWN = (
     "A **monad** is a value in a context, with a way to chain steps that each give such a value.\n\n"
@@ -36,6 +38,9 @@ class Play:
         await session.open()
         self._task = asyncio.create_task(self._play(session))
         return session
+
+    async def desk(self) -> Desk:
+        raise DeskError("There is no server on a stage.")
 
     async def _play(self, session: object) -> None:
         await self._scene(session)
@@ -226,8 +231,13 @@ SCENES = {
 
 def main() -> None:
     play = Play(sys.argv[1])
-    around = Surroundings(editor=editor_of(os.environ))
-    app = ChatApp(play.open, list, around=around, theme=sys.argv[3] if len(sys.argv) > 3 else "dark")
+    app = ChatApp(
+        play.open,
+        play.desk,
+        MemoryShelf(),
+        around=Surroundings(editor=os.environ.get("EDITOR", "")),
+        theme=sys.argv[3] if len(sys.argv) > 3 else "dark",
+    )
     with stray_output_to(Path(sys.argv[2])):
         app.run()
     sys.exit(app.return_code or 0)

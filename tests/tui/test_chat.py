@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 from tests.tui import story
-from tests.tui.rehearsal import Stage, card, staged
+from tests.tui.rehearsal import Stage, card, no_desk, staged
 
 from whet_agent.events import (
     ApprovalDecided,
@@ -17,8 +17,10 @@ from whet_agent.events import (
 )
 from whet_tui.application import ChatApp, clipboard, passed_through
 from whet_tui.bridge import ChatSession, NotOpened, Progress
+from whet_tui.memory_shelf import MemoryShelf
 from whet_tui.screens.help import HelpScreen
 from whet_tui.scripted import ScriptedSession
+from whet_tui.surroundings import Surroundings
 from whet_tui.widgets.approval_tray import GRACE
 from whet_tui.widgets.status_line import StatusLine
 from whet_tui.widgets.transcript import Transcript
@@ -32,6 +34,15 @@ async def test_the_first_words_say_what_this_is_who_answers_and_what_to_type() -
         await stage.session.open(panel=("local/smollm2",))
         await stage.until_shown("Here local/smollm2 answers, in several voices: free, small, often wrong.")
         assert sum("Whet asks" in line for line in stage.lines()) == 1
+
+
+async def title_of_a_crash() -> str:
+    return "What is a \x1b[31mmonad?"
+
+
+async def test_the_first_words_tell_of_a_conversation_that_was_cut_short() -> None:
+    async with staged(around=Surroundings(crashed=title_of_a_crash)) as stage:
+        await stage.until_shown("“What is a monad?” was cut short; nothing of it is lost: Ctrl+R takes it up.")
 
 
 async def test_a_message_is_sent_on_enter_and_stands_in_the_conversation() -> None:
@@ -208,7 +219,7 @@ async def test_what_is_typed_before_the_session_is_there_is_sent_when_it_is() ->
         await session.open()
         return session
 
-    app = ChatApp(opener, list)
+    app = ChatApp(opener, no_desk, MemoryShelf())
     async with app.run_test(size=(80, 24)) as pilot:
         stage = Stage(app, pilot, session)
         await stage.until(lambda: "starting the server" in stage.status())
@@ -234,7 +245,7 @@ async def test_a_session_that_does_not_open_says_why_and_is_tried_again() -> Non
         await session.open()
         return session
 
-    app = ChatApp(opener, list)
+    app = ChatApp(opener, no_desk, MemoryShelf())
     async with app.run_test(size=(80, 24)) as pilot:
         stage = Stage(app, pilot, session)
         await stage.until_shown("No server answers.")

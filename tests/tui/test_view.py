@@ -17,9 +17,11 @@ from whet_agent.events import (
     Happening,
     MindSaid,
     Notice,
+    Rewound,
     RunHeard,
     SessionOpened,
     Spent,
+    Steered,
     ToolAnswered,
     ToolAsked,
     TurnEnded,
@@ -169,6 +171,40 @@ def test_a_message_sent_while_a_turn_runs_waits_below() -> None:
     assert [said.text for said in view.waiting] == ["And a functor?"]
     assert view.find("said/2") is None
     assert ENDED.find("said/2") is not None
+
+
+def test_words_that_became_a_message_keep_their_place_and_are_found_by_both_turns() -> None:
+    told: list[Happening] = [
+        UserSaid(turn=1, text="go"),
+        UserSaid(turn=2, text="and then"),
+        Steered(turn=1, number=1, text="shorter"),
+        UserSaid(turn=3, text="shorter", steered="1/1"),
+        TurnEnded(turn=1, state="failed", failure="no mind"),
+        TurnEnded(turn=2, state="done"),
+        AssistantSaid(turn=3, step=1, text="short", author="mind"),
+    ]
+    view = seen(envelopes(told))
+    said = [entry for entry in view.entries if isinstance(entry, Said)]
+    assert [(entry.text, entry.turn, entry.steering) for entry in said] == [
+        ("go", 1, False),
+        ("shorter", 3, False),
+        ("and then", 2, False),
+    ]
+    assert view.find("said/3") is said[1]
+    assert (view.turns, view.waiting) == ([3], [])
+    back = seen(envelopes([*told, Rewound(turn=3, thread=1)]))
+    assert [entry.text for entry in back.entries if isinstance(entry, Said)] == ["go", "and then"]
+    further = seen(envelopes([*told, Rewound(turn=4, thread=1), Rewound(turn=2, thread=2)]))
+    assert further.find("said/3") is None
+    assert [entry.text for entry in further.entries if isinstance(entry, Said)] == ["go"]
+
+
+def test_a_call_that_was_answered_asks_no_more() -> None:
+    told: list[Happening] = [
+        asked("apr_1", turn=1, key=KEY),
+        ToolAnswered(turn=1, key=KEY, tool="put_cap", ok=True, text="done"),
+    ]
+    assert seen(envelopes(told)).cards == {}
 
 
 def test_an_answer_that_its_run_shows_already_is_marked_as_quoted() -> None:

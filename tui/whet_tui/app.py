@@ -1,6 +1,7 @@
 """The way into the chat and out of it."""
 
 import gc
+import os
 import sys
 from dataclasses import replace
 from functools import partial
@@ -13,22 +14,26 @@ def run_chat(settings: ChatSettings) -> int:
     """Run the chat until the person leaves; return the exit code. However it ends, say how to take the session up."""
     gc.disable()  # collecting while Textual is imported costs a tenth of the time to the first frame, and finds nothing
     from whet_tui.application import ChatApp
-    from whet_tui.bridge import ask_server, list_sessions, open_session
+    from whet_tui.bridge import cut_short, desk_opener, names_from, open_session, shelf_of
     from whet_tui.stray import stray_output_to
     from whet_tui.surroundings import Surroundings
 
     while True:
+        chosen, desk, shelf = settings.settings.chat, desk_opener(settings), shelf_of(settings)
+        _tell_of_colour(settings.settings.no_color)
         chat = ChatApp(
             partial(open_session, settings),
-            partial(list_sessions, settings),
+            desk,
+            shelf,
+            settings.settings,
             around=Surroundings(
-                history=settings.history,
-                editor=settings.editor,
+                history=settings.history if chosen.history else None,
+                editor=chosen.editor,
                 copier=settings.copier,
-                ask=partial(ask_server, settings),
+                ask=partial(names_from, desk),
+                crashed=partial(cut_short, shelf, settings.resume),
+                paste_lines=chosen.paste_lines,
             ),
-            theme=settings.settings.theme,
-            tmux=settings.settings.tmux,
         )
         try:
             with stray_output_to(settings.log):
@@ -39,6 +44,14 @@ def run_chat(settings: ChatSettings) -> int:
         if not other:
             return chat.return_code or 0
         settings = replace(settings, resume=other)
+
+
+def _tell_of_colour(no_color: bool) -> None:  # noqa: FBT001 -- one word of the settings
+    """Tell Textual, which hears of it in no other way and takes the variable away when an application is made."""
+    if no_color:
+        os.environ["NO_COLOR"] = "1"
+    else:
+        os.environ.pop("NO_COLOR", None)
 
 
 def farewell(session_id: str, code: int, log: Path) -> str:

@@ -1,21 +1,19 @@
 """Between the screen and the agent: what the screen needs of a session, and how one is opened."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 from whet_tui.chat_settings import ChatSettings
+from whet_tui.desk import Desk, DeskError, DeskOpener
+from whet_tui.schema import ChatTable
+from whet_tui.shelf import FolderShelf, Shelf, ShelfError
 from whet_tui.surroundings import Named
 
 if TYPE_CHECKING:
+    from whet_agent.connect import Connection
     from whet_agent.events import ApprovalMode, Envelope
-    from whet_agent.session import SessionSummary
-
-
-_NAMED_RUNS: Final = 100
-"""Runs that are offered: who means an older one knows its id."""
-_ASK_SECONDS: Final = 5.0
 
 
 class ChatSession(Protocol):
@@ -57,10 +55,6 @@ Opener: TypeAlias = Callable[[Progress], Awaitable[ChatSession]]
 """Opens the session. Raises `NotOpened`."""
 
 
-Lister: TypeAlias = "Callable[[], Sequence[SessionSummary]]"
-"""Lists earlier sessions, the one used last first."""
-
-
 class NotOpened(Exception):
     """There is no session. `str()` says why and what to do."""
 
@@ -84,42 +78,82 @@ async def open_session(settings: ChatSettings, progress: Progress) -> ChatSessio
     progress("loading the agent")
     mind = await mind_for(settings.settings.mind, connection)
     try:
-        return await AgentSession.open(
+        session: ChatSession = await AgentSession.open(
             connection, SessionSettings(folder=settings.sessions, mind=mind), session_id=settings.resume
         )
     except SessionError as error:
         raise NotOpened(str(error)) from error
+    if not settings.resume:
+        await arrange(session, settings.settings.chat)
+    return session
 
 
-def list_sessions(settings: ChatSettings) -> "Sequence[SessionSummary]":
-    """List the sessions of the data directory. Reads files: call it in a thread."""
-    from whet_agent import session
+def shelf_of(settings: ChatSettings) -> Shelf:
+    """Return the sessions of the data directory."""
 
-    return session.list_sessions(settings.sessions)
+    async def connected() -> "Connection":
+        from whet_agent.connect import connect  # after the first frame
+        from whet_tui.opening import connect_settings  # the same
+
+        return await connect(connect_settings(settings.settings))
+
+    return FolderShelf(settings.sessions, connected)
 
 
-async def ask_server(settings: ChatSettings) -> Named:
-    """Ask the server for what it knows by name. What cannot be asked is left out: it would only have been offered."""
-    from whet_agent.catalogue import methods, request_from  # loaded with the session
-    from whet_agent.client import CallError, Client
-    from whet_agent.connect import ServerUnavailable, connect
-    from whet_tui.opening import connect_settings
+def desk_opener(settings: ChatSettings) -> DeskOpener:
+    """Return what opens the desk at the first call and returns the same one afterwards."""
+    return _OneDesk(settings).open
 
-    by_name = {method.name: method for method in methods()}
+
+class _OneDesk:
+    def __init__(self, settings: ChatSettings) -> None:
+        self._settings = settings
+        self._desk: Desk | None = None
+        self._opening = asyncio.Lock()
+
+    async def open(self) -> Desk:
+        async with self._opening:
+            if self._desk is None:
+                self._desk = await _open_desk(self._settings)
+            return self._desk
+
+
+async def _open_desk(settings: ChatSettings) -> Desk:
+    await asyncio.to_thread(import_module, "whet_tui.opening")
+    await asyncio.to_thread(import_module, "whet_tui.grpc_desk")
+    from whet_agent.connect import ServerUnavailable, connect  # loaded by now, after the first frame
+    from whet_tui.grpc_desk import GrpcDesk  # the same
+    from whet_tui.opening import connect_settings  # the same
+
     try:
-        connection = await connect(connect_settings(settings.settings))
-        client = Client(connection.address, connection.person_token)
-    except ServerUnavailable:
-        return Named()
+        return GrpcDesk(await connect(connect_settings(settings.settings)))
+    except ServerUnavailable as error:
+        raise DeskError(str(error)) from error
+
+
+async def arrange(session: ChatSession, chat: ChatTable) -> None:
+    """Give a new session the mode that the settings name; one that is taken up has its own."""
+    if chat.approval_mode != "ask":
+        await session.set_mode(cast("ApprovalMode", chat.approval_mode), chat.allowance_nanos)
+
+
+async def names_from(opener: DeskOpener) -> Named:
+    """What the server knows by name. What cannot be asked is left out: it would only have been offered."""
     try:
-        runs, models = by_name["ListFanouts"], by_name["ListModels"]
-        listed = await client.call(runs, request_from(runs, {"page": {"size": _NAMED_RUNS}}), timeout=_ASK_SECONDS)
-        offered = await client.call(models, request_from(models, {}), timeout=_ASK_SECONDS)
-    except CallError:
+        desk = await opener()
+        runs, endpoints = await desk.runs(), await desk.endpoints()
+    except DeskError:
         return Named()
-    finally:
-        await client.close()
     return Named(
-        runs={run.run_id: run.title for run in getattr(listed, "fanouts", ())},
-        models=[model.name for model in getattr(offered, "models", ())],
+        runs={run.run_id: run.title for run in runs},
+        models=[model.name for endpoint in endpoints for model in endpoint.models],
     )
+
+
+async def cut_short(shelf: Shelf, resumed: str) -> str:
+    """The title of the conversation used last if a crash ended it; empty for one that is taken up right now."""
+    try:
+        latest = next(iter(await shelf.sessions()), None)
+    except ShelfError:
+        return ""
+    return latest.title if latest is not None and latest.crashed and latest.session_id != resumed else ""

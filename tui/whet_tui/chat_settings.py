@@ -15,7 +15,6 @@ class ChatSettings:
     settings: Settings
     resume: str = ""
     """The session to take up; empty for a new one."""
-    editor: str = ""
     copier: tuple[str, ...] = ()
     """The machine's own command to copy with, if it has one."""
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from whet_tui.places import PLACES, Place
+
 if TYPE_CHECKING:
     from whet_tui.screens.chat import ChatScreen
 
@@ -19,6 +21,10 @@ class Own:
     run: Callable[["ChatScreen", str], object]
     choices: tuple[str, ...] = ()
     """What may follow, where it is one of a few words."""
+
+
+def _opener(place: Place) -> Callable[["ChatScreen", str], object]:
+    return lambda chat, _: chat.open_place(place.place_id)
 
 
 OWN: Final[Mapping[str, Own]] = {
@@ -42,10 +48,12 @@ OWN: Final[Mapping[str, Own]] = {
     "rename": Own(summary="Give this conversation a title: /rename TITLE", run=lambda chat, rest: chat.rename(rest)),
     "rewind": Own(summary="Go back to before an earlier message", run=lambda chat, _: chat.action_rewind()),
     "save": Own(summary="Write the conversation to a file: /save FILE", run=lambda chat, rest: chat.save(rest)),
-    "sessions": Own(summary="Take up an earlier conversation", run=lambda chat, _: chat.action_sessions()),
     "steer": Own(summary="Say something into the running turn: /steer WORDS", run=lambda chat, rest: chat.steer(rest)),
-    "theme": Own(summary="Change between dark and light", run=lambda chat, _: chat.change_theme()),
+    "theme": Own(
+        summary="Change the colours: dark, light, the terminal's own", run=lambda chat, _: chat.change_theme()
+    ),
     "quit": Own(summary="Leave; the session can be taken up again", run=lambda chat, _: chat.action_leave()),
+    **{place.command: Own(summary=place.summary, run=_opener(place)) for place in PLACES},
 }
 
 

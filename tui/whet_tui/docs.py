@@ -1,8 +1,9 @@
-"""Write the tables of docs/api.md from the contract: `make docs`.
+"""Write the tables of docs/api.md from the contract and those of docs/configuration.md from the schema: `make docs`.
 
 The prose around the tables is written by hand; what stands between `<!-- made:NAME -->` and `<!-- /made -->` is not.
 """
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,9 +14,11 @@ from whet_agent.catalogue import Tool, methods, tools
 from whet_agent.plain import descriptor_of
 from whet_tui.cli.flags import flags_of, spelled
 from whet_tui.cli.root import OWN
+from whet_tui.schema import SETTINGS
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = ROOT / "docs" / "api.md"
+SETTINGS_PAGE: Final = ROOT / "docs" / "configuration.md"
 _REASONS: Final = ROOT / "proto" / "whet" / "v1" / "error_reason.proto"
 _PLACE: Final = re.compile(r"(<!-- made:(\w+) -->\n).*?(<!-- /made -->)", re.DOTALL)
 
@@ -115,19 +118,39 @@ def _reasons() -> Iterator[str]:
         comment = []
 
 
+def _settings() -> Iterator[str]:
+    yield "| setting | what may stand there | default | what for | read by | applies |"
+    yield "|---|---|---|---|---|---|"
+    for setting in SETTINGS.values():
+        default = f"`{json.dumps(setting.default)}`" if setting.default != "" else ""
+        when = "at once" if setting.at_once else "at the next start"
+        yield f"| `{setting.key}` | {setting.expected} | {default} | {setting.about} | {setting.reader} | {when} |"
+
+
+def _keys() -> Iterator[str]:
+    from whet_tui.keymap import known, spelled  # loads the screens
+
+    yield "| id | keys | what it does |"
+    yield "|---|---|---|"
+    for bound in known().values():
+        yield f"| `{bound.id}` | {', '.join(map(spelled, bound.keys))} | {bound.about} |"
+
+
 _MADE: Final[Mapping[str, Callable[[], Iterator[str]]]] = {
     "calls": _calls,
     "commands": _commands,
     "arguments": _arguments,
     "reasons": _reasons,
+    "settings": _settings,
+    "keys": _keys,
 }
 
 
 def main() -> None:
-    """Write the page."""
-    page = rendered(PAGE.read_text(encoding="utf-8"))
-    PAGE.write_text(page, encoding="utf-8")
-    sys.stdout.write(f"{PAGE.relative_to(ROOT)} is fresh\n")
+    """Write the pages."""
+    for path in (PAGE, SETTINGS_PAGE):
+        path.write_text(rendered(path.read_text(encoding="utf-8")), encoding="utf-8")
+        sys.stdout.write(f"{path.relative_to(ROOT)} is fresh\n")
 
 
 if __name__ == "__main__":

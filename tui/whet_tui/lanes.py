@@ -38,7 +38,7 @@ _LANE_STATES: Final[Mapping[int, LaneState]] = {
     event_pb2.BRANCH_STATE_CANCELLED: LaneState.CANCELLED,
 }
 
-_RUN_STATES: Final[Mapping[int, FanoutState]] = {
+RUN_STATES: Final[Mapping[int, FanoutState]] = {
     event_pb2.RUN_STATE_SUCCEEDED: FanoutState.SUCCEEDED,
     event_pb2.RUN_STATE_PARTIAL: FanoutState.PARTIAL,
     event_pb2.RUN_STATE_FAILED: FanoutState.FAILED,
@@ -66,11 +66,11 @@ def hear(fanout: Fanout, event: event_pb2.Event) -> None:
         _HEARD[kind](fanout, getattr(event, kind), event)
 
 
-def _nanos(duration: Duration) -> int:
+def nanos_of(duration: Duration) -> int:
     return duration.seconds * 1_000_000_000 + duration.nanos
 
 
-def _time(stamp: Timestamp) -> int:
+def time_of(stamp: Timestamp) -> int:
     return stamp.seconds * 1_000_000_000 + stamp.nanos
 
 
@@ -98,7 +98,7 @@ def _lane(fanout: Fanout, branch_id: str) -> Lane:
 
 def _opened(fanout: Fanout, opened: event_pb2.RunOpened, event: event_pb2.Event) -> None:
     fanout.run_id, fanout.prompt, fanout.mode = opened.run_id, opened.prompt, opened.synthesis
-    fanout.opened_ns = _time(event.event_time)
+    fanout.opened_ns = time_of(event.event_time)
     for plan in opened.branches:
         lane = _lane(fanout, plan.branch_id)
         lane.model, lane.persona, lane.sample, lane.simulated = plan.model, plan.persona, plan.sample, plan.simulated
@@ -135,7 +135,7 @@ def _finished(fanout: Fanout, finished: event_pb2.BranchFinished, _: event_pb2.E
     usage = finished.usage
     lane.input_tokens, lane.output_tokens, lane.estimated = usage.input_tokens, usage.output_tokens, usage.estimated
     lane.money = money_of(finished.totals)
-    lane.latency_ns, lane.first_token_ns = _nanos(finished.latency), _nanos(finished.first_token_latency)
+    lane.latency_ns, lane.first_token_ns = nanos_of(finished.latency), nanos_of(finished.first_token_latency)
     lane.cached, lane.simulated = finished.cached, finished.simulated or lane.simulated
 
 
@@ -209,12 +209,12 @@ def _synthesised(fanout: Fanout, finished: event_pb2.SynthesisFinished, _: event
 
 
 def _run_finished(fanout: Fanout, finished: event_pb2.RunFinished, _: event_pb2.Event) -> None:
-    fanout.state = _RUN_STATES.get(finished.state, FanoutState.FAILED)
+    fanout.state = RUN_STATES.get(finished.state, FanoutState.FAILED)
     fanout.failure, fanout.money = _why(finished.failure), money_of(finished.totals)
     usage = finished.totals.usage
     fanout.input_tokens, fanout.output_tokens = usage.input_tokens, usage.output_tokens
     fanout.attempts, fanout.cache_hits = finished.totals.attempts, finished.totals.cache_hits
-    fanout.latency_ns = _nanos(finished.latency)
+    fanout.latency_ns = nanos_of(finished.latency)
 
 
 _HEARD: Final[Mapping[str, Callable[[Fanout, Any, event_pb2.Event], None]]] = {

@@ -1,7 +1,7 @@
 """From settings to a session: find or start the server, choose the mind, open the conversation."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 
 from whet_agent.catalogue import methods, request_from
@@ -46,7 +46,8 @@ async def mind_for(choice: MindChoice | None, connection: Connection) -> MindSet
     if choice is None:
         return None
     model = choice.model or f"openai/{_preferred(await _listed(connection))}"
-    return MindSettings(base_url=choice.base_url, api_key=choice.api_key, model=model)
+    mind = MindSettings(base_url=choice.base_url, api_key=choice.api_key, model=model)
+    return replace(mind, context_tokens=choice.context_tokens) if choice.context_tokens else mind
 
 
 def _preferred(listed: list[str]) -> str:

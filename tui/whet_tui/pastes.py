@@ -6,8 +6,6 @@ from typing import Final
 
 _LONGEST: Final = 1_000
 """Characters of a paste that is shown as it is."""
-_MOST_LINES: Final = 15
-"""Lines of a paste that is shown as it is: more would fill the composer."""
 _OWN: Final = 10
 """How much longer a text may be that the person wrote before, in the history or an editor."""
 _PLACEHOLDER: Final = re.compile(r"\[pasted \d+: [\d,]+ (?:lines|characters)\]")
@@ -16,14 +14,16 @@ _PLACEHOLDER: Final = re.compile(r"\[pasted \d+: [\d,]+ (?:lines|characters)\]")
 class Pastes:
     """The pastes of one message, by their placeholders."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_lines: int) -> None:
+        """`most_lines`: those of a paste that is shown as it is."""
+        self._most_lines = most_lines
         self._kept: dict[str, str] = {}
         self._count = 0
 
     def shortened(self, text: str, *, own: bool = False) -> str:
         """The text itself if it is short, else the placeholder under which it is kept from now on."""
         lines, much = text.count("\n") + 1, _OWN if own else 1
-        if len(text) <= much * _LONGEST and lines <= much * _MOST_LINES:
+        if len(text) <= much * _LONGEST and lines <= much * self._most_lines:
             return text
         self._count += 1
         size = f"{lines:,} lines" if lines > 1 else f"{len(text):,} characters"

@@ -120,6 +120,8 @@ class PlainPrinter:
 
     def __init__(self, aside: Callable[[str], None], answer: Callable[[str], None]) -> None:
         self.view = View()
+        self.typed: set[str] = set()
+        """Messages that stand on the terminal already, because they were typed there."""
         self._aside = aside
         self._answer = answer
         self._fanouts: dict[str, FanoutPrinter] = {}
@@ -142,7 +144,7 @@ class PlainPrinter:
     def _tell(self, entry: Entry) -> None:
         match entry:
             case Said():
-                if self._new(entry.key):
+                if self._new(entry.key) and entry.text not in self.typed:
                     self._aside(f"> {safe(_echo(entry.text))}")
             case Call():
                 self._tell_call(entry)

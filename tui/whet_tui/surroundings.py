@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from whet_tui.schema import ChatTable
+
 _COPY_SECONDS: Final = 2.0
 """A clipboard that takes longer hangs, and then the terminal is asked instead."""
 _COPIERS: Final = (
@@ -34,6 +36,10 @@ async def _nothing() -> Named:
     return Named()
 
 
+async def _nobody() -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """Plain values. Without any the chat works, and says what it lacks when it is asked for."""
@@ -46,10 +52,10 @@ class Surroundings:
     copier: tuple[str, ...] = ()
     """The command that takes text to the clipboard; empty when only the terminal can."""
     ask: Asker = _nothing
-
-
-def editor_of(environment: Mapping[str, str]) -> str:
-    return environment.get("VISUAL") or environment.get("EDITOR") or ""
+    crashed: Callable[[], Awaitable[str]] = _nobody
+    """Tells the title of the conversation used last if it was cut short, else nothing."""
+    paste_lines: int = ChatTable().paste_lines
+    """Lines of a paste that is shown as it is."""
 
 
 def copier_of(environment: Mapping[str, str]) -> tuple[str, ...]:

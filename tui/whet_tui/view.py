@@ -39,8 +39,8 @@ from whet_tui.lanes import grown, hear
 
 @dataclass(slots=True, kw_only=True)
 class View:
-    """A conversation as it stands. `entries` only grows, and an entry keeps its place and its key, until the person goes
-    back: then `rewinds` grows by one and whoever has drawn entries draws those that are left anew.
+    """A conversation as it stands. `entries` only grows, and an entry keeps its place and its key, until the person
+    goes back: then `rewinds` grows by one and whoever has drawn entries draws those that are left anew.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -102,8 +102,13 @@ def _opened(view: View, opened: SessionOpened) -> list[Entry]:
 
 
 def _said(view: View, said: UserSaid) -> list[Entry]:
-    entry = Said(key=f"said/{said.turn}", turn=said.turn, text=said.text)
     view.turns.append(said.turn)
+    if isinstance(steer := view.find(f"said/{said.steered}"), Said):
+        # It was said into a turn that ended too early and stands in the transcript: it is not shown twice.
+        view.places[f"said/{said.turn}"] = view.places[steer.key]
+        steer.turn, steer.steering = said.turn, False
+        return [steer]
+    entry = Said(key=f"said/{said.turn}", turn=said.turn, text=said.text)
     if len(view.turns) > 1:
         view.waiting.append(entry)
         return []
@@ -123,8 +128,15 @@ def _withdrawn(view: View, withdrawn: Withdrawn) -> list[Entry]:
 
 def _rewound(view: View, rewound: Rewound) -> list[Entry]:
     place = view.places.get(f"said/{rewound.turn}", len(view.entries))
-    del view.entries[place:]
-    view.places = {entry.key: place for place, entry in enumerate(view.entries)}
+    # Words that became a message may stand before an earlier turn that was waiting already.
+    view.entries[:] = [
+        entry
+        for at, entry in enumerate(view.entries)
+        if (at < place if isinstance(entry, Note) else entry.turn < rewound.turn)
+    ]
+    view.places = {entry.key: at for at, entry in enumerate(view.entries)}
+    messages = ((at, e.turn) for at, e in enumerate(view.entries) if isinstance(e, Said) and not e.steering)
+    view.places |= {f"said/{turn}": at for at, turn in messages}
     view.cards = {key: card for key, card in view.cards.items() if card.turn < rewound.turn}
     view.turns = [turn for turn in view.turns if turn < rewound.turn]
     view.waiting = [said for said in view.waiting if said.turn < rewound.turn]
@@ -222,6 +234,7 @@ def _approval_decided(view: View, decided: ApprovalDecided) -> list[Entry]:
 def _tool_answered(view: View, answered: ToolAnswered) -> list[Entry]:
     call = _call(view, answered.key, answered.turn)
     call.tool, call.result, call.run_id = answered.tool or call.tool, answered.text, answered.run_id or call.run_id
+    view.cards = {key: card for key, card in view.cards.items() if card.key != answered.key}
     if answered.ok:
         call.state = CallState.DONE
     elif call.state is not CallState.REJECTED:
@@ -278,7 +291,7 @@ def _turn_ended(view: View, ended: TurnEnded) -> list[Entry]:
         changed += view.put(Note(key=f"ended/{ended.turn}", level="error", text=ended.failure or "The turn failed."))
     if ended.turn in view.turns:
         view.turns.remove(ended.turn)
-    if view.turns and view.waiting:
+    if view.waiting and view.turns[:1] == [view.waiting[0].turn]:
         changed += view.put(view.waiting.pop(0))
     return changed
 

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from whet_agent.catalogue import Tool
 from whet_agent.conversation import Entry, ToolRequest
+from whet_agent.events import Compacted
 
 Saying = Callable[[int, int, str], None]
 """Told as the text grows: the attempt, where the new text begins, the text. A higher attempt withdraws what a lower
@@ -19,19 +20,24 @@ class MindError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """What a mind is asked to think about. `tools` are those it may call."""
+    """What a mind is asked to think about. `tools` are those it may call, `earlier` is what it reads in place of the
+    first turns, `prompt` names its instructions.
+    """
 
     session_id: str
     turn: int
     step: int
     entries: Sequence[Entry]
     tools: Mapping[str, Tool]
+    earlier: Compacted | None = None
+    prompt: str = "agent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thought:
     """What came of it: text, calls, or both. `quoted_run` names the run whose answer the text is, word for word.
-    `author` is whoever thought it, when that was not the mind that was asked.
+    `author` is whoever thought it, when that was not the mind that was asked. `used` is how many tokens of its window
+    the conversation fills, 0 when the provider did not say.
     """
 
     text: str = ""
@@ -39,6 +45,7 @@ class Thought:
     calls: tuple[ToolRequest, ...] = ()
     simulated: bool = False
     quoted_run: str = ""
+    used: int = 0
 
 
 class Mind(Protocol):

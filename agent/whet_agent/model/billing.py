@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from whet.v1 import ledger_pb2, value_pb2
+from whet_agent.account import Account
 from whet_agent.calls import Backend, method_named
 from whet_agent.client import CallError
 from whet_agent.model.base import MindError
@@ -26,9 +27,13 @@ class Billing:
     """As `endpoint/model`: its price is the server's."""
     heard: Callable[[ledger_pb2.Reservation], None]
     """Told of every entry as it changes."""
+    account: Account
+    """Says what is left for a thought, when there is a limit."""
 
     async def reserve(self, request_id: str, *, input_tokens: int, output_tokens: int) -> ledger_pb2.Reservation:
-        """Reserve the worst case. Raises `MindError` when a cap would be crossed or the model has no price."""
+        """Reserve the worst case. Raises `MindError` when a cap or the session's limit would be crossed, or one applies
+        and the model has no price.
+        """
         request = ledger_pb2.ReserveRequest(
             request_id=request_id,
             model=self.model,
@@ -36,9 +41,13 @@ class Billing:
             max_output_tokens=output_tokens,
             run_id=self.session_id,
         )
+        if self.account.limit is not None:
+            request.cap.nanos = self.account.left
         try:
             answer = await self.agent.call(method_named("LedgerService", "Reserve"), request, timeout=CALL_SECONDS)
         except CallError as error:
+            if error.reason == "CAP_EXCEEDED" and error.metadata.get("cap") == "call":
+                raise MindError(self.account.refusal()) from error
             raise MindError(_refused(self.model, error)) from error
         reservation = cast("ledger_pb2.ReserveResponse", answer).reservation
         self.heard(reservation)

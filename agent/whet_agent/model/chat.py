@@ -12,14 +12,12 @@ import openai
 from openai import AsyncOpenAI
 
 from whet.v1 import value_pb2
-from whet_agent.catalogue import Tool
-from whet_agent.conversation import Entry
-from whet_agent.json_object import JsonObject, JsonView
+from whet_agent.json_object import JsonView
 from whet_agent.model.base import MindError, Moment, Saying, Thought
 from whet_agent.model.billing import Billing
+from whet_agent.model.messages import request_of
 from whet_agent.model.toolcalls import Assembler
-from whet_agent.results import as_data, shorten
-from whet_prompts import load
+from whet_agent.results import shorten
 
 ANSWER_TOKENS: Final = 4_096
 """The most tokens of one thought: enough for a long answer, and what its worst case is reserved for."""
@@ -35,10 +33,6 @@ CONNECT_SECONDS: Final = 10.0
 IDLE_SECONDS: Final = 90.0
 """Reasoning models think long before their first token."""
 TOTAL_SECONDS: Final = 600.0
-
-HISTORY_CHARACTERS: Final = 200_000
-"""About 50,000 tokens. Tool results further back are cut short; the mind can ask again."""
-OLD_RESULT_CHARACTERS: Final = 300
 
 _TRANSIENT_STATUS: Final = frozenset({408, 409, 425, 429})
 
@@ -87,7 +81,7 @@ class ChatMind:
 
     async def think(self, moment: Moment, saying: Saying) -> Thought:
         """Raises `MindError`."""
-        messages, tools = messages_of(moment.entries), [tool_schema(tool) for tool in moment.tools.values()]
+        messages, tools = request_of(moment)
         fault: _Fault | None = None
         for attempt in range(1, ATTEMPTS + 1):
             if fault is not None:
@@ -99,7 +93,7 @@ class ChatMind:
                     raise MindError(f"{self.name}: {failed}") from failed
                 fault = failed
             else:
-                return Thought(text=answer.text, calls=answer.calls.finish())
+                return Thought(text=answer.text, calls=answer.calls.finish(), used=_tokens(answer))
         raise MindError(f"{self.name}: {fault} Tried {ATTEMPTS} times; try again later.") from fault
 
     async def close(self) -> None:
@@ -167,12 +161,13 @@ class ChatMind:
         answer: _Answer,
     ) -> None:
         options: dict[str, Any] = {self._dialect.limit: ANSWER_TOKENS}
+        if tools:  # an empty list is refused
+            options["tools"] = tools
         if self._dialect.usage_option:
             options["stream_options"] = {"include_usage": True}
         stream = await self._client.chat.completions.create(
             model=self.name.partition("/")[2] or self.name,
             messages=cast("Any", messages),
-            tools=cast("Any", tools),
             stream=True,
             **options,
         )
@@ -193,6 +188,11 @@ class ChatMind:
         _check(answer)
 
 
+def _tokens(answer: _Answer) -> int:
+    """Return how much of the window the request and its answer fill, 0 when the provider did not say."""
+    return answer.usage.input_tokens + answer.usage.output_tokens if answer.usage is not None else 0
+
+
 def _check(answer: _Answer) -> None:
     if answer.finish == "content_filter":
         raise _Fault("the provider withheld the answer by its content rules.", transient=False, billed=True)
@@ -200,35 +200,6 @@ def _check(answer: _Answer) -> None:
         raise _Fault("the answer broke off before its end.", transient=True, billed=True)
     if not answer.text and not answer.calls.finish():
         raise _Fault("the answer was empty.", transient=True, billed=True)
-
-
-def messages_of(entries: Sequence[Entry]) -> list[JsonObject]:
-    """Return the conversation as the API wants it: the instructions first, tool results as data, old ones cut short."""
-    messages: list[JsonObject] = []
-    room = HISTORY_CHARACTERS
-    for entry in reversed(entries):
-        message = dict(entry["m"])
-        if message["role"] == "tool":
-            limit = len(message["content"]) if room > 0 else OLD_RESULT_CHARACTERS
-            message["content"] = as_data(
-                entry.get("tool", "a tool"), shorten(message["content"], limit, "call the tool again")
-            )
-        room -= len(message["content"])
-        messages.append(message)
-    messages.append({"role": "system", "content": load("agent").text})
-    return messages[::-1]
-
-
-def tool_schema(tool: Tool) -> JsonObject:
-    notes = {"spends": " May cost money.", "changes": " Changes something: a person is asked first."}
-    return {
-        "type": "function",
-        "function": {
-            "name": tool.name,
-            "description": f"{tool.summary}.{notes.get(tool.effect, '')}",
-            "parameters": tool.schema,
-        },
-    }
 
 
 def _learn(dialect: _Dialect, refusal: str) -> _Dialect | None:

@@ -1,24 +1,29 @@
 """Make one call that the mind asked for, with a person's yes where the server wants one."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 from google.protobuf.message import Message
 from opentelemetry import trace
 
 from whet.v1 import approval_pb2, options_pb2
-from whet_agent.calls import Outcome, make, method_named
+from whet_agent.account import capped
+from whet_agent.calls import Outcome, is_lost, make, method_named
 from whet_agent.catalogue import BadArguments, Tool, request_from
 from whet_agent.client import CallError
 from whet_agent.conversation import Entry, OpenCall, arguments_of, from_tool
 from whet_agent.events import ApprovalAsked, ToolAnswered, ToolAsked
 from whet_agent.nodes.context import Context
 from whet_agent.nodes.reporter import Reporter
+from whet_agent.results import dollars
 
 ASKS: Final = 3
 """How often one call may ask: an approval can expire while the person thinks, and the next one is asked for. More is
 a quarrel with the server.
 """
+
+CHANGED_NOTE: Final = "The person changed the arguments of this call; it was made as it stands now."
+"""Opens what the mind is told of a call that is no longer the one it asked for."""
 
 _tracer = trace.get_tracer("whet_agent")
 
@@ -30,10 +35,21 @@ async def act(call: OpenCall, turn: int, context: Context) -> list[Entry]:
     with _tracer.start_as_current_span("whet.tool", attributes={"whet.tool": call.name, "whet.request_id": key}):
         outcome = await _outcome(call, turn, key, context)
     context.running.pop(key, None)
+    if call.cap is not None and not outcome.ok:
+        share = f"It could spend {dollars(call.cap)} at most: its share of what is left for the session."
+        outcome = replace(outcome, text=f"{outcome.text}\n\n{share}")
+    if call.changed:
+        outcome = replace(outcome, text=f"{CHANGED_NOTE}\n\n{outcome.text}")
     context.hear(heard_answer(turn, key, call.name, outcome))
     return [
         from_tool(
-            call, outcome.text, ok=outcome.ok, run=outcome.run_id, answer=outcome.answer, simulated=outcome.simulated
+            call,
+            outcome.text,
+            ok=outcome.ok,
+            run=outcome.run_id,
+            answer=outcome.answer,
+            simulated=outcome.simulated,
+            unsure=outcome.unsure,
         )
     ]
 
@@ -46,19 +62,22 @@ async def _outcome(call: OpenCall, turn: int, key: str, context: Context) -> Out
     tool = context.tools.get(call.name)
     if tool is None:
         return Outcome(ok=False, text=f"There is no tool {call.name!r}. Tools: {', '.join(context.tools)}.")
+    if refusal := context.decisions.refuses(key, tool):
+        return Outcome(ok=False, text=f"Not done: {refusal}.")
     try:
         request = request_from(tool.method, arguments_of(call.arguments), request_id=key)
     except (BadArguments, ValueError) as error:
         return Outcome(ok=False, text=f"Not called: {error}")
+    capped(request, call.cap)
+    reporter = Reporter(turn=turn, key=key, hear=context.hear, running=context.running)
     try:
-        return await _approved(
-            tool, request, context, Reporter(turn=turn, key=key, hear=context.hear, running=context.running)
-        )
+        return await _approved(tool, request, call.cap, context, reporter)
     except CallError as error:
-        return Outcome(ok=False, text=_refusal(error), run_id=context.running.get(key, ""))
+        run_id = context.running.get(key, "")
+        return Outcome(ok=False, text=_refusal(error), run_id=run_id, unsure=is_lost(error) and not run_id)
 
 
-async def _approved(tool: Tool, request: Message, context: Context, reporter: Reporter) -> Outcome:
+async def _approved(tool: Tool, request: Message, cap: int | None, context: Context, reporter: Reporter) -> Outcome:
     """Make the call; when the server wants a person's yes, ask for it and make the same call again.
 
     A node that waits for a person runs again from its start, so the refused call is made twice: it has no effect
@@ -71,8 +90,10 @@ async def _approved(tool: Tool, request: Message, context: Context, reporter: Re
             if error.reason not in {"APPROVAL_REQUIRED", "APPROVAL_NOT_OPEN"}:
                 raise
             asked = await _question(error.metadata.get("approval_id", ""), tool, context, reporter)
-        context.hear(asked)
-        decision = context.ask(asdict(asked))
+        decision = await context.decisions.by_mode(asked, request, cap)
+        if decision is None:
+            context.hear(asked)
+            decision = context.ask(asdict(asked))
         if not decision["granted"]:
             reason = str(decision.get("reason") or "no reason given")
             return Outcome(ok=False, text=f"Not done: rejected by the person: {reason}")

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from whet_agent.catalogue import Tool
@@ -37,15 +38,24 @@ class OfflinePlanner:
         return self._matcher
 
     async def think(self, moment: Moment, saying: Saying) -> Thought:
-        last = moment.entries[-1]
+        """Answer whatever came since the last thing that was said: what a tool returned, what the person said."""
+        spoken = [place for place, entry in enumerate(moment.entries) if entry["m"]["role"] == "assistant"]
+        fresh = range(spoken[-1] + 1 if spoken else 0, len(moment.entries))
+        thoughts = [await self._answer(moment.entries[: place + 1], moment) for place in fresh]
+        return thoughts[0] if len(thoughts) == 1 else _joined(thoughts, moment)
+
+    async def _answer(self, entries: Sequence[Entry], moment: Moment) -> Thought:
+        """Answer the last entry."""
+        last = entries[-1]
         if last["m"]["role"] == "tool":
             return _handed_on(last)
-        situation = situation_of(moment.entries, panel=self._panel)
+        situation = situation_of(entries, panel=self._panel)
         plan = await self._plan(_chosen(last["m"]["content"], situation), situation, moment)
         if not isinstance(plan, Call):
             return Thought(text=plan.text)
+        call_id = f"p{moment.turn:05}{moment.step:03}"  # the strictest servers want nine letters and digits
         arguments = json.dumps(plan.arguments, ensure_ascii=False)
-        return Thought(calls=(ToolRequest(call_id=f"plan{moment.turn:05}", name=plan.tool, arguments=arguments),))
+        return Thought(calls=(ToolRequest(call_id=call_id, name=plan.tool, arguments=arguments),))
 
     async def close(self) -> None:
         """Give up what is still being loaded."""
@@ -66,6 +76,18 @@ def _chosen(text: str, situation: Situation) -> str:
     if len(options) == 1 and word in {"yes", "y", "yes please"}:
         word = next(iter(options))
     return options.get(_ORDINALS.get(word, word), text)
+
+
+def _joined(thoughts: Sequence[Thought], moment: Moment) -> Thought:
+    """Make one of several: a person may steer while a tool runs, and say more than one thing."""
+    calls = [call for thought in thoughts for call in thought.calls]
+    return Thought(
+        text="\n\n".join(thought.text for thought in thoughts if thought.text),
+        calls=tuple(
+            replace(call, call_id=f"p{moment.turn:05}{moment.step:02}{place}") for place, call in enumerate(calls)
+        ),
+        simulated=any(thought.simulated for thought in thoughts),
+    )
 
 
 def _handed_on(entry: Entry) -> Thought:

@@ -104,12 +104,13 @@ class Ledger:
         max_input_tokens: int,
         max_output_tokens: int,
         run_cap: Nanos | None = None,
+        call_cap: Nanos | None = None,
         ttl_seconds: float | None = None,
         reservation_id: str = "",
         fresh: bool = False,
         also: Sequence[Write] = (),
     ) -> ReservationRecord:
-        """Reserve the worst case against the run's cap and the workspace's caps; durable when it returns.
+        """Reserve the worst case against the call's own cap, the run's and the workspace's; durable when it returns.
 
         Raises `CapExceeded` (nothing was taken) or `PriceUnknown` (no price and a money cap applies). Without a price
         and without a cap the entry carries tokens and no money. With `ttl_seconds` an entry that nobody settles in
@@ -121,7 +122,7 @@ class Ledger:
         again.
         """
         book = self._books.get(workspace) or await self._book(workspace)
-        if price is None and (run_cap is not None or book.limits):
+        if price is None and (run_cap is not None or call_cap is not None or book.limits):
             raise PriceUnknown(
                 f"{model} has no known price and a money cap applies: set its price, or remove the cap",
                 metadata={"model": model},
@@ -140,6 +141,8 @@ class Ledger:
             output_price=known.output,
             expire_ns=None if ttl_seconds is None else now + int(ttl_seconds * 1e9),
         )
+        if call_cap is not None:
+            _check_cap("call", call_cap, Balance(), entry.reserved)
         if fresh or not reservation_id:
             return await self._take(book, entry, run_cap, also)
         async with self._cold:

@@ -97,6 +97,7 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
                 price=info.price,
                 max_input_tokens=request.max_input_tokens,
                 max_output_tokens=request.max_output_tokens,
+                call_cap=nanos_of(request.cap) if request.HasField("cap") else None,
                 ttl_seconds=seconds_of(request.ttl) if request.HasField("ttl") else RESERVE_SECONDS,
                 reservation_id=reservation_id,
                 also=turn.record(reservation_id),

@@ -53,7 +53,9 @@ async def store_of(kind: str, directory: Path) -> AsyncIterator[Store]:
         await store.close()
 
 
-async def reserve(ledger: Ledger, nanos: int, *, run_cap: int | None = None, run_id: str = RUN) -> ReservationRecord:
+async def reserve(
+    ledger: Ledger, nanos: int, *, run_cap: int | None = None, call_cap: int | None = None, run_id: str = RUN
+) -> ReservationRecord:
     """Reserve so much money: a token costs a nano."""
     return await ledger.reserve(
         HOME,
@@ -63,4 +65,5 @@ async def reserve(ledger: Ledger, nanos: int, *, run_cap: int | None = None, run
         max_input_tokens=nanos // 2,
         max_output_tokens=nanos - nanos // 2,
         run_cap=None if run_cap is None else Nanos(run_cap),
+        call_cap=None if call_cap is None else Nanos(call_cap),
     )

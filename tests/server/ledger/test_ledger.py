@@ -178,10 +178,25 @@ async def test_a_cap_below_what_is_spent_refuses_what_costs_and_lets_pass_what_i
     await reserve(ledger, 0)
 
 
+async def test_a_call_above_its_own_cap_takes_nothing(ledger: Ledger) -> None:
+    await reserve(ledger, 10, call_cap=10)
+    with pytest.raises(CapExceeded, match="the call's cap"):
+        await reserve(ledger, 11, call_cap=10)
+    await reserve(ledger, 0, call_cap=0)
+    assert ledger.run_totals(RUN).reserved == 10
+
+
 async def test_a_model_without_a_price_is_refused_where_a_cap_applies(ledger: Ledger) -> None:
-    async def unpriced(run_cap: Nanos | None) -> ReservationRecord:
+    async def unpriced(run_cap: Nanos | None, call_cap: Nanos | None = None) -> ReservationRecord:
         return await ledger.reserve(
-            HOME, run_id=RUN, model=MODEL, price=None, max_input_tokens=9, max_output_tokens=9, run_cap=run_cap
+            HOME,
+            run_id=RUN,
+            model=MODEL,
+            price=None,
+            max_input_tokens=9,
+            max_output_tokens=9,
+            run_cap=run_cap,
+            call_cap=call_cap,
         )
 
     entry = await unpriced(None)
@@ -189,6 +204,8 @@ async def test_a_model_without_a_price_is_refused_where_a_cap_applies(ledger: Le
     assert (await ledger.settle(HOME, entry.reservation_id, USED)).usage == USED
     with pytest.raises(PriceUnknown):
         await unpriced(Nanos(10**12))
+    with pytest.raises(PriceUnknown):
+        await unpriced(None, Nanos(10**12))
     assert not ledger.has_cap(HOME)
     await ledger.put_cap(HOME, "month", Nanos(10**12))
     assert ledger.has_cap(HOME)

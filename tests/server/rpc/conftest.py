@@ -1,6 +1,6 @@
 """A real server over a store in memory, with simulated models, and plain stubs to call it with."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,14 +132,16 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(directory: DataDir, address: str = "127.0.0.1:0", **config: Any) -> AsyncGenerator[Served, None]:
+async def serving(
+    directory: DataDir, address: str = "127.0.0.1:0", *, clock: Callable[[], int] = time_ns, **config: Any
+) -> AsyncGenerator[Served, None]:
     directory.prepare()
     clients = [
         directory.create_token(Workspace(workspace), role)
         for workspace, role in (("default", Role.PERSON), ("default", Role.AGENT), ("theirs", Role.PERSON))
     ]
     settings = ServerConfig(**({"panel": PANEL} | config))
-    async with opened_rooms(MemoryStore(), settings, Sealer.from_file(directory.master_key)) as rooms:
+    async with opened_rooms(MemoryStore(), settings, Sealer.from_file(directory.master_key), clock=clock) as rooms:
         server = RpcServer(rooms, Tokens(directory.tokens, clock=time_ns), clock=time_ns)
         bound = await server.start(address)
         server.recovered()

@@ -1,9 +1,13 @@
 import json
+from datetime import timedelta
+from time import time_ns
 
 import pytest
-from tests.server.rpc.conftest import HELD, Client, Refusal, Served, question, refused
+from tests.server.rpc.conftest import HELD, Client, Refusal, Served, question, refused, serving
 
 from whet.v1 import approval_pb2, event_pb2, fanout_pb2, ledger_pb2, model_pb2, value_pb2
+from whet_server.approval.approvals import LIFETIME
+from whet_server.datadir import DataDir
 
 DEAR = "sim/costly?price_out=900000000000000"
 """Nine hundred dollars for a thousand tokens: above every threshold."""
@@ -65,6 +69,30 @@ async def test_a_grant_holds_for_nothing_but_what_was_shown(served: Served) -> N
     other = await ask(served.agent, question(DEAR, request_id="a2", prompt="Something else?"))
     assert other.reason == "APPROVAL_REQUIRED"
     assert other.metadata["digest"] != asked.metadata["digest"]
+
+
+async def test_a_grant_that_nobody_used_in_time_is_refused(directory: DataDir) -> None:
+    now = time_ns()
+    async with serving(directory, clock=lambda: now) as served:
+        asked = await ask(served.agent, question(DEAR, request_id="a1"))
+        await decide(served.person, asked, grant=True)
+        now += LIFETIME // timedelta(microseconds=1) * 1000
+        late = await ask(served.agent, question(DEAR, request_id="a1"))
+        assert late.reason == "APPROVAL_REQUIRED"
+        assert late.metadata["approval_id"] != asked.metadata["approval_id"]
+        async with refused() as said:
+            await decide(served.person, asked, grant=True)
+        assert (said[0].reason, said[0].metadata["state"]) == ("APPROVAL_NOT_OPEN", "expired")
+
+
+async def test_a_grant_with_another_digest_is_refused(served: Served) -> None:
+    asked = await ask(served.agent, question(DEAR, request_id="a1"))
+    other = await ask(served.agent, question(DEAR, request_id="a1", prompt="Something else?"))
+    asked.metadata["digest"] = other.metadata["digest"]
+    async with refused() as said:
+        await decide(served.person, asked, grant=True)
+    assert said[0].reason == "APPROVAL_NOT_OPEN"
+    assert (await ask(served.agent, question(DEAR, request_id="a1"))).reason == "APPROVAL_REQUIRED"
 
 
 async def test_a_rejected_call_is_told_so(served: Served) -> None:

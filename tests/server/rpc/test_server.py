@@ -348,6 +348,10 @@ async def test_caps_and_reservations_go_over_the_wire(served: Served) -> None:
     held = [await person.ledger.Reserve(reserve, metadata=metadata) for _ in range(2)]
     assert held[0] == held[1]
     assert held[0].reservation.reserved.nanos == 30_000_000
+    reserve.request_id, reserve.cap.nanos = "m3", 29_999_999
+    async with refused() as said:
+        await person.ledger.Reserve(reserve, metadata=metadata)
+    assert (said[0].reason, said[0].metadata["cap"]) == ("CAP_EXCEEDED", "call")
     caps = await person.ledger.ListCaps(ledger_pb2.ListCapsRequest(), metadata=metadata)
     assert caps.caps[0].reserved.nanos == 30_000_000
     settle = ledger_pb2.SettleRequest(

@@ -8,10 +8,20 @@ from whet_tui.cli.root import Launch
 
 def load_settings(launch: Launch) -> settings_of.Settings:
     """Return the settings and say once what in the configuration was not understood. Raises `SettingsError`."""
+    settings = read_settings(launch)
+    tell_complaints(settings)
+    return settings
+
+
+def read_settings(launch: Launch) -> settings_of.Settings:
+    """Return the settings. Raises `SettingsError`."""
     flags = settings_of.Flags(
         server=launch.server, token_file=launch.token_file, data=launch.data, config=launch.config
     )
-    settings = settings_of.load(flags, launch.environment)
+    return settings_of.load(flags, launch.environment)
+
+
+def tell_complaints(settings: settings_of.Settings) -> None:
+    """Say what in the configuration was not understood."""
     for complaint in settings.complaints:
         click.echo(f"warning: {complaint}", err=True)
-    return settings

@@ -53,9 +53,9 @@ _TURNS: Final[Sequence[Callable[[Talk], str]]] = (_ask, _plan, _spending, _prove
 @click.command("demo", help="Watch a short conversation without a screen. It runs in a directory of its own.")
 @click.pass_obj
 def command(launch: Launch) -> int:
-    settings = load_settings(launch)
+    load_settings(launch)  # only to say what is wrong with it
     try:
-        return asyncio.run(_demo(settings.theme))
+        return asyncio.run(_demo())
     except asyncio.CancelledError:
         return INTERRUPTED
 
@@ -67,12 +67,12 @@ def _end_by_sigterm() -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
-async def _demo(theme: str) -> int:
+async def _demo() -> int:
     """Neither the person's data, nor a key, nor a configured endpoint is touched."""
     click.echo(_INTRODUCTION)
     _end_by_sigterm()
     with tempfile.TemporaryDirectory(prefix="whet-demo-") as folder:
-        settings, code = Settings(data=Path(folder), theme=theme), OK
+        settings, code = Settings(data=Path(folder)), OK
         try:
             async with talking(settings, PlainPrinter(click.echo, click.echo)) as talk:
                 for turn in _TURNS:

@@ -47,6 +47,16 @@ class Launch:
     data: Path | None = None
     config: Path | None = None
 
+    def options(self) -> Sequence[str]:
+        """The global options, to be given to another `whet`."""
+        given = {
+            "--server": self.server,
+            "--token-file": self.token_file,
+            "--data": self.data,
+            "--config": self.config,
+        }
+        return [word for name, value in given.items() if value for word in (name, str(value))]
+
 
 class Root(click.Group):
     """Loads a command when it is asked for and lists them without loading any."""

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from decimal import Decimal
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
@@ -15,20 +15,21 @@ from textual.binding import Binding, BindingType
 from textual.timer import Timer
 from textual.widgets import Static
 
-from whet_tui.bridge import ChatSession, Lister, NotOpened, Opener
+from whet_tui.bridge import ChatSession, NotOpened, Opener
 from whet_tui.commands import MODES, OWN, summaries
 from whet_tui.completion import Known, Offers, all_commands, offered, own_commands
-from whet_tui.entries import Entry, Note, Said
+from whet_tui.entries import Call, Entry, Note, Said
 from whet_tui.files import listed, without_attachments
 from whet_tui.greeting import greeting
 from whet_tui.history import History
 from whet_tui.mentions import spelled_out
 from whet_tui.messages import Sought, Submitted, TakeBack, Typed
+from whet_tui.places import BY_COMMAND
 from whet_tui.safe import safe_line
 from whet_tui.screens.deciding import DecidingScreen
 from whet_tui.screens.help import HelpScreen
-from whet_tui.screens.sessions import SessionsScreen
 from whet_tui.surroundings import NotEdited, Surroundings, edited
+from whet_tui.themes import after
 from whet_tui.widgets.approval_tray import ApprovalTray
 from whet_tui.widgets.composer import Composer
 from whet_tui.widgets.offer_list import OfferList
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 _CLOCK: Final = 0.25
 """Seconds between two drawings of running times; only while a turn is under way."""
+_CALM_CLOCK: Final = 1.0
+"""The same with reduced motion."""
 _AT_ONCE: Final = 200
 """Events of a journal that are folded before keys are looked at again."""
 _QUEUED: Final = 3
@@ -66,17 +69,19 @@ class ChatScreen(DecidingScreen):
         Binding("ctrl+c", "interrupt", "Copy, clear or quit", id="chat.interrupt", priority=True, show=False),
         Binding("ctrl+d", "leave_empty", "Quit", id="chat.quit", priority=True, show=False),
         Binding("ctrl+o", "unfold", "Unfold", id="chat.unfold", priority=True, show=False),
-        Binding("ctrl+r", "sessions", "Sessions", id="chat.sessions", priority=True, show=False),
+        Binding("ctrl+r", "app.open_place('sessions')", "Sessions", id="chat.sessions", priority=True, show=False),
         Binding("f1", "help", "Help", id="chat.help", priority=True, show=False),
         Binding("pageup", "page(-1)", "Scroll up", id="chat.page_up", priority=True, show=False),
         Binding("pagedown", "page(1)", "Scroll down", id="chat.page_down", priority=True, show=False),
         Binding("ctrl+end", "follow", "Follow the end", id="chat.follow", priority=True, show=False),
     ]
 
-    def __init__(self, opener: Opener, lister: Lister, around: Surroundings) -> None:
+    def __init__(self, opener: Opener, around: Surroundings) -> None:
         super().__init__()
+        self.calm = False
+        """Whether clocks tick seldom."""
         self._opener = opener
-        self._lister = lister
+        self._closed_session = False
         self._around = around
         self._view: View | None = None
         self._opening = False
@@ -102,13 +107,33 @@ class ChatScreen(DecidingScreen):
         """The session's id, empty before there is one."""
         return self._session.session_id if self._session is not None else ""
 
+    @property
+    def session(self) -> ChatSession | None:
+        """The session, once it is open."""
+        return self._session
+
+    @property
+    def run_ids(self) -> Collection[str]:
+        """The runs of this conversation, for other places."""
+        entries = self._view.entries if self._view is not None else []
+        return [entry.run_id for entry in entries if isinstance(entry, Call) and entry.run_id]
+
+    @property
+    def waits(self) -> str:
+        """What the conversation waits for, for other places."""
+        return "waits for your decision" if self._view is not None and self._view.cards else ""
+
+    def take_up(self, session_id: str) -> None:
+        """Leave for another conversation."""
+        self._leave(session_id)
+
     def compose(self) -> ComposeResult:
         yield Transcript()
         yield Static(id="queue")
         yield ApprovalTray()
         self._offers = OfferList(self._look)
         yield self._offers
-        yield Composer(History(self._around.history), self._offers)
+        yield Composer(History(self._around.history), self._around.paste_lines, self._offers)
         yield StatusLine()
 
     def on_mount(self) -> None:
@@ -141,6 +166,7 @@ class ChatScreen(DecidingScreen):
         from whet_tui.view import View  # loads the contract, which the first frame does not wait for
 
         self._view = View()
+        self._crashed = await self._around.crashed()
         self._known.commands = all_commands(lambda: self._known.named)
         self._listen(self._session, self._view)
         unsent, self._unsent = self._unsent, []
@@ -184,7 +210,7 @@ class ChatScreen(DecidingScreen):
         else:
             self._status.work("")
         if view.busy and self._clock is None:
-            self._clock = self.set_interval(_CLOCK, self._on_clock)
+            self._clock = self.set_interval(_CALM_CLOCK if self.calm else _CLOCK, self._on_clock)
         elif not view.busy and self._clock is not None:
             self._clock.stop()
             self._clock = None
@@ -198,7 +224,7 @@ class ChatScreen(DecidingScreen):
     def on_submitted(self, message: Submitted) -> None:
         self._transcript.follow()
         name, _, rest = message.text.removeprefix("/").partition(" ")
-        if message.text.startswith("/") and name in OWN:
+        if message.text.startswith("/") and name in OWN and not (name in BY_COMMAND and rest.strip()):
             OWN[name].run(self, rest.strip())
         elif self._session is None:
             self._unsent.append(message)
@@ -465,13 +491,18 @@ class ChatScreen(DecidingScreen):
     @work(group="leave", exclusive=True)
     async def _leave(self, other: str) -> None:
         """Close the session, then leave; to another one if it is named."""
-        if self._session is not None:
+        await self.close_session()
+        self.app.exit(other)
+
+    async def close_session(self) -> None:
+        """Give up the lease and the connections, however one leaves: a session left open keeps the process alive."""
+        if self._session is not None and not self._closed_session:
+            self._closed_session = True
             try:
                 async with asyncio.timeout(_PARTING):
                     await self._session.close()
             except TimeoutError:
                 pass  # the lease dies with the process
-        self.app.exit(other)
 
     # What the person looks at.
 
@@ -517,15 +548,8 @@ class ChatScreen(DecidingScreen):
         own = {name: command.summary for name, command in OWN.items()}
         self.app.push_screen(HelpScreen(summaries() if self._session is not None else own))
 
-    def action_sessions(self) -> None:
-        self._pick_session()
-
-    @work(group="sessions", exclusive=True)
-    async def _pick_session(self) -> None:
-        sessions = await asyncio.to_thread(self._lister)
-        picked = await self.app.push_screen_wait(SessionsScreen(sessions))
-        if picked and picked != self.session_id:
-            self._leave(picked)
+    def open_place(self, place_id: str) -> None:
+        self.call_later(self.run_action, f"app.open_place('{place_id}')")
 
     # What the person takes along.
 
@@ -566,7 +590,13 @@ class ChatScreen(DecidingScreen):
             self._composer.write(text)
 
     def change_theme(self) -> None:
-        self.app.theme = "textual-light" if self.app.current_theme.dark else "textual-dark"
+        self.app.theme = after(self.app.theme)
+
+    def complain(self, complaints: Sequence[str]) -> None:
+        """Say what in the configuration was not understood."""
+        self._greet((), "")  # which stands first, whoever comes first
+        for complaint in complaints:
+            self._tell("warning", complaint)
 
     def _tell(self, level: Literal["info", "warning", "error"], text: str) -> None:
         """Say something of the screen's own in the conversation."""

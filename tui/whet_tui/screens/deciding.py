@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
@@ -46,6 +47,7 @@ class DecidingScreen(Screen[None]):
     _tray: ApprovalTray
     _composer: Composer
     _status: StatusLine
+    _keys: Mapping[str, str]
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,9 +73,14 @@ class DecidingScreen(Screen[None]):
             return self._tray.card is not None
         return super().check_action(action, parameters)
 
-    def _chords(self) -> Mapping[str, str]:
+    def take_keys(self, changed: Mapping[str, str]) -> None:
+        """Say the keys that the person has given to actions, by the id of their binding."""
+        self._keys = self._chords(changed)
+
+    def _chords(self, changed: Mapping[str, str] = MappingProxyType({})) -> Mapping[str, str]:
         """What the tray says about keys, by what they do."""
         keys = {binding.id: binding.key for _, binding in reversed(list(self._bindings)) if binding.id}
+        keys |= {name: several.split(",")[0] for name, several in changed.items()}
         names = {part: _shown(keys.get(f"card.{part}", "")) for part in _TOLD}
         return names | {"scroll": _pair(keys, "up", "down"), "other": _pair(keys, "previous", "next")}
 

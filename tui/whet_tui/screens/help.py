@@ -1,6 +1,7 @@
-"""Keys and commands."""
+"""Keys and commands, as they are now."""
 
 from collections.abc import Mapping
+from itertools import groupby
 from typing import ClassVar, Final
 
 from rich.text import Text
@@ -13,30 +14,21 @@ from textual.widgets import Static
 from whet_tui.safe import safe_line
 from whet_tui.widgets.ink import ink_of
 
-KEYS: Final = (
+_FIXED: Final = (
     ("Enter", "send; while a turn runs, the message waits its turn"),
     ("Ctrl+J", "new line (Shift+Enter and Alt+Enter where the terminal tells them apart)"),
     ("Up, Down", "earlier and later messages, at the edge of the text"),
-    ("Tab", "complete a command"),
-    ("Esc", "cancel the running turn"),
-    ("Ctrl+O", "unfold or fold the last answer in view to its branches (or click its headline)"),
-    ("PageUp, PageDown", "scroll; Ctrl+End follows the end again"),
-    ("Ctrl+Y, Ctrl+N", "approve or reject what the agent asks for, while a card is open"),
-    ("Ctrl+R", "take up an earlier conversation"),
-    ("Ctrl+C", "copy what is selected; else clear the line; else, twice, quit"),
-    ("Ctrl+D", "quit, when nothing is typed"),
-    ("F1", "this help"),
     ("¹ ²·³ ⁰", "behind a sentence: the branches that say it; ⁰ means that none does"),
 )
-
-_COLUMN: Final = 20
+"""What no binding says."""
+_COLUMN: Final = 22
 
 
 class HelpScreen(ModalScreen[None]):
     """Shows what can be pressed and typed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,f1,enter,question_mark,ctrl+c,ctrl+d", "dismiss", "Close")
+        Binding("escape,q,f1,enter,question_mark,ctrl+c,ctrl+d", "dismiss", "Close", id="help.close")
     ]
 
     def __init__(self, commands: Mapping[str, str]) -> None:
@@ -44,15 +36,38 @@ class HelpScreen(ModalScreen[None]):
         self._commands = commands
 
     def compose(self) -> ComposeResult:
+        with VerticalScroll(id="help"):
+            yield Static(self._text())
+
+    def _here(self) -> set[str]:
+        """Whose keys can be pressed on the screen below: they come first."""
+        below = self.app.screen_stack[-2].active_bindings.values()
+        return {active.binding.id.partition(".")[0] for active in below if active.binding.id} - {"app"}
+
+    def _text(self) -> Text:
+        from whet_tui.keymap import changed_in, effective, spelled  # the first frame does not wait for it
+
         ink = ink_of(self.app.current_theme)
         text = Text()
-        for key, meaning in KEYS:
-            text.append(key.ljust(_COLUMN), ink.accent)
-            text.append(meaning + "\n")
-        text.append("\n")
+
+        def row(left: str, right: str) -> None:
+            text.append(f"{left:<{_COLUMN - 1}} ", ink.accent)
+            text.append(right + "\n")
+
+        def head(words: str) -> None:
+            text.append(words + "\n", ink.you)
+
+        head("Writing")
+        for keys, meaning in _FIXED:
+            row(keys, meaning)
+        here = self._here()
+        found = sorted(effective(changed_in(self.app)).values(), key=lambda each: each.place not in here)
+        for place, bound in groupby(found, key=lambda each: each.place):
+            head(f"\n{place.replace('_', ' ').capitalize()}")
+            for each in bound:
+                row(", ".join(map(spelled, each.keys)), each.about)
+        head("\nCommands")
         for name, summary in self._commands.items():
-            text.append(f"/{name}".ljust(_COLUMN), ink.accent)
-            text.append(safe_line(summary) + "\n")
-        text.append("\nEsc closes this.", ink.muted)
-        with VerticalScroll(id="help"):
-            yield Static(text)
+            row(f"/{name}", safe_line(summary))
+        text.append("\nEsc closes this. Other keys: [keys] in config.toml, or the settings.", ink.muted)
+        return text

@@ -46,8 +46,12 @@ class FanoutLines:
         lines = [] if answered or unfolded else few_rows(fanout, width, ink, now_ns)
         if unfolded:
             lines = lane_rows(fanout, width, ink, now_ns)
-            lines += [line for lane in fanout.lanes.values() for line in _branch(lane, width, ink)]
-        lines += self._answer(fanout, width, ink)
+            lines += [line for lane in fanout.lanes.values() for line in branch_lines(lane, width, ink)]
+        return lines + self.answer_lines(fanout, width, ink, unfolded=unfolded)
+
+    def answer_lines(self, fanout: Fanout, width: int, ink: Ink, *, unfolded: bool) -> list[Strip]:
+        """The answer or the draft, and what was found about it; nothing of the single branches."""
+        lines = self._answer(fanout, width, ink)
         if fanout.failure:
             lines += plain_lines(safe(fanout.failure), width, ink.bad)
         if fanout.left:
@@ -108,7 +112,7 @@ def _rule(text: str, width: int, ink: Ink, *, simulated: bool) -> Strip:
     return Strip([*segments, Segment(" " + "─" * width, ink.muted)]).crop(0, width)
 
 
-def _branch(lane: Lane, width: int, ink: Ink) -> list[Strip]:
+def branch_lines(lane: Lane, width: int, ink: Ink) -> list[Strip]:
     """One branch in full."""
     title = f"{lane.number} {lane_name(lane)} · {GLYPHS[lane.state]} {lane.state}"
     if lane.first_token_ns:

@@ -1,5 +1,6 @@
 """The colours and styles that the transcript is drawn with, taken from the terminal's theme once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import StringIO
 from typing import Final
@@ -50,6 +51,8 @@ class Ink:
 def ink_of(theme: Theme) -> Ink:
     """Mix the ink of a theme. Its text colours are taken from Textual's own derivation and made readable."""
     colours = theme.to_color_system().generate()
+    if theme.ansi:
+        return _ansi_ink(colours)
     ground, front = Color.parse(colours["background"]), Color.parse(colours["foreground"])
 
     def text(name: str, *, bold: bool = False) -> Style:
@@ -69,6 +72,28 @@ def ink_of(theme: Theme) -> Ink:
         code_theme="monokai" if theme.dark else "xcode",
         code_ground=code_ground.hex6,
         console=_console(accent, muted, Style(bgcolor=code_ground.rich_color)),
+    )
+
+
+def _ansi_ink(colours: Mapping[str, str]) -> Ink:
+    """Ink of the terminal's own sixteen colours, which nobody can mix: what is beside the point is not paler then."""
+
+    def text(name: str, *, bold: bool = False) -> Style:
+        return Style(color=Color.parse(colours[name]).rich_color, bold=bold or None)
+
+    plain = Style(color="default")
+    return Ink(
+        base=Style(color="default", bgcolor="default"),
+        muted=plain,
+        you=text("text-primary", bold=True),
+        accent=text("text-accent"),
+        good=text("text-success"),
+        warning=text("text-warning"),
+        bad=text("text-error"),
+        simulated=text("text-warning") + Style(italic=True),
+        code_theme="ansi_dark",
+        code_ground="default",
+        console=_console(text("text-accent"), plain, Style(bgcolor="default")),
     )
 
 

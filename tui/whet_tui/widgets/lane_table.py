@@ -63,7 +63,9 @@ _SIMULATED: Final = " simulated"
 
 
 @dataclass(frozen=True, slots=True)
-class _Columns:
+class LaneColumns:
+    """The widths of the columns; 0 for one that there is no room for."""
+
     number: int
     model: int
     cost: int
@@ -72,11 +74,11 @@ class _Columns:
 
 def lane_rows(fanout: Fanout, width: int, ink: Ink, now_ns: int, *, tails: bool = False) -> list[Strip]:
     """One row a branch; with `tails` a small panel also shows the latest words of who is talking."""
-    columns = _fit(fanout.lanes.values(), width)
+    columns = lane_columns(fanout.lanes.values(), width)
     tails &= len(fanout.lanes) <= _TAILED and not fanout.ended and not fanout.left
     lines: list[Strip] = []
     for lane in fanout.lanes.values():
-        lines.append(_row(fanout, lane, columns, ink, now_ns))
+        lines.append(lane_row(fanout, lane, columns, ink, now_ns))
         if tails and lane.state is LaneState.STREAMING:
             lines += _tail(lane, width, ink)
     return lines
@@ -89,9 +91,9 @@ def few_rows(fanout: Fanout, width: int, ink: Ink, now_ns: int) -> list[Strip]:
         return lane_rows(fanout, width, ink, now_ns, tails=True)
     counts = Counter(lane.state for lane in lanes)
     told = " · ".join(f"{GLYPHS[state]} {counts[state]} {state}" for state in LaneState if counts[state])
-    columns = _fit(lanes, width)
+    columns = lane_columns(lanes, width)
     shown = sorted(lanes, key=lambda lane: _WORTH.index(lane.state))[:_FEW_ROWS]
-    rows = [_row(fanout, lane, columns, ink, now_ns) for lane in sorted(shown, key=lambda lane: lane.number)]
+    rows = [lane_row(fanout, lane, columns, ink, now_ns) for lane in sorted(shown, key=lambda lane: lane.number)]
     rest = f"{told} · {len(shown)} of {len(lanes)} shown, all: Ctrl+O"
     return [*rows, *plain_lines(safe(rest), width, ink.muted)]
 
@@ -123,18 +125,34 @@ def seconds(nanos: int) -> str:
     return f"{int(value) // 60}m{int(value) % 60:02d}s"
 
 
-def _fit(lanes: Iterable[Lane], width: int) -> _Columns:
+def lane_columns(lanes: Iterable[Lane], width: int, fewest_words: int = _FEWEST_WORDS) -> LaneColumns:
+    """How wide each column is for these lanes; the money's is given up for so many columns of words."""
     lanes = list(lanes)
     number = len(str(len(lanes))) + 1
     longest = max((cell_len(lane_name(lane)) + len(_SIMULATED) * lane.simulated for lane in lanes), default=0)
     fixed = number + _STATE + _TOKENS + _TIME
     model = max(12, min(longest, (width - fixed) // 2)) + 1
-    cost = _COST if width - fixed - model - _COST >= _FEWEST_WORDS else 0
+    cost = _COST if width - fixed - model - _COST >= fewest_words else 0
     words = width - fixed - model - cost
-    return _Columns(number, model, cost, words if words >= _FEWEST_WORDS // 2 else 0)
+    return LaneColumns(number, model, cost, words if words >= _FEWEST_WORDS // 2 else 0)
 
 
-def _row(fanout: Fanout, lane: Lane, columns: _Columns, ink: Ink, now_ns: int) -> Strip:
+def lane_head(columns: LaneColumns, ink: Ink) -> Strip:
+    """The heading over the rows."""
+    cells = [
+        ("# ", columns.number, True),
+        ("state", _STATE, False),
+        ("model", columns.model, False),
+        ("tokens", _TOKENS, True),
+        ("time", _TIME, True),
+        ("cost", columns.cost, True),
+        (" first words", columns.words, False),
+    ]
+    return Strip([_cell(title, width, ink.muted, right=right) for title, width, right in cells if width])
+
+
+def lane_row(fanout: Fanout, lane: Lane, columns: LaneColumns, ink: Ink, now_ns: int) -> Strip:
+    """One branch."""
     style = ink.lane(lane.state)
     segments = [
         _cell(f"{lane.number} ", columns.number, ink.accent, right=True),

@@ -40,7 +40,7 @@ class _Code(CodeBlock):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         ground = console.get_style("markdown.code_block").bgcolor
-        colour = ground.get_truecolor().hex if ground is not None else "default"
+        colour = ground.get_truecolor().hex if ground is not None and not ground.is_default else "default"
         yield Syntax(
             str(self.text).rstrip(),
             self.lexer_name,

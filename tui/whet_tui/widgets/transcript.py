@@ -41,7 +41,9 @@ _SHARE: Final = 10
 class Transcript(ScrollView, can_focus=True):
     """Draws entries, follows the end unless the person scrolled up, unfolds blocks, gives out what is selected."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "unfold", "Unfold", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "unfold", "Unfold or fold", show=False, id="transcript.unfold")
+    ]
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,16 +79,19 @@ class Transcript(ScrollView, can_focus=True):
 
     def hear(self, entries: Iterable[Entry]) -> None:
         """Take up entries that are new or have changed; they are drawn at the next tick."""
-        from whet_tui.widgets.block import Block  # Markdown and its colours load after the first frame
-
         for entry in entries:
             place = self._places.get(entry.key)
             if place is None:
                 place = self._places[entry.key] = len(self._blocks)
-                self._blocks.append(Block(entry))
+                self._blocks.append(self._block_of(entry))
                 self._heights.append(self._blocks[place].estimate(self._width))
             self._changed.add(place)
         self._schedule()
+
+    def _block_of(self, entry: Entry) -> "Block":
+        from whet_tui.widgets.block import Block  # Markdown and its colours load after the first frame
+
+        return Block(entry)
 
     def cut(self, keys: Container[str]) -> None:
         """Take out every block but those of the entries with these keys: the person went back."""

@@ -378,6 +378,7 @@ class ReserveRequest(_message.Message):
     MAX_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
     TTL_FIELD_NUMBER: _builtins.int
+    CAP_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """An id for safe retries."""
     model: _builtins.str
@@ -392,6 +393,12 @@ class ReserveRequest(_message.Message):
     def ttl(self) -> _duration_pb2.Duration:
         """After this time without a settlement the outcome counts as unknown; not set: ten minutes."""
 
+    @_builtins.property
+    def cap(self) -> _value_pb2.Money:
+        """The most that this call may cost. One whose worst case is above it is refused as CAP_EXCEEDED, and nothing is reserved. Not set: only the
+        workspace's caps apply.
+        """
+
     def __init__(
         self,
         *,
@@ -401,10 +408,11 @@ class ReserveRequest(_message.Message):
         max_output_tokens: _builtins.int = ...,
         run_id: _builtins.str = ...,
         ttl: _duration_pb2.Duration | None = ...,
+        cap: _value_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cap", b"cap", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_input_tokens", b"max_input_tokens", "max_output_tokens", b"max_output_tokens", "model", b"model", "request_id", b"request_id", "run_id", b"run_id", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap", b"cap", "max_input_tokens", b"max_input_tokens", "max_output_tokens", b"max_output_tokens", "model", b"model", "request_id", b"request_id", "run_id", b"run_id", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,63 @@
+"""The conversation as the chat completions API wants it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from whet_agent.catalogue import Tool
+from whet_agent.conversation import Entry, turn_of
+from whet_agent.events import Compacted
+from whet_agent.json_object import JsonObject
+from whet_agent.model.base import Moment
+from whet_agent.model.roles import alternating
+from whet_agent.results import as_data, fenced, shorten
+from whet_prompts import load
+
+HISTORY_CHARACTERS: Final = 200_000
+"""About 50,000 tokens. Tool results further back are cut short; the mind can ask again."""
+OLD_RESULT_CHARACTERS: Final = 300
+
+
+def request_of(moment: Moment) -> tuple[list[JsonObject], list[JsonObject]]:
+    """Return the messages and the tools of a request."""
+    messages: list[JsonObject] = [{"role": "system", "content": load(moment.prompt).text}]
+    later = moment.entries
+    if moment.earlier is not None:
+        messages += _summary(moment.earlier)
+        # A turn is read whole or not at all: a call without its answers would be refused.
+        later = [entry for entry in later if turn_of(entry) > moment.earlier.upto]
+    messages += messages_of(later)
+    return alternating(messages), [tool_schema(tool) for tool in moment.tools.values()]
+
+
+def messages_of(entries: Sequence[Entry]) -> list[JsonObject]:
+    """Return entries as messages: tool results as data, old ones cut short."""
+    messages: list[JsonObject] = []
+    room = HISTORY_CHARACTERS
+    for entry in reversed(entries):
+        message = dict(entry["m"])
+        if message["role"] == "tool":
+            limit = len(message["content"]) if room > 0 else OLD_RESULT_CHARACTERS
+            message["content"] = as_data(
+                entry.get("tool", "a tool"), shorten(message["content"], limit, "call the tool again")
+            )
+        room -= len(message["content"])
+        messages.append(message)
+    return messages[::-1]
+
+
+def tool_schema(tool: Tool) -> JsonObject:
+    notes = {"spends": " May cost money.", "changes": " Changes something: a person is asked first."}
+    return {
+        "type": "function",
+        "function": {
+            "name": tool.name,
+            "description": f"{tool.summary}.{notes.get(tool.effect, '')}",
+            "parameters": tool.schema,
+        },
+    }
+
+
+def _summary(earlier: Compacted) -> Sequence[JsonObject]:
+    """Return a summary as a question with its answer: some servers refuse two messages of one role in a row."""
+    told = fenced(f"Summary of the conversation's turns up to {earlier.upto}", earlier.summary)
+    return [{"role": "user", "content": told}, {"role": "assistant", "content": "I have read the summary."}]

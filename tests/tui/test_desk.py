@@ -1,0 +1,243 @@
+"""What places ask of the server: one contract, kept by the twin in memory and over gRPC by a real server."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, suppress
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from whet.v1 import event_pb2, fanout_pb2, ledger_pb2, value_pb2
+from whet_agent.catalogue import methods
+from whet_agent.client import Client
+from whet_agent.connect import Connection, ConnectSettings, connect, stop
+from whet_tui.desk import Desk, DeskError
+from whet_tui.desk_values import Cap, Endpoint, Following, Grouping, Model, Probe, Spending, UsageLine
+from whet_tui.entries import Fanout, FanoutState, LaneState, Money
+from whet_tui.grpc_desk import GrpcDesk
+from whet_tui.memory_desk import MemoryDesk
+
+PATIENCE = 20.0
+QUICK = ("sim/fast", "sim/costly")
+LASTING = ("sim/steady?rate=5&tokens=500&seed=1", "sim/steady?rate=5&tokens=500&seed=2")
+"""Two branches that talk until they are cancelled."""
+CONFIG = 'panel = ["sim/fast"]\nsynthesiser = "sim/fast"\n'
+LIMIT = 5_000_000_000
+GROUPINGS: tuple[Grouping, ...] = ("model", "run", "day")
+
+
+class Stage(Protocol):
+    """A desk, and a way to make things happen behind it."""
+
+    @property
+    def desk(self) -> Desk: ...
+
+    async def begin(self, *models: str) -> str:
+        """Start a fan-out to these models; return its id."""
+        ...
+
+
+class GrpcStage:
+    def __init__(self, connection: Connection) -> None:
+        self.desk = GrpcDesk(connection)
+        self._client = Client(connection.address, connection.person_token)
+        self._methods = {method.name: method for method in methods()}
+
+    async def begin(self, *models: str) -> str:
+        spec = fanout_pb2.FanoutSpec(prompt="What is a monad?", models=models)
+        answer = await self._client.call(self._methods["StartFanout"], fanout_pb2.StartFanoutRequest(spec=spec))
+        assert isinstance(answer, fanout_pb2.StartFanoutResponse)
+        return answer.fanout.run_id
+
+    async def cap(self) -> None:
+        request = ledger_pb2.PutCapRequest(period=ledger_pb2.CAP_PERIOD_DAY, limit=value_pb2.Money(nanos=LIMIT))
+        await self._client.call(self._methods["PutCap"], request)
+
+    async def close(self) -> None:
+        await self.desk.close()
+        await self._client.close()
+
+
+class MemoryStage:
+    """The twin, told what a server with simulated models would tell."""
+
+    def __init__(self) -> None:
+        self.desk = MemoryDesk()
+        self.desk.tests["sim"] = Probe(ok=True, latency_ns=1_000_000, models=2)
+        self.desk.endpoint_list = [
+            Endpoint(
+                name="sim",
+                kind="sim",
+                source="built-in",
+                models=(
+                    Model(name="sim/costly", input_price=1, output_price=1, simulated=True),
+                    Model(name="sim/fast", input_price=0, output_price=0, simulated=True, in_panel=True),
+                ),
+            )
+        ]
+        self._runs = 0
+
+    async def begin(self, *models: str) -> str:
+        self._runs += 1
+        run_id = f"fan_{self._runs:02}"
+        plans = [event_pb2.BranchPlan(branch_id=f"b{place}", model=model) for place, model in enumerate(models, 1)]
+        opened = event_pb2.RunOpened(run_id=run_id, prompt="What is a monad?", branches=plans)
+        await self.desk.tell(run_id, event_pb2.Event(sequence=1, run_opened=opened))
+        if models == QUICK:
+            await self._finish(run_id)
+        return run_id
+
+    async def _finish(self, run_id: str) -> None:
+        done = event_pb2.BRANCH_STATE_DONE
+        for place, branch_id in enumerate(("b1", "b2"), start=2):
+            finished = event_pb2.BranchFinished(
+                branch_id=branch_id, state=done, text="A monad is a value in a context."
+            )
+            await self.desk.tell(run_id, event_pb2.Event(sequence=place, branch_finished=finished))
+        ended = event_pb2.RunFinished(state=event_pb2.RUN_STATE_SUCCEEDED)
+        await self.desk.tell(run_id, event_pb2.Event(sequence=4, run_finished=ended))
+        line = UsageLine(key="sim/costly", money=Money(settled=12), input_tokens=10, output_tokens=20, attempts=2)
+        total = UsageLine(key="", money=Money(settled=12), input_tokens=10, output_tokens=20, attempts=2)
+        cap = Cap(period="day", limit=LIMIT, money=Money(settled=12))
+        for grouping in GROUPINGS:
+            self.desk.money[grouping] = Spending(caps=(cap,), total=total, lines=(line,), days=(line,))
+
+
+async def followed(desk: Desk, following: Following, until: Callable[[Fanout], bool]) -> Fanout:
+    """Follow a run until it is as it should be, then leave it."""
+    async with asyncio.timeout(PATIENCE), aclosing(desk.follow(following)) as changes:
+        async for _ in changes:
+            if until(following.fanout):
+                break
+    return following.fanout
+
+
+def follow(run_id: str) -> Following:
+    return Following(run_id=run_id, fanout=Fanout(run_id=run_id))
+
+
+def talking(fanout: Fanout) -> bool:
+    return bool(fanout.lanes) and not any(lane.state.ended for lane in fanout.lanes.values())
+
+
+class DeskContract:
+    """What every desk does. A stage is given by the class that inherits this."""
+
+    async def test_a_run_is_listed_followed_to_its_end_and_then_told_at_once(self, stage: Stage) -> None:
+        run_id = await stage.begin(*QUICK)
+        following = follow(run_id)
+        fanout = await followed(stage.desk, following, lambda fanout: fanout.ended)
+        assert fanout.state is FanoutState.SUCCEEDED
+        assert [lane.state for lane in fanout.lanes.values()] == [LaneState.DONE, LaneState.DONE]
+        listed = next(run for run in await stage.desk.runs() if run.run_id == run_id)
+        assert (listed.title, listed.state) == ("What is a monad?", FanoutState.SUCCEEDED)
+        assert await followed(stage.desk, following, lambda _: False) is fanout
+
+    async def test_a_run_can_be_left_and_taken_up_where_it_was_left(self, stage: Stage) -> None:
+        run_id = await stage.begin(*LASTING)
+        following = follow(run_id)
+        await followed(stage.desk, following, talking)
+        cursor = following.cursor
+        assert cursor
+        await stage.desk.cancel(run_id)
+        fanout = await followed(stage.desk, following, lambda fanout: fanout.ended)
+        assert fanout.state is FanoutState.CANCELLED
+        assert following.cursor != cursor
+
+    async def test_one_branch_is_cancelled_and_the_others_go_on(self, stage: Stage) -> None:
+        run_id = await stage.begin(*LASTING)
+        following = follow(run_id)
+        first, second = (await followed(stage.desk, following, talking)).lanes
+        await stage.desk.cancel(run_id, first)
+        fanout = await followed(stage.desk, following, lambda fanout: fanout.lanes[first].state.ended)
+        assert fanout.lanes[first].state in {LaneState.CANCELLED, LaneState.PARTIAL}
+        assert not fanout.lanes[second].state.ended
+        assert not fanout.ended
+        await stage.desk.cancel(run_id)
+
+    async def test_what_is_not_there_is_said_to_be_not_there(self, stage: Stage) -> None:
+        with pytest.raises(DeskError):
+            await stage.desk.cancel("fan_nowhere")
+        with pytest.raises(DeskError):
+            await followed(stage.desk, follow("fan_nowhere"), lambda _: False)
+        with pytest.raises(DeskError):
+            await stage.desk.test("nowhere")
+        run_id = await stage.begin(*QUICK)
+        with pytest.raises(DeskError, match="no branch"):
+            await stage.desk.cancel(run_id, "b99")
+
+    async def test_endpoints_have_their_models_with_prices_and_panel_and_can_be_tested(self, stage: Stage) -> None:
+        endpoint = next(each for each in await stage.desk.endpoints() if each.name == "sim")
+        assert (endpoint.kind, endpoint.circuit, endpoint.source) == ("sim", "closed", "built-in")
+        models = {model.name: model for model in endpoint.models}
+        assert models["sim/fast"].in_panel
+        assert models["sim/fast"].simulated
+        assert models["sim/fast"].output_price == 0
+        assert models["sim/costly"].output_price
+        assert (await stage.desk.test("sim")).ok
+
+    async def test_spending_adds_up_however_it_is_grouped(self, stage: Stage) -> None:
+        run_id = await stage.begin(*QUICK)
+        await followed(stage.desk, follow(run_id), lambda fanout: fanout.ended)
+        for grouping in GROUPINGS:
+            spending = await stage.desk.spending(grouping)
+            assert spending.total.attempts == sum(line.attempts for line in spending.lines) > 0
+            assert spending.total.money.settled == sum(line.money.settled for line in spending.lines) > 0
+            assert sum(day.money.settled for day in spending.days) == spending.total.money.settled
+            (cap,) = spending.caps
+            assert cap.period == "day"
+            assert cap.left == LIMIT - cap.money.settled - cap.money.unknown - cap.money.reserved
+
+
+class TestMemoryDesk(DeskContract):
+    @pytest.fixture
+    def stage(self) -> Stage:
+        return MemoryStage()
+
+    async def test_it_can_be_away_and_says_why(self) -> None:
+        stage = MemoryStage()
+        run_id = await stage.begin(*LASTING)
+        following = follow(run_id)
+        await followed(stage.desk, following, talking)
+        await stage.desk.leave("The server is gone.")
+        with pytest.raises(DeskError, match="gone"):
+            await stage.desk.runs()
+        with pytest.raises(DeskError, match="gone"):
+            await followed(stage.desk, following, lambda _: False)
+
+
+@pytest.fixture(scope="module")
+def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+    """A real embedded server, one for all tests of this file."""
+    data = tmp_path_factory.mktemp("desk")
+    config = data / "config.toml"
+    config.write_text(CONFIG)
+    yield asyncio.run(connect(ConnectSettings(data=data, config=config)))
+    asyncio.run(stop(data))
+
+
+class TestGrpcDesk(DeskContract):
+    @pytest.fixture
+    async def stage(self, connection: Connection) -> AsyncIterator[Stage]:
+        stage = GrpcStage(connection)
+        await stage.cap()
+        yield stage
+        await stage.close()
+
+
+async def test_a_desk_finds_a_server_that_was_started_again_and_starts_none_itself(tmp_path: Path) -> None:
+    settings = ConnectSettings(data=tmp_path)
+    desk = GrpcDesk(await connect(settings))
+    try:
+        assert await desk.endpoints()
+        await stop(tmp_path)
+        with pytest.raises(DeskError, match="cannot be reached"):
+            await desk.endpoints()
+        assert not await stop(tmp_path)
+        await connect(settings)
+        assert await desk.endpoints()
+    finally:
+        await desk.close()
+        with suppress(TimeoutError):
+            await stop(tmp_path)
