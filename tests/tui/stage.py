@@ -231,9 +231,12 @@ SCENES = {
 
 def main() -> None:
     play = Play(sys.argv[1])
-    around = Surroundings(editor=os.environ.get("VISUAL") or os.environ.get("EDITOR") or "")
     app = ChatApp(
-        play.open, play.desk, MemoryShelf(), around=around, theme=sys.argv[3] if len(sys.argv) > 3 else "dark"
+        play.open,
+        play.desk,
+        MemoryShelf(),
+        around=Surroundings(editor=os.environ.get("EDITOR", "")),
+        theme=sys.argv[3] if len(sys.argv) > 3 else "dark",
     )
     with stray_output_to(Path(sys.argv[2])):
         app.run()

@@ -133,7 +133,7 @@ class ChatScreen(DecidingScreen):
         yield ApprovalTray()
         self._offers = OfferList(self._look)
         yield self._offers
-        yield Composer(History(self._around.history), self._offers, self._around.paste_lines)
+        yield Composer(History(self._around.history), self._around.paste_lines, self._offers)
         yield StatusLine()
 
     def on_mount(self) -> None:
@@ -166,6 +166,7 @@ class ChatScreen(DecidingScreen):
         from whet_tui.view import View  # loads the contract, which the first frame does not wait for
 
         self._view = View()
+        self._crashed = await self._around.crashed()
         self._known.commands = all_commands(lambda: self._known.named)
         self._listen(self._session, self._view)
         unsent, self._unsent = self._unsent, []

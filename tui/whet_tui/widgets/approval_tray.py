@@ -53,6 +53,7 @@ class ApprovalTray(Vertical):
     def on_mount(self) -> None:
         self.display = False
         self.border_title = "May the agent do this?"
+        self.watch(self.query_one("#card-body"), "scroll_y", self._tell_rest, init=False)
 
     def on_resize(self) -> None:
         self._fit()
@@ -62,6 +63,7 @@ class ApprovalTray(Vertical):
         others = sum(self.query_one(name).size.height for name in ("#card-head", "#card-keys"))
         rows = max(_FEWEST_ROWS, self.screen.size.height // 2 - _FRAME - others)
         self.query_one("#card-body", VerticalScroll).styles.max_height = rows
+        self.call_after_refresh(self._tell_rest)
 
     @property
     def card(self) -> Card | None:
@@ -149,9 +151,17 @@ class ApprovalTray(Vertical):
             Text(with_amounts(exact_json(card.arguments_json)), overflow="fold")
         )
         self.query_one("#card-keys", Static).update(Text(self._chords(), ink.accent))
-        place = f" · {self._cards.index(card) + 1} of {len(self._cards)}" if len(self._cards) > 1 else ""
+        self._tell_rest()
         self.call_after_refresh(self._fit)  # how much the words take is known when they are laid out
-        self.border_subtitle = f"{self._keys.get('scroll', '')} scroll{place}"
+
+    def _tell_rest(self) -> None:
+        """Say how much of the arguments is below, and which of several cards this is: a scroll bar alone is missed."""
+        body = self.query_one("#card-body", VerticalScroll)
+        below = round(body.max_scroll_y - body.scroll_y)
+        told = [f"{below} lines below, {self._keys.get('scroll', '')} scroll"] if below else []
+        if len(self._cards) > 1 and (card := self.card) is not None:
+            told.append(f"{self._cards.index(card) + 1} of {len(self._cards)}")
+        self.border_subtitle = " · ".join(told)
 
     def _chords(self) -> str:
         """The keys that answer, each with what it does."""

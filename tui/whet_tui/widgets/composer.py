@@ -24,7 +24,7 @@ class Composer(TextArea):
         Binding("ctrl+e", "unfold_paste", "Show a paste whole, or go to the end of the line", id="composer.paste"),
     ]
 
-    def __init__(self, history: History, offers: OfferList, paste_lines: int) -> None:
+    def __init__(self, history: History, paste_lines: int, offers: OfferList) -> None:
         super().__init__(soft_wrap=True, compact=True, placeholder="Ask something, or type / for commands")
         self.cursor_blink = False  # a blinking cursor wakes the process twice a second for nothing
         self.highlight_cursor_line = False
