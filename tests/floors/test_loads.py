@@ -45,6 +45,13 @@ def test_help_on_the_command_line_loads_no_library_worth_waiting_for() -> None:
     assert not loaded_after(program) & {"grpc", "textual", "langgraph", "openai", "mcp", "sqlalchemy", "whet_server"}
 
 
+def test_the_first_frame_waits_for_nothing_that_only_a_place_or_a_session_needs() -> None:
+    loaded = loaded_after("import whet_tui.application, whet_tui.bridge")
+    heavy = {"grpc", "google.protobuf", "langgraph", "openai", "textual_plotext", "plotext", "markdown_it", "yaml"}
+    assert not loaded & heavy
+    assert not loaded & {"whet_tui.screens.fanout", "whet_tui.screens.sessions", "whet_tui.grpc_desk", "whet_agent"}
+
+
 @pytest.mark.parametrize("room", ["whet_prompts", "whet.v1.event_pb2"])
 def test_the_ground_floor_knows_no_room(room: str) -> None:
     loaded = loaded_after(f"import {room}")

@@ -1,6 +1,7 @@
 """A chat on a scripted session, for tests that need a real terminal: `python -m tests.tui.stage SCENE LOG`."""
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -11,6 +12,7 @@ from whet_tui.bridge import ChatSession, Progress
 from whet_tui.desk import Desk, DeskError
 from whet_tui.memory_shelf import MemoryShelf
 from whet_tui.stray import stray_output_to
+from whet_tui.surroundings import Surroundings
 
 MARKDOWN = (
     "A **monad** is a value in a context, with a way to chain steps that each give such a value.\n\n"
@@ -166,6 +168,36 @@ async def approval(session: object) -> None:
     )
 
 
+async def cards(session: object) -> None:
+    """A card appears and goes again and again. Decisions are written to standard output, which is the log."""
+    from whet_agent.events import ApprovalAsked, ApprovalDecided, UserSaid
+    from whet_tui.scripted import ScriptedSession
+
+    assert isinstance(session, ScriptedSession)
+    await session.tell(UserSaid(turn=1, text="ask the expensive ones"))
+    for number in range(1_000):
+        key, name = f"k{number}", f"apr_{number}"
+        await session.tell(
+            ApprovalAsked(
+                turn=1,
+                key=key,
+                approval_id=name,
+                tool="fanout",
+                summary="Ask several models",
+                effect="spends",
+                arguments_json='{"spec": {"prompt": "What?"}}',
+                digest="0123456789abcdef",
+                worst_cost_nanos=number,
+                expires_at="12:30:00",
+            )
+        )
+        await asyncio.sleep(0.6)
+        await session.tell(
+            ApprovalDecided(turn=1, key=key, approval_id=name, granted=False, reason="gone", by="elsewhere")
+        )
+        os.write(1, f"decided: {len(session.decisions)}\n".encode())
+
+
 async def fault(session: object) -> None:
     """A happening that nobody knows: a mistake in the program."""
     from whet_tui.scripted import ScriptedSession
@@ -179,8 +211,6 @@ async def fault(session: object) -> None:
 
 async def noisy(session: object) -> None:
     """Libraries print, from Python and from C."""
-    import os
-
     os.write(1, b"printed to one\n")
     os.write(2, b"printed to two\n")
     sys.stderr.write("printed by python\n")
@@ -191,6 +221,7 @@ SCENES = {
     "fault": fault,
     "noisy": noisy,
     "approval": approval,
+    "cards": cards,
     "idle": idle,
     "fanouts": fanouts,
     "long_stream": long_stream,
@@ -200,7 +231,13 @@ SCENES = {
 
 def main() -> None:
     play = Play(sys.argv[1])
-    app = ChatApp(play.open, play.desk, MemoryShelf(), theme=sys.argv[3] if len(sys.argv) > 3 else "dark")
+    app = ChatApp(
+        play.open,
+        play.desk,
+        MemoryShelf(),
+        around=Surroundings(editor=os.environ.get("EDITOR", "")),
+        theme=sys.argv[3] if len(sys.argv) > 3 else "dark",
+    )
     with stray_output_to(Path(sys.argv[2])):
         app.run()
     sys.exit(app.return_code or 0)

@@ -20,6 +20,7 @@ from whet_tui.bridge import ChatSession, NotOpened, Progress
 from whet_tui.memory_shelf import MemoryShelf
 from whet_tui.screens.help import HelpScreen
 from whet_tui.scripted import ScriptedSession
+from whet_tui.surroundings import Surroundings
 from whet_tui.widgets.approval_tray import GRACE
 from whet_tui.widgets.status_line import StatusLine
 from whet_tui.widgets.transcript import Transcript
@@ -33,6 +34,15 @@ async def test_the_first_words_say_what_this_is_who_answers_and_what_to_type() -
         await stage.session.open(panel=("local/smollm2",))
         await stage.until_shown("Here local/smollm2 answers, in several voices: free, small, often wrong.")
         assert sum("Whet asks" in line for line in stage.lines()) == 1
+
+
+async def title_of_a_crash() -> str:
+    return "What is a \x1b[31mmonad?"
+
+
+async def test_the_first_words_tell_of_a_conversation_that_was_cut_short() -> None:
+    async with staged(around=Surroundings(crashed=title_of_a_crash)) as stage:
+        await stage.until_shown("“What is a monad?” was cut short; nothing of it is lost: Ctrl+R takes it up.")
 
 
 async def test_a_message_is_sent_on_enter_and_stands_in_the_conversation() -> None:

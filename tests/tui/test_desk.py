@@ -1,6 +1,9 @@
 """What places ask of the server: one contract, kept by the twin in memory and over gRPC by a real server."""
 
 import asyncio
+import json
+import os
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -226,10 +229,14 @@ class TestGrpcDesk(DeskContract):
         await stage.close()
 
 
-async def test_a_desk_finds_a_server_that_was_started_again_and_starts_none_itself(tmp_path: Path) -> None:
+async def test_a_desk_brings_a_server_back_that_has_died_and_none_that_was_stopped(tmp_path: Path) -> None:
     settings = ConnectSettings(data=tmp_path)
     desk = GrpcDesk(await connect(settings))
     try:
+        assert await desk.endpoints()
+        pid = int(json.loads((tmp_path / "server.json").read_text())["pid"])
+        os.kill(pid, signal.SIGKILL)
+        await asyncio.to_thread(os.waitpid, pid, 0)
         assert await desk.endpoints()
         await stop(tmp_path)
         with pytest.raises(DeskError, match="cannot be reached"):

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from tests.tui import story
 from textual._xterm_parser import XTermParser
 from textual.events import Key
@@ -40,6 +39,8 @@ SECOND = 1_000_000_000
 NOW = 1_090 * SECOND
 """A minute and a half after the story begins."""
 RUNNING = "fan_02RUNNING"
+SETTLED = {"fanout": "── answer", "sessions": "❯ And", "models": "gpt-4.1", "spending": "2026"}
+"""The places that draw what the server knows, and words that each shows when all of it is there."""
 
 
 @dataclass
@@ -293,18 +294,18 @@ async def test_a_place_tells_that_the_conversation_waits_for_a_decision() -> Non
         assert not stage.session.decisions
 
 
-@pytest.mark.parametrize("place_id", ["fanout", "models", "spending", "sessions"])
-async def test_a_place_without_a_server_says_so_and_recovers(place_id: str) -> None:
+async def test_a_place_without_a_server_says_so_and_recovers() -> None:
     async with staged() as stage:
         keep_sessions(stage.shelf)
-        await stage.desk.leave("The server cannot be reached. Check that it runs: whet status.")
-        await stage.go(place_id)
-        await stage.until_shown("The server cannot be reached.")
-        if place_id == "sessions":
-            assert "Tabs or spaces?" in stage.text()
-        await stage.desk.leave("")
-        stage.place.look_again()
-        await stage.until(lambda: "cannot be reached" not in stage.text())
+        for place_id in SETTLED:
+            await stage.desk.leave("The server cannot be reached. Check that it runs: whet status.")
+            await stage.go(place_id)
+            await stage.until_shown("The server cannot be reached.")
+            if place_id == "sessions":
+                assert "Tabs or spaces?" in stage.text()
+            await stage.desk.leave("")
+            stage.place.look_again()
+            await stage.until(lambda: "cannot be reached" not in stage.text())
 
 
 # Fan-out
@@ -615,44 +616,68 @@ async def test_days_are_plotted_where_there_is_room_and_told_where_there_is_none
 # Pictures
 
 
-@pytest.mark.parametrize("place_id", [place.place_id for place in PLACES[1:]])
-async def test_a_place_looks_as_it_should(place_id: str) -> None:
+async def test_places_look_as_they_should() -> None:
     async with staged() as stage:
         keep_sessions(stage.shelf)
         fill_models(stage.desk)
         fill_spending(stage.desk)
         await tell_running(stage.desk)
         await tell_run(stage.desk)
-        await stage.go(place_id)
-        await stage.until_shown(
-            {
-                "fanout": "── answer",
-                "sessions": "❯ And",
-                "models": "gpt-4.1",
-                "spending": "2026",
-                "settings": "approval_mode",
-            }[place_id]
-        )
-        screen = stage.text()
-    path = GOLDEN / f"place-{place_id}-80x24.txt"
-    if os.environ.get("WHET_GOLDEN") == "write":
-        path.write_text(screen)
-    assert screen == path.read_text()
+        for place_id, words in {**SETTLED, "settings": "approval_mode"}.items():
+            await stage.go(place_id)
+            await stage.until_shown(words)
+            path = GOLDEN / f"place-{place_id}-80x24.txt"
+            if os.environ.get("WHET_GOLDEN") == "write":
+                path.write_text(stage.text())
+            assert stage.text() == path.read_text()
 
 
-@pytest.mark.parametrize("theme", ["dark", "light"])
-async def test_rows_stand_on_the_ground_of_the_theme_also_when_it_changes(theme: str) -> None:
-    async with staged(theme="light" if theme == "dark" else "dark") as stage:
+async def test_rows_stand_on_the_ground_of_the_theme_also_when_it_changes() -> None:
+    async with staged() as stage:
         fill_models(stage.desk)
         await stage.go("models")
         await stage.until_shown("gpt-4.1")
-        stage.app.theme = f"textual-{theme}"
-        await stage.pilot.pause()
-        colours = [
-            segment.style.bgcolor.get_truecolor()
-            for y in range(3)
-            for segment in stage.rows("endpoints").render_line(y)
-            if segment.style is not None and segment.style.bgcolor is not None
+        for theme in ("light", "dark"):
+            stage.app.theme = f"textual-{theme}"
+            await stage.pilot.pause()
+            colours = [
+                segment.style.bgcolor.get_truecolor()
+                for y in range(3)
+                for segment in stage.rows("endpoints").render_line(y)
+                if segment.style is not None and segment.style.bgcolor is not None
+            ]
+            assert colours
+            assert all((sum(colour) > 3 * 127) == (theme == "light") for colour in colours)
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m [@click=app.bell]press[/] \u202eesrever"
+
+
+async def test_nothing_that_others_wrote_reaches_the_terminal_as_a_sequence() -> None:
+    async with staged((120, 40)) as stage:
+        stage.shelf.put(summary("ses_2", HOSTILE, age=1), LastWords(person=HOSTILE, answer=HOSTILE))
+        stage.desk.endpoint_list = [
+            Endpoint(
+                name=HOSTILE,
+                kind="openai",
+                url=HOSTILE,
+                failure=HOSTILE,
+                models=(Model(name=HOSTILE, description=HOSTILE),),
+            )
         ]
-        assert colours
-        assert all((sum(colour) > 3 * 127) == (theme == "light") for colour in colours)
+        stage.desk.tests[HOSTILE] = Probe(ok=False, latency_ns=1, failure=HOSTILE)
+        hostile = line(HOSTILE, 1, title=HOSTILE)
+        stage.desk.money["model"] = Spending(total=hostile, lines=(hostile,), days=(line("2026-01-01", 1),))
+        plan = event_pb2.BranchPlan(branch_id="b1", model=HOSTILE, persona=HOSTILE)
+        opened = event_pb2.RunOpened(run_id=RUNNING, prompt=HOSTILE, branches=[plan])
+        delta = event_pb2.BranchDelta(branch_id="b1", text=HOSTILE)
+        await stage.desk.tell(
+            RUNNING, event_pb2.Event(sequence=1, run_opened=opened), event_pb2.Event(branch_delta=delta)
+        )
+        for place_id in SETTLED:
+            await stage.go(place_id)
+            await stage.until_shown("[@click=app.bell]press[/]")
+            if place_id == "models":
+                await stage.pilot.press("t")
+                await stage.until_shown("Tested in")
+            assert not set("\x1b\x07\x9b\u202e") & set(stage.text())

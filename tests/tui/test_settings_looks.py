@@ -148,6 +148,7 @@ def test_two_actions_can_change_their_keys_with_each_other() -> None:
     assert checked(swapped) == (swapped, [])
     assert effective(swapped)["chat.help"].keys == ("ctrl+r",)
     assert spelled("ctrl+r") == "Ctrl+R"
+    assert [spelled(key) for key in ("x", "X", "slash")] == ["x", "X", "/"]
 
 
 async def test_a_changed_key_works_and_the_help_names_it_and_a_bad_one_is_told_in_the_chat(tmp_path: Path) -> None:

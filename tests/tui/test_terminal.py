@@ -1,15 +1,18 @@
 """The chat in a real pseudo-terminal: what reaches the terminal byte by byte, and how soon."""
 
 import os
+import random
 import re
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import pytest
 from tests.tui import story
 
 from whet_eval.terminal import Terminal, terminal
@@ -105,7 +108,7 @@ def _framed(columns: int, lines: Sequence[str]) -> bool:
 def test_an_approval_looks_as_it_should(tmp_path: Path) -> None:
     with stage("approval", tmp_path / "log", size=(80, 24)) as chat:
         lines = chat.until_shown("Ctrl+Y approve")
-        lines = chat.until(lambda lines: "decision" in lines[-1] and any("▄" in line for line in lines))
+        lines = chat.until(lambda lines: "decision" in lines[-1] and any("lines below" in line for line in lines))
         _compare("approval-80x24.txt", settled(lines))
 
 
@@ -173,6 +176,59 @@ def test_keys_typed_before_the_first_frame_are_kept(tmp_path: Path) -> None:
     with stage("idle", tmp_path / "log") as chat:
         chat.send("fast fingers")
         chat.until_shown("│ fast fingers")
+
+
+def test_keys_that_terminals_like_to_keep_reach_the_chat(tmp_path: Path) -> None:
+    """Ctrl+S stops the output of a terminal whose flow control is on."""
+    with stage("long_stream", tmp_path / "log") as chat:
+        chat.until_shown("working", timeout=20)
+        chat.send("be brief\x13")
+        chat.until_shown("↳ be brief")
+        chat.send("x" * 5 + "\x1b[200~" + "line\r" * 5_000 + "\x1b[201~")
+        chat.until_shown("xxxxx[pasted 1: 5,001 lines]")
+
+
+def test_an_editor_has_the_terminal_and_gives_the_text_back(tmp_path: Path) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\necho "an editor on $(tty)"\nread line\nprintf "%s" "$line" > "$1"\n')
+    editor.chmod(0o755)
+    with stage("quick", tmp_path / "log", EDITOR=str(editor)) as chat:
+        chat.until_shown("scripted mind")
+        chat.send("draft\x07")
+        chat.until_written("an editor on /dev/pts/")
+        chat.send("finished elsewhere\r")
+        chat.until_shown("│ finished elsewhere")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_typing_while_a_card_appears_decides_nothing_in_a_real_terminal(seed: int, tmp_path: Path) -> None:
+    draw = random.Random(seed)
+    typed = [
+        "y",
+        "n",
+        "\r",
+        " ",
+        "\t",
+        "\x0a",
+        "\x1b[A",
+        "\x1b[I",
+        "\x1b[O\x1b[I",
+        "\x1b[200~y\r\x19\x0e\x1b[201~",
+        "\x1b",
+    ]
+    chords = ["\x19", "\x0e", "\x14", "\x1b[19~", "\x1d"]
+    with stage("cards", tmp_path / "log", size=(100, 40)) as chat:
+        chat.until_shown("May the agent do this?")
+        deadline = time.monotonic() + 8
+        while time.monotonic() < deadline:
+            chat.send("".join(draw.choices(typed, k=4)))
+            if draw.random() < 0.5:
+                chat.send("\x1b[O\x1b[I" + draw.choice(chords))  # the window has just come back
+            chat.read(draw.uniform(0.0, 0.1))
+    counts = re.findall(r"decided: (\d+)", (tmp_path / "log").read_text())
+    assert len(counts) > 5
+    assert set(counts) == {"0"}
 
 
 def test_an_idle_chat_uses_no_processor(tmp_path: Path) -> None:

@@ -14,23 +14,24 @@ def run_chat(settings: ChatSettings) -> int:
     """Run the chat until the person leaves; return the exit code. However it ends, say how to take the session up."""
     gc.disable()  # collecting while Textual is imported costs a tenth of the time to the first frame, and finds nothing
     from whet_tui.application import ChatApp
-    from whet_tui.bridge import ask_server, desk_opener, open_session, shelf_of
+    from whet_tui.bridge import cut_short, desk_opener, names_from, open_session, shelf_of
     from whet_tui.stray import stray_output_to
     from whet_tui.surroundings import Surroundings
 
     while True:
-        chosen = settings.settings.chat
+        chosen, desk, shelf = settings.settings.chat, desk_opener(settings), shelf_of(settings)
         _tell_of_colour(settings.settings.no_color)
         chat = ChatApp(
             partial(open_session, settings),
-            desk_opener(settings),
-            shelf_of(settings),
+            desk,
+            shelf,
             settings.settings,
             around=Surroundings(
                 history=settings.history if chosen.history else None,
                 editor=chosen.editor,
                 copier=settings.copier,
-                ask=partial(ask_server, settings),
+                ask=partial(names_from, desk),
+                crashed=partial(cut_short, shelf, settings.resume),
                 paste_lines=chosen.paste_lines,
             ),
         )

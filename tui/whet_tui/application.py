@@ -145,6 +145,7 @@ class ChatApp(App[str]):
                 desk=self._desk,
                 shelf=self._shelf,
                 conversation=self._chat,
+                open_run=self.open_run,
                 now_ns=self._now_ns,
                 pictures=not self.settings.chat.reduced_motion,
             )
@@ -152,7 +153,7 @@ class ChatApp(App[str]):
             self.install_screen(place.load()(place, around), place_id)
         self.push_screen(place_id)
 
-    def action_open_run(self, run_id: str) -> None:
+    def open_run(self, run_id: str) -> None:
         """Go to one fan-out."""
         from whet_tui.screens.fanout import FanoutScreen  # loaded when somebody goes there
 

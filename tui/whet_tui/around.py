@@ -41,6 +41,8 @@ class Around:
     desk: DeskOpener
     shelf: "Shelf"
     conversation: Conversation
+    open_run: Callable[[str], None]
+    """Goes to one fan-out."""
     now_ns: Callable[[], int]
     """The time, so that pictures of a place can be the same every day."""
     pictures: bool = True

@@ -3,22 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 from whet_tui.chat_settings import ChatSettings
 from whet_tui.desk import Desk, DeskError, DeskOpener
 from whet_tui.schema import ChatTable
-from whet_tui.shelf import FolderShelf, Shelf
+from whet_tui.shelf import FolderShelf, Shelf, ShelfError
 from whet_tui.surroundings import Named
 
 if TYPE_CHECKING:
     from whet_agent.connect import Connection
     from whet_agent.events import ApprovalMode, Envelope
-
-
-_NAMED_RUNS: Final = 100
-"""Runs that are offered: who means an older one knows its id."""
-_ASK_SECONDS: Final = 5.0
 
 
 class ChatSession(Protocol):
@@ -142,28 +137,23 @@ async def arrange(session: ChatSession, chat: ChatTable) -> None:
         await session.set_mode(cast("ApprovalMode", chat.approval_mode), chat.allowance_nanos)
 
 
-async def ask_server(settings: ChatSettings) -> Named:
-    """Ask the server for what it knows by name. What cannot be asked is left out: it would only have been offered."""
-    from whet_agent.catalogue import methods, request_from  # loaded with the session
-    from whet_agent.client import CallError, Client
-    from whet_agent.connect import ServerUnavailable, connect
-    from whet_tui.opening import connect_settings
-
-    by_name = {method.name: method for method in methods()}
+async def names_from(opener: DeskOpener) -> Named:
+    """What the server knows by name. What cannot be asked is left out: it would only have been offered."""
     try:
-        connection = await connect(connect_settings(settings.settings))
-        client = Client(connection.address, connection.person_token)
-    except ServerUnavailable:
+        desk = await opener()
+        runs, endpoints = await desk.runs(), await desk.endpoints()
+    except DeskError:
         return Named()
-    try:
-        runs, models = by_name["ListFanouts"], by_name["ListModels"]
-        listed = await client.call(runs, request_from(runs, {"page": {"size": _NAMED_RUNS}}), timeout=_ASK_SECONDS)
-        offered = await client.call(models, request_from(models, {}), timeout=_ASK_SECONDS)
-    except CallError:
-        return Named()
-    finally:
-        await client.close()
     return Named(
-        runs={run.run_id: run.title for run in getattr(listed, "fanouts", ())},
-        models=[model.name for model in getattr(offered, "models", ())],
+        runs={run.run_id: run.title for run in runs},
+        models=[model.name for endpoint in endpoints for model in endpoint.models],
     )
+
+
+async def cut_short(shelf: Shelf, resumed: str) -> str:
+    """The title of the conversation used last if a crash ended it; empty for one that is taken up right now."""
+    try:
+        latest = next(iter(await shelf.sessions()), None)
+    except ShelfError:
+        return ""
+    return latest.title if latest is not None and latest.crashed and latest.session_id != resumed else ""

@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Final, TypeVar, cast
 
@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from whet.v1 import event_pb2, fanout_pb2, ledger_pb2, model_pb2, value_pb2
 from whet_agent.catalogue import Method, methods
 from whet_agent.client import CallError, Client
-from whet_agent.connect import Connection, find
+from whet_agent.connect import Connection, ServerUnavailable, connect, find
 from whet_tui.desk import DeskError
 from whet_tui.desk_values import Cap, Endpoint, Following, Grouping, Model, Probe, Run, Spending, UsageLine
 from whet_tui.entries import FanoutState, Money
@@ -39,11 +39,11 @@ _Answer = TypeVar("_Answer", bound=Message)
 
 
 class GrpcDesk:
-    """Asks the server behind a connection. A server that was started again elsewhere is found; none is started."""
+    """Asks the server behind a connection."""
 
     def __init__(self, connection: Connection) -> None:
         self._settings = connection.settings
-        self._client = Client(connection.address, connection.person_token, restore=self._find)
+        self._client = Client(connection.address, connection.person_token, restore=self._restore)
         self._methods = {method.name: method for method in methods()}
 
     async def runs(self) -> Sequence[Run]:
@@ -132,9 +132,17 @@ class GrpcDesk:
             raise DeskError(str(error)) from error
         return cast("_Answer", answer)
 
-    async def _find(self) -> str:
-        """Where the server answers now; empty when it does not."""
-        found = await find(self._settings) if self._settings is not None else None
+    async def _restore(self) -> str:
+        """Where the server answers now; empty when it does not. One that was stopped took its `server.json` away and
+        stays stopped; one that left it behind has died and is started again.
+        """
+        settings = self._settings
+        if settings is None:
+            return ""
+        found = await find(settings)
+        if found is None and (settings.data / "server.json").exists():
+            with suppress(ServerUnavailable):  # the call that needed it says that nobody answers
+                found = await connect(settings)
         return found.address if found is not None else ""
 
 

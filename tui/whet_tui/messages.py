@@ -22,8 +22,6 @@ class Typed(Message):
     text: str
     before: str
     """What stands before the cursor in its line."""
-    recalled: bool
-    """It came from the history, where arrow keys go on through the history."""
 
 
 @dataclass

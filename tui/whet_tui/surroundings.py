@@ -36,6 +36,10 @@ async def _nothing() -> Named:
     return Named()
 
 
+async def _nobody() -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """Plain values. Without any the chat works, and says what it lacks when it is asked for."""
@@ -48,6 +52,8 @@ class Surroundings:
     copier: tuple[str, ...] = ()
     """The command that takes text to the clipboard; empty when only the terminal can."""
     ask: Asker = _nothing
+    crashed: Callable[[], Awaitable[str]] = _nobody
+    """Tells the title of the conversation used last if it was cut short, else nothing."""
     paste_lines: int = ChatTable().paste_lines
     """Lines of a paste that is shown as it is."""
 

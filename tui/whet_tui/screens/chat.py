@@ -17,7 +17,7 @@ from textual.widgets import Static
 
 from whet_tui.bridge import ChatSession, NotOpened, Opener
 from whet_tui.commands import MODES, OWN, summaries
-from whet_tui.completion import NONE, Known, all_commands, offered, own_commands
+from whet_tui.completion import Known, Offers, all_commands, offered, own_commands
 from whet_tui.entries import Call, Entry, Note, Said
 from whet_tui.files import listed, without_attachments
 from whet_tui.greeting import greeting
@@ -60,13 +60,10 @@ class ChatScreen(DecidingScreen):
     """One conversation. Leaves the application with the id of another session when that one is to be taken up."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "offer(-1)", "Previous offer", id="offer.previous", priority=True, show=False),
-        Binding("down", "offer(1)", "Next offer", id="offer.next", priority=True, show=False),
-        Binding("tab", "take_offer", "Take the offer", id="offer.take", priority=True, show=False),
-        Binding("enter", "take_firm_offer", "Take the offer", id="offer.enter", priority=True, show=False),
-        Binding("ctrl+s", "steer", "Say it into the running turn", id="chat.steer", priority=True, show=False),
-        Binding("shift+tab", "next_mode", "Next approval mode", id="chat.mode", priority=True, show=False),
-        Binding("ctrl+g", "edit_outside", "Write in your editor", id="chat.editor", priority=True, show=False),
+        # Without priority, so that they do not overtake the letters that were typed before them.
+        Binding("ctrl+s", "steer", "Say it into the running turn", id="chat.steer", show=False),
+        Binding("shift+tab", "next_mode", "Next approval mode", id="chat.mode", show=False),
+        Binding("ctrl+g", "edit_outside", "Write in your editor", id="chat.editor", show=False),
         Binding("ctrl+f", "find", "Find", id="chat.find", priority=True, show=False),
         Binding("escape", "cancel", "Cancel; twice when idle: go back", id="chat.cancel", show=False),
         Binding("ctrl+c", "interrupt", "Copy, clear or quit", id="chat.interrupt", priority=True, show=False),
@@ -134,15 +131,15 @@ class ChatScreen(DecidingScreen):
         yield Transcript()
         yield Static(id="queue")
         yield ApprovalTray()
-        yield OfferList()
-        yield Composer(History(self._around.history), self._around.paste_lines)
+        self._offers = OfferList(self._look)
+        yield self._offers
+        yield Composer(History(self._around.history), self._around.paste_lines, self._offers)
         yield StatusLine()
 
     def on_mount(self) -> None:
         self._transcript = self.query_one(Transcript)
         self._tray = self.query_one(ApprovalTray)
         self._composer = self.query_one(Composer)
-        self._offers = self.query_one(OfferList)
         self._status = self.query_one(StatusLine)
         self._composer.focus()
         self.query_one("#queue").display = False
@@ -169,6 +166,7 @@ class ChatScreen(DecidingScreen):
         from whet_tui.view import View  # loads the contract, which the first frame does not wait for
 
         self._view = View()
+        self._crashed = await self._around.crashed()
         self._known.commands = all_commands(lambda: self._known.named)
         self._listen(self._session, self._view)
         unsent, self._unsent = self._unsent, []
@@ -300,9 +298,11 @@ class ChatScreen(DecidingScreen):
 
     # What is offered while the person types.
 
+    def _look(self, text: str, before: str) -> Offers:
+        return offered(text, before, self._known)
+
     def on_typed(self, message: Typed) -> None:
-        offers = NONE if message.recalled else offered(message.text, message.before, self._known)
-        self._offers.show(offers)
+        self._offers.follow(message.text, message.before)
         if "@" in message.before or (message.text.startswith("/") and " " in message.before):
             self._learn()
 
@@ -315,40 +315,16 @@ class ChatScreen(DecidingScreen):
         await self._learn_files()
         if self._session is not None:
             self._known.named = await self._around.ask()
-        self._offers.show(offered(self._composer.text, self._composer.before, self._known))
+        self._offers.follow(self._composer.text, self._composer.before)
 
     async def _learn_files(self) -> None:
         self._known.files = await asyncio.to_thread(listed, self._around.root)
-
-    def action_offer(self, step: int) -> None:
-        self._offers.move(step)
-
-    def action_take_offer(self) -> None:
-        """Put the chosen offer in the place of what is typed."""
-        offer = self._offers.chosen
-        if offer is not None:
-            self._composer.complete(self._offers.offers.start, f"{offer.text} ")
-
-    def action_take_firm_offer(self) -> None:
-        self.action_take_offer()
-
-    def action_complete(self) -> None:
-        """Without an offer Tab goes to the conversation."""
-        self.focus_next()
 
     def on_key(self, event: events.Key) -> None:
         """A letter typed while the conversation has the focus belongs to the composer."""
         if event.is_printable and event.character is not None and self.focused is not self._composer:
             self._composer.focus()
             self._composer.insert(event.character)
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        offering = self._offers.chosen is not None and self.focused is self._composer
-        if action in {"offer", "take_offer"}:
-            return offering
-        if action == "take_firm_offer":
-            return offering and (self._offers.offers.firm or self._offers.moved)
-        return super().check_action(action, parameters)
 
     # What the person arranges.
 
@@ -471,7 +447,7 @@ class ChatScreen(DecidingScreen):
         if self._find_bar is not None:
             self._close_find()
         elif self._offers.chosen is not None:
-            self._offers.show(NONE)
+            self._offers.decline(self._composer.text)
         elif self._view is not None and self._view.busy:
             if self._session is not None and not self._cancelling:
                 self._cancelling = True

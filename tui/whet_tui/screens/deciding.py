@@ -28,7 +28,7 @@ class DecidingScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+y", "decide(True)", "Approve", id="card.approve", priority=True, show=False),
         Binding("ctrl+n", "decide(False)", "Reject", id="card.reject", priority=True, show=False),
-        Binding("ctrl+t", "reject_saying", "Reject, saying why", id="card.reason", priority=True, show=False),
+        Binding("ctrl+t", "reject_saying", "Reject, saying why", id="card.reason", show=False),
         Binding("ctrl+e", "edit_card", "Change the arguments", id="card.edit", priority=True, show=False),
         Binding(
             "f8,ctrl+right_square_bracket",

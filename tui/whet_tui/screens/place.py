@@ -171,7 +171,8 @@ class PlaceScreen(Screen[None]):
         await self.run_action(f"app.open_place('{CHAT.place_id}')")
 
     def action_help(self) -> None:
-        self.app.push_screen(HelpScreen({place.command: place.summary for place in PLACES}))
+        commands = {place.command: place.summary for place in PLACES}
+        self.app.push_screen(HelpScreen(commands))
 
     def action_copy(self) -> None:
         selected = self.get_selected_text()

@@ -182,8 +182,8 @@ class SessionsScreen(PlaceScreen):
             self.around.conversation.take_up(summary.session_id)
 
     @on(Rows.Picked, "#jobs")
-    async def _watch(self, event: Rows.Picked) -> None:
-        await self.run_action(f"app.open_run('{event.key}')")
+    def _watch(self, event: Rows.Picked) -> None:
+        self.around.open_run(event.key)
 
     def action_filter(self) -> None:
         self.query_one(FilterLine).open()

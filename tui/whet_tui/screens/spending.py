@@ -101,10 +101,10 @@ class SpendingScreen(PlaceScreen):
             self._show(self._spending)
 
     @on(Rows.Picked)
-    async def _open_run(self, event: Rows.Picked) -> None:
+    def _open_run(self, event: Rows.Picked) -> None:
         """A line of a run leads to the run."""
         if self._grouping == "run":
-            await self.run_action(f"app.open_run('{event.key}')")
+            self.around.open_run(event.key)
 
     def _show(self, spending: Spending) -> None:
         ink = self.ink

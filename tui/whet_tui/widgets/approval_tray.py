@@ -22,8 +22,7 @@ decision.
 """
 
 _FEWEST_ROWS: Final = 2
-_OTHER_ROWS: Final = 7
-"""Rows of the tray that are not arguments: frame, tool, facts, keys."""
+_FRAME: Final = 2
 
 _DIGEST: Final = 12
 """Digits of the digest that are shown: enough to compare by eye with `whet approval list`."""
@@ -54,14 +53,17 @@ class ApprovalTray(Vertical):
     def on_mount(self) -> None:
         self.display = False
         self.border_title = "May the agent do this?"
+        self.watch(self.query_one("#card-body"), "scroll_y", self._tell_rest, init=False)
 
     def on_resize(self) -> None:
         self._fit()
 
     def _fit(self) -> None:
         """Let the arguments scroll in what the conversation and the composer can spare."""
-        rows = max(_FEWEST_ROWS, self.screen.size.height // 2 - _OTHER_ROWS)
+        others = sum(self.query_one(name).size.height for name in ("#card-head", "#card-keys"))
+        rows = max(_FEWEST_ROWS, self.screen.size.height // 2 - _FRAME - others)
         self.query_one("#card-body", VerticalScroll).styles.max_height = rows
+        self.call_after_refresh(self._tell_rest)
 
     @property
     def card(self) -> Card | None:
@@ -135,7 +137,6 @@ class ApprovalTray(Vertical):
         card = self.card
         if card is None:
             return
-        self._fit()
         ink = ink_of(self.app.current_theme)
         facts = f"{card.effect} · {_worst(card)} · expires {_local(card.expires_at)} · digest {card.digest[:_DIGEST]}"
         head = Text.assemble(
@@ -150,13 +151,22 @@ class ApprovalTray(Vertical):
             Text(with_amounts(exact_json(card.arguments_json)), overflow="fold")
         )
         self.query_one("#card-keys", Static).update(Text(self._chords(), ink.accent))
-        place = self._cards.index(card) + 1
-        self.border_subtitle = f"{place} of {len(self._cards)}" if len(self._cards) > 1 else ""
+        self._tell_rest()
+        self.call_after_refresh(self._fit)  # how much the words take is known when they are laid out
+
+    def _tell_rest(self) -> None:
+        """Say how much of the arguments is below, and which of several cards this is: a scroll bar alone is missed."""
+        body = self.query_one("#card-body", VerticalScroll)
+        below = round(body.max_scroll_y - body.scroll_y)
+        told = [f"{below} lines below, {self._keys.get('scroll', '')} scroll"] if below else []
+        if len(self._cards) > 1 and (card := self.card) is not None:
+            told.append(f"{self._cards.index(card) + 1} of {len(self._cards)}")
+        self.border_subtitle = " · ".join(told)
 
     def _chords(self) -> str:
         """The keys that answer, each with what it does."""
-        told = [("approve", "approve"), ("reject", "reject"), ("reason", "reject, saying what is typed below")]
-        told += [("edit", "edit"), ("scroll", "scroll")]
+        told = [("approve", "approve"), ("reject", "reject"), ("reason", "reject, typed reason")]
+        told.append(("edit", "edit"))
         if len(self._cards) > 1:
             told.append(("other", "other card"))
         if len(self.alike) > 1:

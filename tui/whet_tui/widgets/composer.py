@@ -10,6 +10,7 @@ from textual.widgets.text_area import Edit, EditResult, Location
 from whet_tui.history import History
 from whet_tui.messages import Submitted, TakeBack, Typed
 from whet_tui.pastes import Pastes
+from whet_tui.widgets.offer_list import OfferList
 
 _NEWLINES: Final = frozenset({"ctrl+j", "shift+enter", "alt+enter"})
 """Ctrl+J works in every terminal; the others where the terminal tells them from Enter."""
@@ -19,21 +20,20 @@ class Composer(TextArea):
     """A text area that sends on Enter, breaks lines on Ctrl+J, keeps long pastes aside and remembers what was sent."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab", "screen.complete", "Complete", id="composer.complete", show=False),
+        Binding("tab", "complete", "Take the offer", id="composer.complete", show=False),
         Binding("ctrl+e", "unfold_paste", "Show a paste whole, or go to the end of the line", id="composer.paste"),
     ]
 
-    def __init__(self, history: History, paste_lines: int) -> None:
+    def __init__(self, history: History, paste_lines: int, offers: OfferList) -> None:
         super().__init__(soft_wrap=True, compact=True, placeholder="Ask something, or type / for commands")
         self.cursor_blink = False  # a blinking cursor wakes the process twice a second for nothing
         self.highlight_cursor_line = False
         self.queued = False
         """Whether messages wait that can be taken back."""
         self._history = history
+        self._offers = offers
         self._recalled: int | None = None
         self._unsent = ""
-        self._shown = ""
-        """What the history put here."""
         self._pastes = Pastes(paste_lines)
 
     @property
@@ -54,10 +54,22 @@ class Composer(TextArea):
         self.move_cursor(self.document.end)
         self.scroll_cursor_visible()
 
-    def complete(self, start: int, text: str) -> None:
-        """Put a text in the place of the word that begins at `start` and ends at the cursor."""
+    def action_complete(self) -> None:
+        """Take the offer; without one go to the conversation."""
+        if not self._take_offer(firm=False):
+            self.screen.focus_next()
+
+    def _take_offer(self, *, firm: bool) -> bool:
+        """Put the chosen offer, if any, in the place of the word at the cursor. `firm`: only one that was chosen
+        by hand or without which the word means nothing.
+        """
+        self._offers.follow(self.text, self.before)  # keys can be faster than the list
+        offers, chosen = self._offers.offers, self._offers.chosen
+        if chosen is None or (firm and not (offers.firm or self._offers.moved)):
+            return False
         row, column = self.cursor_location
-        self.replace(text, (row, start), (row, column), maintain_selection_offset=False)
+        self.replace(f"{chosen.text} ", (row, offers.start), (row, column), maintain_selection_offset=False)
+        return True
 
     def take(self) -> Submitted | None:
         """Take the message out of the composer and into the history; None when there is nothing."""
@@ -73,7 +85,7 @@ class Composer(TextArea):
         if event.key == "enter":
             event.stop()
             event.prevent_default()
-            if (message := self.take()) is not None:
+            if not self._take_offer(firm=True) and (message := self.take()) is not None:
                 self.post_message(message)
         elif event.key in _NEWLINES:
             event.stop()
@@ -129,11 +141,13 @@ class Composer(TextArea):
         self.action_cursor_line_end()
 
     def on_text_area_changed(self) -> None:
-        self.post_message(Typed(self.text, self.before, recalled=self.text == self._shown))
+        self.post_message(Typed(self.text, self.before))
 
     def action_cursor_up(self, select: bool = False) -> None:  # noqa: FBT001, FBT002 -- the signature of TextArea
         sent = self._history.sent
-        if not select and self.queued and not self.text:
+        if self._offers.chosen is not None and not select:
+            self._offers.move(-1)
+        elif not select and self.queued and not self.text:
             self.post_message(TakeBack())
         elif not select and self.cursor_at_first_line and sent and self._recalled != 0:
             self._recall(len(sent) - 1 if self._recalled is None else self._recalled - 1)
@@ -141,7 +155,9 @@ class Composer(TextArea):
             super().action_cursor_up(select)
 
     def action_cursor_down(self, select: bool = False) -> None:  # noqa: FBT001, FBT002 -- the signature of TextArea
-        if not select and self.cursor_at_last_line and self._recalled is not None:
+        if self._offers.chosen is not None and not select:
+            self._offers.move(1)
+        elif not select and self.cursor_at_last_line and self._recalled is not None:
             self._recall(self._recalled + 1)
         else:
             super().action_cursor_down(select)
@@ -153,4 +169,4 @@ class Composer(TextArea):
         sent = self._history.sent
         self._recalled = place if place < len(sent) else None
         self.write(self._unsent if self._recalled is None else sent[place])
-        self._shown = self.text
+        self._offers.decline(self.text)  # the arrow keys go on through the history

@@ -1,5 +1,6 @@
 """What may be meant by the word that is being typed, with one that is chosen."""
 
+from collections.abc import Callable
 from typing import Final
 
 from rich.text import Text
@@ -16,8 +17,12 @@ _VIEW: Final = 6
 class OfferList(Static):
     """Draws offers. It never has the focus: the screen moves the choice."""
 
-    def __init__(self) -> None:
+    def __init__(self, look: Callable[[str, str], Offers]) -> None:
+        """`look` finds what may be meant, by the whole text and what stands before the cursor."""
         super().__init__(id="offer")
+        self._look = look
+        self._declined = ""
+        """The text for which nothing is offered."""
         self.offers = NONE
         self.moved = False
         """Whether the person chose."""
@@ -31,12 +36,18 @@ class OfferList(Static):
         """The offer that would be taken."""
         return self.offers.found[self._chosen] if self.offers.found else None
 
-    def show(self, offers: Offers) -> None:
-        """Show offers. Most keys change nothing here, and then nothing is laid out anew."""
+    def follow(self, text: str, before: str) -> None:
+        """Offer what may be meant now. Most keys change nothing here, and then nothing is laid out anew."""
+        offers = NONE if text == self._declined else self._look(text, before)
         if offers != self.offers:
             self.offers, self._chosen, self.moved = offers, 0, False
             self.display = bool(offers.found)
             self._write()
+
+    def decline(self, text: str) -> None:
+        """Offer nothing until the text is another one."""
+        self._declined = text
+        self.follow(text, "")
 
     def move(self, step: int) -> None:
         """Choose the next one, round the end."""
