@@ -16,9 +16,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import pyte
 
 _CHUNK: Final = 65_536
+
+PAUSE: Final = 0.4
+"""A program that has painted nothing for so long has nothing more to paint."""
 
 _KEYBOARD: Final = re.compile(rb"\x1b\[[<>=][0-9;]*[A-Za-z]")
 """Requests about keyboards that pyte would print."""
@@ -57,12 +63,7 @@ class Terminal:
 
     def screen(self) -> list[str]:
         """The lines in view, without blanks at their ends."""
-        import pyte  # tests and benchmarks of the screen only
-
-        columns, rows = self._size
-        screen = pyte.Screen(columns, rows)
-        pyte.ByteStream(screen).feed(_KEYBOARD.sub(b"", bytes(self.raw[self._painted_from :])))
-        return [line.rstrip() for line in screen.display]
+        return [line.rstrip() for line in self.layout().display]
 
     def read(self, seconds: float) -> bytes:
         """Read what comes within the time, at most one chunk; empty when nothing came or the program has ended."""
@@ -112,10 +113,37 @@ class Terminal:
             self._drain(pause)
         return taken
 
+    def seconds_until(self, act: Callable[[], None], met: Callable[["pyte.Screen"], bool], *, timeout: float) -> float:
+        """Do something; return the seconds until what was painted then met the condition. All that comes until the
+        program pauses is taken in first and laid out afterwards, so that laying out costs no time.
+        """
+        mark, started = len(self.raw), time.perf_counter()
+        act()
+        chunks = []
+        while time.perf_counter() < started + timeout and (chunk := self.read(timeout if not chunks else PAUSE)):
+            chunks.append((time.perf_counter() - started, chunk))
+        screen, stream = self._laid_out(mark)
+        for seconds, chunk in chunks:
+            stream.feed(_KEYBOARD.sub(b"", chunk))
+            if met(screen):
+                return seconds
+        raise NotSeen("What was done has not led to what it should.\n" + "\n".join(self.screen()))
+
+    def layout(self) -> "pyte.Screen":
+        """The screen with its colours."""
+        return self._laid_out(len(self.raw))[0]
+
+    def _laid_out(self, end: int) -> "tuple[pyte.Screen, pyte.ByteStream]":
+        import pyte  # tests and benchmarks of the screen only
+
+        screen = pyte.Screen(*self._size)
+        stream = pyte.ByteStream(screen)
+        stream.feed(_KEYBOARD.sub(b"", bytes(self.raw[self._painted_from : end])))
+        return screen, stream
+
     def processor_seconds(self) -> float:
         """Processor time that the program has used."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processor_seconds(self.pid)
 
     def memory(self) -> int:
         """Resident memory in bytes."""
@@ -171,6 +199,12 @@ def terminal(
         yield running
     finally:
         running.close()
+
+
+def processor_seconds(pid: int) -> float:
+    """Processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _set_size(descriptor: int, columns: int, rows: int) -> None:
