@@ -119,7 +119,7 @@ class Terminal:
         """
         mark, started = len(self.raw), time.perf_counter()
         act()
-        chunks = []
+        chunks: list[tuple[float, bytes]] = []
         while time.perf_counter() < started + timeout and (chunk := self.read(timeout if not chunks else PAUSE)):
             chunks.append((time.perf_counter() - started, chunk))
         screen, stream = self._laid_out(mark)

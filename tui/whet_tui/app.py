@@ -6,12 +6,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from whet_tui import memory
 from whet_tui.chat_settings import ChatSettings
 
 
 def run_chat(settings: ChatSettings) -> int:
     """Run the chat until the person leaves; return the exit code. However it ends, say how to take the session up."""
-    gc.disable()  # collecting while Textual is imported costs a tenth of the time to the first frame, and finds nothing
+    memory.begin()
     from whet_tui.application import ChatApp
     from whet_tui.bridge import list_sessions, open_session
     from whet_tui.stray import stray_output_to

@@ -1,14 +1,14 @@
 """The Textual application: themes, screens, and the way in and out."""
 
 import base64
-import gc
 from typing import ClassVar, Final
 
 from textual import events
 from textual.app import App
 from textual.binding import BindingType
 
-from whet_tui.bridge import Lister, Opener
+from whet_tui import memory
+from whet_tui.bridge import ChatSession, Lister, Opener, Progress
 from whet_tui.screens.chat import ChatScreen
 
 _THEMES: Final = {"dark": "textual-dark", "light": "textual-light"}
@@ -46,8 +46,14 @@ class ChatApp(App[str]):
             self._driver.write(passed_through(clipboard(text)))
 
     def get_default_screen(self) -> ChatScreen:
-        self._chat = ChatScreen(self._opener, self._lister)
+        self._chat = ChatScreen(self._open, self._lister)
         return self._chat
+
+    async def _open(self, progress: Progress) -> ChatSession:
+        """Open the session, which loads most of the program."""
+        session = await self._opener(progress)
+        memory.settle()
+        return session
 
     async def on_event(self, event: events.Event) -> None:
         """Keep keys until there is a composer that can take them: fingers are faster than imports."""
@@ -57,9 +63,8 @@ class ChatApp(App[str]):
             await super().on_event(event)
 
     def on_ready(self) -> None:
-        """The first frame is there. What was imported for it stays: the collector need not look at it."""
-        gc.freeze()
-        gc.enable()
+        """The first frame is there."""
+        memory.collect_again()
         early, self._early = self._early, None
         for event in early or ():
             self.post_message(event)

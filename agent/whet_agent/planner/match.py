@@ -5,11 +5,9 @@ machine.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any
 
 from whet_agent.catalogue import Tool
+from whet_agent.planner.embedding import embed, likeness
 from whet_agent.planner.extract import RUN_ID
 
 
@@ -22,17 +20,18 @@ class Likeness:
 
 
 class Matcher:
-    """The examples of a catalogue, embedded once. Loading takes most of a second: make it in a thread."""
+    """The examples of a catalogue, embedded once. Loading takes a tenth of a second: make it in a thread."""
 
     def __init__(self, tools: Mapping[str, Tool]) -> None:
         self._tools = [tool for tool in tools.values() for _ in tool.examples]
-        self._examples = _embed([_template(example) for tool in tools.values() for example in tool.examples])
+        self._examples = embed([_template(example) for tool in tools.values() for example in tool.examples])
 
     def rank(self, sentence: str) -> Sequence[Likeness]:
         """Return every tool, the likest first."""
-        scores = self._examples @ _embed([_template(sentence)])[0]
+        (wanted,) = embed([_template(sentence)])
         best: dict[str, Likeness] = {}
-        for tool, score in zip(self._tools, scores.tolist(), strict=True):
+        for tool, example in zip(self._tools, self._examples, strict=True):
+            score = likeness(wanted, example)
             if tool.name not in best or score > best[tool.name].score:
                 best[tool.name] = Likeness(tool=tool, score=score)
         return sorted(best.values(), key=lambda likeness: likeness.score, reverse=True)
@@ -43,16 +42,3 @@ def _template(sentence: str) -> str:
     text = RUN_ID.sub("that run", sentence)
     text = re.sub(r"https?://\S+", "", text)
     return re.sub(r"\$\s*\d+(?:\.\d+)?", "five dollars", text)
-
-
-@cache
-def _model() -> Any:
-    # Half a second and 60 MB that only the planner needs. Its own folder as cache: anything else looks for files on
-    # the network.
-    import wordllama
-
-    return wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
-
-
-def _embed(sentences: Sequence[str]) -> Any:
-    return _model().embed(list(sentences), norm=True)
