@@ -39,8 +39,8 @@ from whet_tui.lanes import grown, hear
 
 @dataclass(slots=True, kw_only=True)
 class View:
-    """A conversation as it stands. `entries` only grows, and an entry keeps its place and its key, until the person goes
-    back: then `rewinds` grows by one and whoever has drawn entries draws those that are left anew.
+    """A conversation as it stands. `entries` only grows, and an entry keeps its place and its key, until the person
+    goes back: then `rewinds` grows by one and whoever has drawn entries draws those that are left anew.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -57,6 +57,8 @@ class View:
     """Where the entry with a key stands."""
     rewinds: int = 0
     """How often the person went back."""
+    gone: set[int] = field(default_factory=set)
+    """Turns that are no longer part of the conversation: what is still told of them changes nothing."""
 
     @property
     def busy(self) -> bool:
@@ -70,6 +72,8 @@ class View:
             if envelope.sequence <= self.heard:
                 return []
             self.heard = envelope.sequence
+        if getattr(envelope.happening, "turn", 0) in self.gone:
+            return []
         return _APPLIED[type(envelope.happening)](self, envelope.happening)
 
     def find(self, key: str) -> Entry | None:
@@ -119,6 +123,8 @@ def _withdrawn(view: View, withdrawn: Withdrawn) -> list[Entry]:
 
 def _rewound(view: View, rewound: Rewound) -> list[Entry]:
     place = view.places.get(f"said/{rewound.turn}", len(view.entries))
+    view.gone.update(entry.turn for entry in view.entries[place:] if not isinstance(entry, Note))
+    view.gone.update(turn for turn in view.turns if turn >= rewound.turn)
     del view.entries[place:]
     view.places = {entry.key: place for place, entry in enumerate(view.entries)}
     view.cards = {key: card for key, card in view.cards.items() if card.turn < rewound.turn}
@@ -150,7 +156,7 @@ def _mind_said(view: View, said: MindSaid) -> list[Entry]:
 def _assistant_said(view: View, said: AssistantSaid) -> list[Entry]:
     answer = _answer(view, said.turn, said.step)
     answer.text, answer.author, answer.run_id = said.text, said.author, said.run_id
-    answer.simulated, answer.done = said.simulated, True
+    answer.simulated, answer.done, answer.attempt = said.simulated, True, 0
     calls = [entry for entry in view.entries if isinstance(entry, Call)]
     repeated = [call for call in calls if call.turn == said.turn and call.result == said.text]
     for call in repeated:
@@ -246,12 +252,12 @@ def _compacted(view: View, compacted: Compacted) -> list[Entry]:
         f"Compacted: the mind reads a summary in place of turns 1 to {compacted.upto} "
         f"(about {compacted.tokens_before:,} tokens, now {compacted.tokens_after:,}). /expand undoes it."
     )
-    return view.put(Note(key=f"note/{len(view.entries)}", level="info", text=f"{text}\n{compacted.summary}"))
+    return view.put(Note(key=f"note/{view.heard}", level="info", text=f"{text}\n{compacted.summary}"))
 
 
 def _expanded(view: View, _: Expanded) -> list[Entry]:
     text = "The mind reads the whole conversation again."
-    return view.put(Note(key=f"note/{len(view.entries)}", level="info", text=text))
+    return view.put(Note(key=f"note/{view.heard}", level="info", text=text))
 
 
 def _renamed(view: View, renamed: Renamed) -> list[Entry]:
@@ -260,7 +266,7 @@ def _renamed(view: View, renamed: Renamed) -> list[Entry]:
 
 
 def _noticed(view: View, notice: Notice) -> list[Entry]:
-    return view.put(Note(key=f"note/{len(view.entries)}", level=notice.level, text=notice.text))
+    return view.put(Note(key=f"note/{view.heard}", level=notice.level, text=notice.text))
 
 
 def _turn_ended(view: View, ended: TurnEnded) -> list[Entry]:
