@@ -189,6 +189,7 @@ def _run_heard(view: View, heard: RunHeard) -> list[Entry]:
         call.fanout = Fanout(run_id=heard.run_id)
     call.run_id = heard.run_id or call.run_id
     hear(call.fanout, heard.event)
+    call.fanout.left &= not call.fanout.ended
     return [call]
 
 
