@@ -28,6 +28,8 @@ PAUSE: Final = 0.4
 
 _KEYBOARD: Final = re.compile(rb"\x1b\[[<>=][0-9;]*[A-Za-z]")
 """Requests about keyboards that pyte would print."""
+_TORN: Final = re.compile(rb"\x1b(?:\[[<>=]?[0-9;]*)?\Z")
+"""The beginning of a sequence whose end is still to come."""
 
 _RUNES: Final = tuple(chr(code) for code in range(0x16A0, 0x16EB))
 """Letters one cell wide that no program prints by itself: seeing one is seeing its echo."""
@@ -47,7 +49,9 @@ class Terminal:
         """Everything the program wrote."""
         self._descriptor = descriptor
         self._size = (columns, rows)
-        self._painted_from = 0
+        self._screen: pyte.Screen | None = None
+        self._laid_out = 0
+        """How much of what was written is on `_screen`."""
         self._started = time.perf_counter()
 
     def send(self, keys: str) -> None:
@@ -58,7 +62,7 @@ class Terminal:
 
     def resize(self, columns: int, rows: int) -> None:
         self._size = (columns, rows)
-        self._painted_from = len(self.raw)  # a program paints everything anew when its terminal changes
+        self._screen, self._laid_out = None, len(self.raw)  # a program paints everything anew when its terminal changes
         _set_size(self._descriptor, columns, rows)
 
     def screen(self) -> list[str]:
@@ -100,6 +104,16 @@ class Terminal:
         """Wait until a line of the screen holds the words."""
         return self.until(lambda lines: any(words in line for line in lines), timeout=timeout)
 
+    def still(self, *, timeout: float = 10.0) -> list[str]:
+        """Wait until the screen has not changed for a moment, but for its last line, where clocks tick; return it."""
+        deadline, before = time.perf_counter() + timeout, [""]
+        while (lines := self.screen())[:-1] != before:
+            if time.perf_counter() > deadline:
+                raise NotSeen("The screen goes on changing:\n" + "\n".join(lines))
+            before = lines[:-1]
+            self._drain(PAUSE)
+        return lines
+
     def echoes(self, count: int, *, pause: float = 0.05, timeout: float = 5.0) -> list[float]:
         """Type letters one by one; return for each the seconds until it was on the screen."""
         taken = []
@@ -122,24 +136,25 @@ class Terminal:
         chunks: list[tuple[float, bytes]] = []
         while time.perf_counter() < started + timeout and (chunk := self.read(timeout if not chunks else PAUSE)):
             chunks.append((time.perf_counter() - started, chunk))
-        screen, stream = self._laid_out(mark)
         for seconds, chunk in chunks:
-            stream.feed(_KEYBOARD.sub(b"", chunk))
-            if met(screen):
+            mark += len(chunk)
+            if met(self.layout(mark)):
                 return seconds
         raise NotSeen("What was done has not led to what it should.\n" + "\n".join(self.screen()))
 
-    def layout(self) -> "pyte.Screen":
-        """The screen with its colours."""
-        return self._laid_out(len(self.raw))[0]
-
-    def _laid_out(self, end: int) -> "tuple[pyte.Screen, pyte.ByteStream]":
+    def layout(self, end: int | None = None) -> "pyte.Screen":
+        """The screen with its colours, as of all that was written or of its first `end` bytes."""
         import pyte  # tests and benchmarks of the screen only
 
-        screen = pyte.Screen(*self._size)
-        stream = pyte.ByteStream(screen)
-        stream.feed(_KEYBOARD.sub(b"", bytes(self.raw[self._painted_from : end])))
-        return screen, stream
+        if self._screen is None:
+            self._screen = pyte.Screen(*self._size)
+            self._stream = pyte.ByteStream(self._screen)
+        piece = bytes(self.raw[self._laid_out : end])
+        torn = _TORN.search(piece)  # what is taken out below must not lie across two pieces
+        piece = piece[: torn.start()] if torn else piece
+        self._laid_out += len(piece)
+        self._stream.feed(_KEYBOARD.sub(b"", piece))
+        return self._screen
 
     def processor_seconds(self) -> float:
         """Processor time that the program has used."""

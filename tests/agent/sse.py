@@ -15,6 +15,8 @@ class Reply:
     """One answer: `deltas` one after the other, then the end. `status` other than 200 answers with an error body."""
 
     deltas: Sequence[Mapping[str, Any]] = ()
+    pace: float = 0.0
+    """Seconds between two deltas."""
     usage: tuple[int, int] | None = (10, 5)
     finish: str = "stop"
     cut: bool = False
@@ -60,6 +62,7 @@ class Provider:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         for delta in reply.deltas:
+            await asyncio.sleep(reply.pace)
             await self._send(response, {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
         if reply.hang:
             await asyncio.Event().wait()

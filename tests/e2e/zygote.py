@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -34,7 +35,7 @@ def run_session(arguments: dict[str, str]) -> int:
     return 0
 
 
-RUNS = {"server": run_server, "session": run_session}
+RUNS: dict[str, Callable[[Any], int]] = {"server": run_server, "session": run_session}
 
 
 def child(order: dict[str, Any]) -> None:
