@@ -21,6 +21,8 @@ class Settings:
     gap_ms: int = 0
     rate: int = 0
     """Tokens a second, kept over the whole answer; 0: as fast as they go, or with the gap between them."""
+    brief: int = 0
+    """Pieces of the answer to a question that ends in `briefly`; 0: no such question is known."""
 
 
 class Exchange:
@@ -54,7 +56,8 @@ class Exchange:
         response = await self.start()
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        for number in range(self.chunks):
+        brief = self.settings.brief if self.prompt.rstrip().endswith("briefly") else 0
+        for number in range(brief or self.chunks):
             if self.settings.rate and (ahead := begun + number / self.settings.rate - loop.time()) > 0:
                 await asyncio.sleep(ahead)
             await response.write(prose_piece(number % PROSE_PIECES))

@@ -177,6 +177,10 @@ class Terminal:
                 return os.waitstatus_to_exitcode(status)
         raise NotSeen(f"The program has not ended within {timeout} s.\n" + "\n".join(self.screen()))
 
+    def age(self) -> float:
+        """Seconds since the program was started."""
+        return time.perf_counter() - self._started
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         if self.pid:
             os.kill(self.pid, number)
@@ -202,11 +206,18 @@ class Terminal:
 
 @contextmanager
 def terminal(
-    command: Sequence[str], *, environment: Mapping[str, str], columns: int = 80, rows: int = 24
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    columns: int = 80,
+    rows: int = 24,
+    folder: Path | None = None,
 ) -> Iterator[Terminal]:
-    """Run a command line in a terminal of its own, and end it afterwards."""
+    """Run a command line in a terminal of its own, in this folder, and end it afterwards."""
     pid, descriptor = pty.fork()
     if pid == 0:
+        if folder is not None:
+            os.chdir(folder)
         os.execvpe(command[0], list(command), dict(environment))  # noqa: S606 -- a program of our own, without a shell
     _set_size(descriptor, columns, rows)
     running = Terminal(pid, descriptor, columns, rows)

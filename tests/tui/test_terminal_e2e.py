@@ -44,7 +44,7 @@ def mind(request: dict[str, Any]) -> Reply:
 def unanswered(messages: Sequence[Mapping[str, Any]]) -> str | None:
     """The first call without an answer right behind it."""
     for place, message in enumerate(messages):
-        asked = {call["id"] for call in message.get("tool_calls", ())}
+        asked: set[str] = {call["id"] for call in message.get("tool_calls", ())}
         behind = messages[place + 1 : place + 1 + len(asked)]
         if missing := asked - {answer.get("tool_call_id", "") for answer in behind}:
             return min(missing)
