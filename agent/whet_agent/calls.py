@@ -91,7 +91,7 @@ def is_lost(error: CallError) -> bool:
 async def make(backend: Backend, tool: Tool, request: Message, listener: Listener) -> Outcome:
     """Make a call and return how it ended. Raises `CallError` for what the server refused or when it stays lost."""
     if not tool.method.server_streaming:
-        return _told(await _unary(backend, tool.method, request, listener), listener)
+        return _told(await unary(backend, tool.method, request, listener), listener)
     if tool.method.name == "ExportTrace":
         return await _export(backend, tool.method, request)
     return await _watch(backend, tool.method, request, listener)
@@ -118,7 +118,8 @@ class _Patience:
         await asyncio.sleep(min(wait, LONGEST_WAIT_SECONDS))
 
 
-async def _unary(backend: Backend, method: Method, request: Message, listener: Listener) -> Message:
+async def unary(backend: Backend, method: Method, request: Message, listener: Listener) -> Message:
+    """Make a unary call, again as often as it is lost. Raises `CallError` as `make` does."""
     patience = _Patience(listener)
     while True:
         try:

@@ -99,7 +99,7 @@ class Standing:
     unfinished: bool
     questions: Mapping[str, JsonView]
     """By the interrupt's id."""
-    finished: Mapping[str, Entry]
+    finished: dict[str, Entry]
 
     @property
     def closed(self) -> bool:

@@ -10,7 +10,7 @@ from opentelemetry import trace
 from whet.v1 import fanout_pb2
 from whet_agent.calls import Backend, Outcome, make, method_named
 from whet_agent.client import CallError
-from whet_agent.conversation import CANCELLED, Entry, calls_of, turn_of
+from whet_agent.conversation import CANCELLED, Entry, OpenCall, calls_of, turn_of
 from whet_agent.editing import amended
 from whet_agent.events import (
     ApprovalAsked,
@@ -24,6 +24,7 @@ from whet_agent.events import (
     RunHeard,
     Steered,
     ToolAnswered,
+    ToolAsked,
     TurnEnded,
     UserSaid,
     Withdrawn,
@@ -46,6 +47,9 @@ from whet_agent.sums import is_billed
 
 FAREWELL_SECONDS: Final = 5.0
 """How long the server has to cancel what a cancelled turn had begun."""
+
+_FOLLOWED: Final = frozenset({"fanout", "watch_fanout"})
+"""Tools that tell a run event by event until its end."""
 
 _log = logging.getLogger(__name__)
 _tracer = trace.get_tracer("whet_agent")
@@ -103,8 +107,6 @@ class Turns:
             standing = await self._thread.standing()
             await self._decisions.restore(restored, standing.questions.values())
             for turn in unfinished:
-                if turn == standing.turn:
-                    self._tell_again(standing)
                 self._queue(turn, self._resumption(turn, said[turn], standing))
         self._worker = asyncio.create_task(self._work(), name=f"turns of {self._context.session_id}")
 
@@ -336,7 +338,11 @@ class Turns:
             await self._thread.write([*_whole(standing), *added])
         healed = await self._thread.standing()
         self._steering.heard(turn, healed.entries)
-        self._tell_again(healed)
+        await self._tell_again(healed, runs=False)
+
+    def _call_heard(self, turn: int, call: OpenCall) -> ToolAsked:
+        key = f"{self._context.session_id}/{call.k}"
+        return ToolAsked(turn=turn, key=key, tool=call.name, arguments_json=call.arguments)
 
     def _answer_heard(self, turn: int, entry: Entry) -> ToolAnswered:
         outcome = Outcome(text=entry["m"]["content"], ok=entry["ok"], run_id=entry["run"])
@@ -368,6 +374,8 @@ class Turns:
         """Return how a turn that a crash cut off goes on."""
 
         async def resume(hear: Callable[[Happening], None]) -> None:
+            if turn == standing.turn:
+                await self._tell_again(standing, runs=True)
             if turn == standing.turn and (standing.questions or standing.closed or self._changed(standing)):
                 return
             if turn == standing.turn and standing.unfinished:
@@ -378,19 +386,35 @@ class Turns:
 
         return resume
 
-    def _tell_again(self, standing: Standing) -> None:
-        """Tell what the checkpoint knows of the last turn and the journal had not yet on the disk."""
-        asked = {call.k: call for entry in standing.entries for call in calls_of(entry)}
-        for entry in standing.entries:
-            if turn_of(entry) != standing.turn:
-                continue
-            if entry["m"]["role"] == "assistant":
-                for said in heard_of(entry):
-                    self.hear(said)
-            elif entry["k"] in asked:
-                self.hear(self._answer_heard(standing.turn, entry))
+    async def _tell_again(self, standing: Standing, *, runs: bool) -> None:
+        """Tell what the checkpoint knows of the last turn and the journal had not yet on the disk. `runs`: also what
+        the server knows of the runs that its calls have made.
+        """
+        told = {entry["k"]: entry for entry in standing.entries if turn_of(entry) == standing.turn} | standing.finished
+        for entry in told.values():
+            match entry["m"]["role"]:
+                case "assistant":
+                    for said in heard_of(entry):
+                        self.hear(said)
+                    for call in calls_of(entry):
+                        self.hear(self._call_heard(standing.turn, call))
+                case "tool":
+                    if runs and entry["tool"] in _FOLLOWED and entry["run"]:
+                        await self._hear_run_again(standing.turn, entry)
+                    self.hear(self._answer_heard(standing.turn, entry))
         for question in standing.questions.values():
             self.hear(ApprovalAsked(**question))
+
+    async def _hear_run_again(self, turn: int, entry: Entry) -> None:
+        """Hear a run once more. What was told before is not told again."""
+        key = f"{self._context.session_id}/{entry['k']}"
+        reporter = Reporter(turn=turn, key=key, hear=self.hear, running={})
+        watch = fanout_pb2.WatchFanoutRequest(run_id=entry["run"])
+        try:
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await make(self._context.agent, self._context.tools["watch_fanout"], watch, reporter)
+        except (CallError, TimeoutError) as error:
+            self.hear(Notice(level="warning", text=f"The run {entry['run']} could not be read again: {error}"))
 
 
 def _whole(standing: Standing) -> list[Entry]:

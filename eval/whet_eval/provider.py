@@ -1,7 +1,8 @@
 """A provider on this machine that speaks chat completions, misbehaves on demand and keeps its own bill.
 
-What it does is named by the model that is asked: `plain` answers, every name of `misbehaviour.KINDS` does what it says,
-and `mixed` draws one that ends by itself for each request, from a seed. Settings follow like a query:
+What it does is named by the model that is asked: `plain` answers, `prose` answers in Markdown at a steady `rate`, every
+name of `misbehaviour.KINDS` does what it says, and `mixed` draws one that ends by itself for each request, from a seed.
+Settings follow like a query:
 `plain?chunks=20&first_ms=200`.
 The bill holds what a provider would charge, whether or not the answer reached anybody.
 """
@@ -23,9 +24,11 @@ from whet_eval.misbehaviour import FREE, KINDS, QUICK
 from whet_eval.speech import Exchange, Settings
 
 PLAIN: Final = "plain"
+PROSE: Final = "prose"
 MIXED: Final = "mixed"
 MAX_REQUEST: Final = 16 << 20
 """Bytes of a request; prompts of megabytes are among the tests."""
+SPOKEN: Final = {**KINDS, PROSE: Exchange.prose}
 BACKLOG: Final = 4096
 """Connections that may wait to be accepted: a benchmark opens a thousand at once."""
 
@@ -64,7 +67,7 @@ class ProviderStub:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self.headers_seen: list[dict[str, str]] = []
-        self.model_names: list[str] = [PLAIN, MIXED, *KINDS]
+        self.model_names: list[str] = [PLAIN, PROSE, MIXED, *KINDS]
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=MAX_REQUEST)
@@ -111,7 +114,7 @@ class ProviderStub:
             kind, settings = self._named(str(body["model"]))
             exchange = Exchange(request, body, settings)
             self._charge(exchange, kind)
-            return await KINDS.get(kind, Exchange.plain)(exchange)
+            return await SPOKEN.get(kind, Exchange.plain)(exchange)
         except ConnectionResetError:
             return web.Response()  # the caller left in the middle; nobody will read this
         finally:

@@ -19,6 +19,10 @@ class Settings:
     chunks: int = 4
     first_ms: int = 0
     gap_ms: int = 0
+    rate: int = 0
+    """Tokens a second, kept over the whole answer; 0: as fast as they go, or with the gap between them."""
+    brief: int = 0
+    """Pieces of the answer to a question that ends in `briefly`; 0: no such question is known."""
 
 
 class Exchange:
@@ -29,8 +33,8 @@ class Exchange:
         self.body = body
         self.settings = settings
         messages = body["messages"]
-        self.prompt: str = messages[-1]["content"]
-        self.input_tokens = sum(4 + len(message["content"].split()) for message in messages)
+        self.prompt = words(messages[-1])
+        self.input_tokens = sum(4 + len(words(message).split()) for message in messages)
 
     @property
     def chunks(self) -> int:
@@ -43,6 +47,21 @@ class Exchange:
         response = await self.start()
         await self.speak(response)
         await response.write(self.usage() + DONE)
+        return response
+
+    async def prose(self) -> web.StreamResponse:
+        """Answer with Markdown as models write it, at a steady rate; whole when no stream was asked for."""
+        if not self.body.get("stream"):
+            return web.json_response(whole("A title"))
+        response = await self.start()
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        brief = self.settings.brief if self.prompt.rstrip().endswith("briefly") else 0
+        for number in range(brief or self.chunks):
+            if self.settings.rate and (ahead := begun + number / self.settings.rate - loop.time()) > 0:
+                await asyncio.sleep(ahead)
+            await response.write(prose_piece(number % PROSE_PIECES))
+        await response.write(ending("stop") + self.usage() + DONE)
         return response
 
     async def start(self, *, content_type: str = EVENT_STREAM, first: bool = True) -> web.StreamResponse:
@@ -86,6 +105,46 @@ class Exchange:
         raise RuntimeError("an event that nobody has was set")
 
 
+PROSE: Final = """A **monoid** is a set with an operation that is associative and has a neutral element.
+
+- lists under concatenation, with `[]`
+- numbers under addition, with `0`
+
+```python
+def fold(values, operation, neutral):
+    result = neutral
+    for value in values:
+        result = operation(result, value)
+    return result
+```
+
+| structure | operation | neutral |
+|---|---|---|
+| lists | `+` | `[]` |
+| 数 | `*` | `1` |
+
+The law that matters in practice is *associativity*: it lets the work be split, and the parts be joined in any grouping.
+
+"""
+"""What `prose` says, again and again."""
+TOKEN_CHARACTERS: Final = 4
+"""A token of prose."""
+PROSE_PIECES: Final = -(-len(PROSE) // TOKEN_CHARACTERS)
+
+
+def words(message: dict[str, Any]) -> str:
+    """The text of a message, whose content may be text, parts, or nothing."""
+    content = message.get("content") or ""
+    return content if isinstance(content, str) else " ".join(str(part.get("text", "")) for part in content)
+
+
+def whole(text: str) -> dict[str, Any]:
+    """An answer that is not streamed."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    return {"id": "c", "object": "chat.completion", "created": 0, "model": "stub", "choices": [choice], "usage": usage}
+
+
 def event(data: object) -> bytes:
     """One server-sent event with JSON data."""
     return b"data: " + json.dumps(data, separators=(",", ":")).encode() + b"\n\n"
@@ -95,6 +154,12 @@ def event(data: object) -> bytes:
 def piece(number: int) -> bytes:
     """The chunk with one token of text."""
     return delta({"content": f"word{number} "})
+
+
+@lru_cache(maxsize=1024)
+def prose_piece(number: int) -> bytes:
+    """The chunk with one token of prose."""
+    return delta({"content": PROSE[number * TOKEN_CHARACTERS : (number + 1) * TOKEN_CHARACTERS]})
 
 
 def delta(content: dict[str, str], finish: str | None = None) -> bytes:

@@ -16,12 +16,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import pyte
 
 _CHUNK: Final = 65_536
 
+PAUSE: Final = 0.4
+"""A program that has painted nothing for so long has nothing more to paint."""
+
 _KEYBOARD: Final = re.compile(rb"\x1b\[[<>=][0-9;]*[A-Za-z]")
 """Requests about keyboards that pyte would print."""
+_TORN: Final = re.compile(rb"\x1b(?:\[[<>=]?[0-9;]*)?\Z")
+"""The beginning of a sequence whose end is still to come."""
 
 _RUNES: Final = tuple(chr(code) for code in range(0x16A0, 0x16EB))
 """Letters one cell wide that no program prints by itself: seeing one is seeing its echo."""
@@ -41,7 +49,9 @@ class Terminal:
         """Everything the program wrote."""
         self._descriptor = descriptor
         self._size = (columns, rows)
-        self._painted_from = 0
+        self._screen: pyte.Screen | None = None
+        self._laid_out = 0
+        """How much of what was written is on `_screen`."""
         self._started = time.perf_counter()
 
     def send(self, keys: str) -> None:
@@ -52,17 +62,12 @@ class Terminal:
 
     def resize(self, columns: int, rows: int) -> None:
         self._size = (columns, rows)
-        self._painted_from = len(self.raw)  # a program paints everything anew when its terminal changes
+        self._screen, self._laid_out = None, len(self.raw)  # a program paints everything anew when its terminal changes
         _set_size(self._descriptor, columns, rows)
 
     def screen(self) -> list[str]:
         """The lines in view, without blanks at their ends."""
-        import pyte  # tests and benchmarks of the screen only
-
-        columns, rows = self._size
-        screen = pyte.Screen(columns, rows)
-        pyte.ByteStream(screen).feed(_KEYBOARD.sub(b"", bytes(self.raw[self._painted_from :])))
-        return [line.rstrip() for line in screen.display]
+        return [line.rstrip() for line in self.layout().display]
 
     def read(self, seconds: float) -> bytes:
         """Read what comes within the time, at most one chunk; empty when nothing came or the program has ended."""
@@ -99,6 +104,16 @@ class Terminal:
         """Wait until a line of the screen holds the words."""
         return self.until(lambda lines: any(words in line for line in lines), timeout=timeout)
 
+    def still(self, *, timeout: float = 10.0) -> list[str]:
+        """Wait until the screen has not changed for a moment, but for its last line, where clocks tick; return it."""
+        deadline, before = time.perf_counter() + timeout, [""]
+        while (lines := self.screen())[:-1] != before:
+            if time.perf_counter() > deadline:
+                raise NotSeen("The screen goes on changing:\n" + "\n".join(lines))
+            before = lines[:-1]
+            self._drain(PAUSE)
+        return lines
+
     def echoes(self, count: int, *, pause: float = 0.05, timeout: float = 5.0) -> list[float]:
         """Type letters one by one; return for each the seconds until it was on the screen."""
         taken = []
@@ -112,10 +127,38 @@ class Terminal:
             self._drain(pause)
         return taken
 
+    def seconds_until(self, act: Callable[[], None], met: Callable[["pyte.Screen"], bool], *, timeout: float) -> float:
+        """Do something; return the seconds until what was painted then met the condition. All that comes until the
+        program pauses is taken in first and laid out afterwards, so that laying out costs no time.
+        """
+        mark, started = len(self.raw), time.perf_counter()
+        act()
+        chunks: list[tuple[float, bytes]] = []
+        while time.perf_counter() < started + timeout and (chunk := self.read(timeout if not chunks else PAUSE)):
+            chunks.append((time.perf_counter() - started, chunk))
+        for seconds, chunk in chunks:
+            mark += len(chunk)
+            if met(self.layout(mark)):
+                return seconds
+        raise NotSeen("What was done has not led to what it should.\n" + "\n".join(self.screen()))
+
+    def layout(self, end: int | None = None) -> "pyte.Screen":
+        """The screen with its colours, as of all that was written or of its first `end` bytes."""
+        import pyte  # tests and benchmarks of the screen only
+
+        if self._screen is None:
+            self._screen = pyte.Screen(*self._size)
+            self._stream = pyte.ByteStream(self._screen)
+        piece = bytes(self.raw[self._laid_out : end])
+        torn = _TORN.search(piece)  # what is taken out below must not lie across two pieces
+        piece = piece[: torn.start()] if torn else piece
+        self._laid_out += len(piece)
+        self._stream.feed(_KEYBOARD.sub(b"", piece))
+        return self._screen
+
     def processor_seconds(self) -> float:
         """Processor time that the program has used."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processor_seconds(self.pid)
 
     def memory(self) -> int:
         """Resident memory in bytes."""
@@ -133,6 +176,10 @@ class Terminal:
                     pass
                 return os.waitstatus_to_exitcode(status)
         raise NotSeen(f"The program has not ended within {timeout} s.\n" + "\n".join(self.screen()))
+
+    def age(self) -> float:
+        """Seconds since the program was started."""
+        return time.perf_counter() - self._started
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         if self.pid:
@@ -159,11 +206,18 @@ class Terminal:
 
 @contextmanager
 def terminal(
-    command: Sequence[str], *, environment: Mapping[str, str], columns: int = 80, rows: int = 24
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    columns: int = 80,
+    rows: int = 24,
+    folder: Path | None = None,
 ) -> Iterator[Terminal]:
-    """Run a command line in a terminal of its own, and end it afterwards."""
+    """Run a command line in a terminal of its own, in this folder, and end it afterwards."""
     pid, descriptor = pty.fork()
     if pid == 0:
+        if folder is not None:
+            os.chdir(folder)
         os.execvpe(command[0], list(command), dict(environment))  # noqa: S606 -- a program of our own, without a shell
     _set_size(descriptor, columns, rows)
     running = Terminal(pid, descriptor, columns, rows)
@@ -171,6 +225,12 @@ def terminal(
         yield running
     finally:
         running.close()
+
+
+def processor_seconds(pid: int) -> float:
+    """Processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _set_size(descriptor: int, columns: int, rows: int) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +15,8 @@ class Reply:
     """One answer: `deltas` one after the other, then the end. `status` other than 200 answers with an error body."""
 
     deltas: Sequence[Mapping[str, Any]] = ()
+    pace: float = 0.0
+    """Seconds between two deltas."""
     usage: tuple[int, int] | None = (10, 5)
     finish: str = "stop"
     cut: bool = False
@@ -41,6 +43,8 @@ class Provider:
     """Says its replies in order and fails loudly when the script has ended. `requests` keeps what it was sent."""
 
     script: list[Reply]
+    thinks: Callable[[dict[str, Any]], Reply] | None = None
+    """Answers by what it is asked, in place of a script: for whoever may ask the same thing twice."""
     requests: list[dict[str, Any]] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     url: str = ""
@@ -48,9 +52,9 @@ class Provider:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(await request.json())
         self.asked.set()
-        if not self.script:
+        if self.thinks is None and not self.script:
             return web.json_response({"error": {"message": "the script has ended"}}, status=400)
-        reply = self.script.pop(0)
+        reply = self.thinks(self.requests[-1]) if self.thinks is not None else self.script.pop(0)
         if reply.status != 200:
             return web.json_response(
                 {"error": {"message": reply.error}}, status=reply.status, headers=dict(reply.headers)
@@ -58,6 +62,7 @@ class Provider:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(request)
         for delta in reply.deltas:
+            await asyncio.sleep(reply.pace)
             await self._send(response, {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
         if reply.hang:
             await asyncio.Event().wait()
@@ -77,8 +82,8 @@ class Provider:
 
 
 @asynccontextmanager
-async def provider(*script: Reply) -> AsyncIterator[Provider]:
-    scripted = Provider(script=list(script))
+async def provider(*script: Reply, thinks: Callable[[dict[str, Any]], Reply] | None = None) -> AsyncIterator[Provider]:
+    scripted = Provider(script=list(script), thinks=thinks)
     app = web.Application()
     app.router.add_post("/v1/chat/completions", scripted.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)

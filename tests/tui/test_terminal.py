@@ -88,7 +88,8 @@ def test_a_fanout_looks_as_it_should_at_every_size_and_unfolds(tmp_path: Path) -
         chat.until_shown(story.RUN)
         for columns, rows in SIZES:
             chat.resize(columns, rows)
-            lines = chat.until(partial(_framed, columns))
+            chat.until(partial(_framed, columns))
+            lines = chat.still()
             _compare(f"fanout-{columns}x{rows}.txt", settled(lines))
         chat.send("\x0f")
         lines = chat.until_shown("── 3 sim/slow")

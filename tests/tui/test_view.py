@@ -13,10 +13,15 @@ from whet_agent.events import (
     ApprovalAsked,
     ApprovalDecided,
     AssistantSaid,
+    Compacted,
+    ContextUsed,
     Envelope,
+    Expanded,
     Happening,
     MindSaid,
+    ModeChanged,
     Notice,
+    Renamed,
     Rewound,
     RunHeard,
     SessionOpened,
@@ -26,6 +31,7 @@ from whet_agent.events import (
     ToolAsked,
     TurnEnded,
     UserSaid,
+    Withdrawn,
     is_live,
 )
 from whet_tui.entries import Answer, Call, CallState, Fanout, FanoutState, LaneState, Note, Said
@@ -33,22 +39,33 @@ from whet_tui.lanes import _HEARD, hear
 from whet_tui.view import _APPLIED, View
 
 KEY = "ses/1/c1"
+CHANGED = '{"spec": {"prompt": "shorter"}}'
 
 
 def conversation(events: Sequence[event_pb2.Event]) -> list[Happening]:
-    """A turn that thinks aloud, asks for approval and fans out, then a second turn that is cancelled."""
+    """Everything that can be heard: a turn that thinks aloud, is steered, asks for an approval that is edited and fans
+    out, a second one that is cancelled, one that is taken back, one that fails, and one that the person goes back over.
+    """
     words = "I shall ask three models. 三つの模型 \U0001f642"
     return [
         SessionOpened(session_id="ses", mind="mind", server="here", panel=("a/b",)),
+        ModeChanged(mode="allowance", allowance_nanos=5),
         UserSaid(turn=1, text="What is a monad?"),
         *(MindSaid(turn=1, step=1, attempt=1, offset=at, text=piece) for at, piece in story.pieces("I will fail", 4)),
         *(MindSaid(turn=1, step=1, attempt=2, offset=at, text=piece) for at, piece in story.pieces(words, 5)),
         AssistantSaid(turn=1, step=1, text=words, author="mind"),
         ToolAsked(turn=1, key=KEY, tool="fanout", arguments_json="{}"),
         asked("apr_1", turn=1, key=KEY),
-        ApprovalDecided(turn=1, key=KEY, approval_id="apr_1", granted=True),
+        ApprovalDecided(turn=1, key=KEY, approval_id="apr_1", granted=False, arguments_json=CHANGED),
+        ToolAsked(turn=1, key=KEY, tool="fanout", arguments_json=CHANGED),
+        asked("apr_2", turn=1, key=KEY),
+        Steered(turn=1, number=1, text="Briefly."),
+        ApprovalDecided(turn=1, key=KEY, approval_id="apr_2", granted=True),
         *(RunHeard(turn=1, key=KEY, run_id=story.RUN, event=event) for event in events),
         UserSaid(turn=2, text="And a functor?"),
+        UserSaid(turn=3, text="And an arrow?"),
+        Withdrawn(turn=3),
+        ContextUsed(tokens=900, window=1000),
         ToolAnswered(turn=1, key=KEY, tool="fanout", ok=True, text="told", run_id=story.RUN),
         AssistantSaid(turn=1, step=2, text=story.ANSWER, author="mind", run_id=story.RUN),
         Spent(settled=5, unknown=1, reserved=0, input_tokens=3, output_tokens=4),
@@ -57,6 +74,32 @@ def conversation(events: Sequence[event_pb2.Event]) -> list[Happening]:
         MindSaid(turn=2, step=1, attempt=1, offset=0, text="A fun"),
         ToolAsked(turn=2, key="ses/2/c1", tool="list_fanouts", arguments_json="{}"),
         TurnEnded(turn=2, state="cancelled"),
+        *afterwards(),
+    ]
+
+
+def afterwards() -> list[Happening]:
+    """Compacted and read whole again, then turns that the person goes back over while another waits."""
+    return [
+        Renamed(title="Monads"),
+        Compacted(upto=1, summary="They spoke of monads.", tokens_before=900, tokens_after=90),
+        Expanded(),
+        UserSaid(turn=4, text="Fail, please."),
+        TurnEnded(turn=4, state="failed", failure="as asked"),
+        UserSaid(turn=5, text="Change the cap."),
+        *(MindSaid(turn=5, step=1, attempt=1, offset=at, text=piece) for at, piece in story.pieces("I shall", 3)),
+        AssistantSaid(turn=5, step=1, text="I shall", author="mind"),
+        ToolAsked(turn=5, key="ses/5/c1", tool="put_cap", arguments_json="{}"),
+        asked("apr_3", turn=5, key="ses/5/c1"),
+        UserSaid(turn=6, text="And another."),
+        TurnEnded(turn=5, state="cancelled"),
+        *(MindSaid(turn=6, step=1, attempt=1, offset=at, text=piece) for at, piece in story.pieces("Another", 3)),
+        TurnEnded(turn=6, state="cancelled"),
+        Rewound(turn=5, thread=1),
+        UserSaid(turn=7, text="Leave the cap alone."),
+        *(MindSaid(turn=7, step=1, attempt=1, offset=at, text=piece) for at, piece in story.pieces("Left alone.", 4)),
+        AssistantSaid(turn=7, step=1, text="Left alone.", author="mind"),
+        TurnEnded(turn=7, state="done"),
     ]
 
 
@@ -130,14 +173,24 @@ def test_however_the_texts_are_cut_the_view_ends_the_same(size: int) -> None:
 @given(st.sets(st.integers(0, len(TOLD) - 1)))
 def test_whatever_live_events_are_lost_the_view_ends_the_same(lost: set[int]) -> None:
     told = [envelope for place, envelope in enumerate(TOLD) if envelope.sequence or place not in lost]
-    unfinished = Answer(
-        key="answer/2/1", turn=2, text="A fun", done=True
-    )  # a cancelled step is told by nothing durable
-    view = seen(told)
-    assert [entry for entry in view.entries if entry.key != unfinished.key] == [
-        entry for entry in ENDED.entries if entry.key != unfinished.key
-    ]
-    assert (view.status, view.cards, view.turns) == (ENDED.status, ENDED.cards, ENDED.turns)
+    assert durable(seen(told)) == durable(ENDED)
+
+
+@given(st.data())
+def test_whoever_joins_late_or_again_is_told_the_journal_and_ends_where_everybody_does(data: st.DataObject) -> None:
+    now = data.draw(st.integers(0, len(TOLD)))
+    heard = data.draw(st.integers(0, now))
+    has = TOLD[heard - 1].sequence if heard else 0
+    since = data.draw(st.integers(0, has))  # what it surely has may be less than it has
+    replayed = [envelope for envelope in TOLD[:now] if envelope.sequence > since]
+    view = seen([*TOLD[:heard], *replayed, *TOLD[now:]])
+    assert durable(view) == durable(ENDED)
+
+
+def durable(view: View) -> tuple[object, ...]:
+    """The view without what only live events tell: the words of a step that was cancelled."""
+    entries = [entry for entry in view.entries if entry.key != "answer/2/1"]
+    return entries, view.status, view.cards, view.turns, view.waiting, view.gone, view.rewinds
 
 
 @given(st.integers(1, len(TOLD)))
@@ -151,7 +204,8 @@ def test_what_apply_returns_is_exactly_what_changed(cut: int) -> None:
 
 def test_a_conversation_becomes_entries_in_their_order() -> None:
     kinds = [type(entry) for entry in ENDED.entries]
-    assert kinds == [Said, Answer, Call, Answer, Said, Note, Answer, Call, Note]
+    turn_1, turn_2, turn_4 = [Said, Answer, Call, Said, Answer], [Said, Note, Answer, Call, Note], [Said, Note]
+    assert kinds == [*turn_1, *turn_2, Note, Note, *turn_4, Said, Answer]
     call = ENDED.entries[2]
     assert isinstance(call, Call)
     assert (call.tool, call.state, call.run_id) == ("fanout", CallState.DONE, story.RUN)
@@ -238,6 +292,23 @@ def test_the_run_knows_who_gave_its_answer_and_a_repeated_result_is_known() -> N
     listed = seen(envelopes(told)).find("call/k")
     assert isinstance(listed, Call)
     assert listed.repeated
+
+
+def test_what_the_person_went_back_over_is_gone_and_comes_back_by_nothing_that_is_still_told() -> None:
+    assert [entry.text for entry in ENDED.entries if isinstance(entry, Said)][-2:] == [
+        "Fail, please.",
+        "Leave the cap alone.",
+    ]
+    view = seen(TOLD)
+    late = Envelope(sequence=0, time_ns=0, happening=MindSaid(turn=6, step=1, attempt=9, offset=0, text="late"))
+    assert view.apply(late) == []
+    assert view == ENDED
+
+
+def test_a_call_that_was_edited_goes_on_with_what_the_person_wrote() -> None:
+    call = ENDED.find(f"call/{KEY}")
+    assert isinstance(call, Call)
+    assert (call.state, call.arguments_json) == (CallState.DONE, CHANGED)
 
 
 def test_a_card_stays_until_it_is_decided_and_goes_with_its_turn() -> None:

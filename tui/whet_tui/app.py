@@ -7,12 +7,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from whet_tui import memory
 from whet_tui.chat_settings import ChatSettings
 
 
 def run_chat(settings: ChatSettings) -> int:
     """Run the chat until the person leaves; return the exit code. However it ends, say how to take the session up."""
-    gc.disable()  # collecting while Textual is imported costs a tenth of the time to the first frame, and finds nothing
+    memory.begin()
     from whet_tui.application import ChatApp
     from whet_tui.bridge import cut_short, desk_opener, names_from, open_session, shelf_of
     from whet_tui.stray import stray_output_to

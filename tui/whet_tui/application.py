@@ -1,7 +1,6 @@
 """The Textual application: themes, screens, and the way in and out."""
 
 import base64
-import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,9 +11,9 @@ from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 
-from whet_tui import themes
+from whet_tui import memory, themes
 from whet_tui.alt_digits import read_alt_digits
-from whet_tui.bridge import Opener
+from whet_tui.bridge import ChatSession, Opener, Progress
 from whet_tui.desk import DeskOpener
 from whet_tui.places import BY_ID, CHAT, PLACES
 from whet_tui.schema import nearest
@@ -122,7 +121,7 @@ class ChatApp(App[str]):
             self._driver.write(passed_through(clipboard(text)))
 
     def get_default_screen(self) -> ChatScreen:
-        self._chat = ChatScreen(self._opener, self._around)
+        self._chat = ChatScreen(self._open, self._around)
         self._chat.calm = self.settings.chat.reduced_motion
         return self._chat
 
@@ -166,6 +165,12 @@ class ChatApp(App[str]):
         if self._chat is not None:
             self._chat.action_leave()
 
+    async def _open(self, progress: Progress) -> ChatSession:
+        """Open the session, which loads most of the program."""
+        session = await self._opener(progress)
+        memory.settle()
+        return session
+
     async def on_event(self, event: events.Event) -> None:
         """Keep keys until there is a composer that can take them: fingers are faster than imports."""
         if self._early is not None and isinstance(event, (events.Key, events.Paste)):
@@ -181,9 +186,8 @@ class ChatApp(App[str]):
             await self._chat.close_session()
 
     def on_ready(self) -> None:
-        """The first frame is there. What was imported for it stays: the collector need not look at it."""
-        gc.freeze()
-        gc.enable()
+        """The first frame is there."""
+        memory.collect_again()
         if self.settings.keys:
             self._complaints += self.use_keys(self.settings.keys)
         if self._chat is not None and self._complaints:

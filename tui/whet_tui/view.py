@@ -57,6 +57,8 @@ class View:
     """Where the entry with a key stands."""
     rewinds: int = 0
     """How often the person went back."""
+    gone: set[int] = field(default_factory=set)
+    """Turns that are no longer part of the conversation: what is still told of them changes nothing."""
 
     @property
     def busy(self) -> bool:
@@ -70,6 +72,8 @@ class View:
             if envelope.sequence <= self.heard:
                 return []
             self.heard = envelope.sequence
+        if getattr(envelope.happening, "turn", 0) in self.gone:
+            return []
         return _APPLIED[type(envelope.happening)](self, envelope.happening)
 
     def find(self, key: str) -> Entry | None:
@@ -129,11 +133,14 @@ def _withdrawn(view: View, withdrawn: Withdrawn) -> list[Entry]:
 def _rewound(view: View, rewound: Rewound) -> list[Entry]:
     place = view.places.get(f"said/{rewound.turn}", len(view.entries))
     # Words that became a message may stand before an earlier turn that was waiting already.
-    view.entries[:] = [
+    kept = [
         entry
         for at, entry in enumerate(view.entries)
         if (at < place if isinstance(entry, Note) else entry.turn < rewound.turn)
     ]
+    view.gone.update(e.turn for e in view.entries if not isinstance(e, Note) and e.turn >= rewound.turn)
+    view.gone.update(turn for turn in view.turns if turn >= rewound.turn)
+    view.entries[:] = kept
     view.places = {entry.key: at for at, entry in enumerate(view.entries)}
     messages = ((at, e.turn) for at, e in enumerate(view.entries) if isinstance(e, Said) and not e.steering)
     view.places |= {f"said/{turn}": at for at, turn in messages}
@@ -166,7 +173,7 @@ def _mind_said(view: View, said: MindSaid) -> list[Entry]:
 def _assistant_said(view: View, said: AssistantSaid) -> list[Entry]:
     answer = _answer(view, said.turn, said.step)
     answer.text, answer.author, answer.run_id = said.text, said.author, said.run_id
-    answer.simulated, answer.done = said.simulated, True
+    answer.simulated, answer.done, answer.attempt = said.simulated, True, 0
     calls = [entry for entry in view.of_turn(said.turn) if isinstance(entry, Call)]
     repeated = [call for call in calls if call.result == said.text]
     for call in repeated:
@@ -201,6 +208,7 @@ def _run_heard(view: View, heard: RunHeard) -> list[Entry]:
         call.fanout = Fanout(run_id=heard.run_id)
     call.run_id = heard.run_id or call.run_id
     hear(call.fanout, heard.event)
+    call.fanout.left &= not call.fanout.ended
     return [call]
 
 
@@ -265,12 +273,12 @@ def _compacted(view: View, compacted: Compacted) -> list[Entry]:
         f"Compacted: the mind reads a summary in place of turns 1 to {compacted.upto} "
         f"(about {compacted.tokens_before:,} tokens, now {compacted.tokens_after:,}). /expand undoes it."
     )
-    return view.put(Note(key=f"note/{len(view.entries)}", level="info", text=f"{text}\n{compacted.summary}"))
+    return view.put(Note(key=f"note/{view.heard}", level="info", text=f"{text}\n{compacted.summary}"))
 
 
 def _expanded(view: View, _: Expanded) -> list[Entry]:
     text = "The mind reads the whole conversation again."
-    return view.put(Note(key=f"note/{len(view.entries)}", level="info", text=text))
+    return view.put(Note(key=f"note/{view.heard}", level="info", text=text))
 
 
 def _renamed(view: View, renamed: Renamed) -> list[Entry]:
@@ -279,7 +287,7 @@ def _renamed(view: View, renamed: Renamed) -> list[Entry]:
 
 
 def _noticed(view: View, notice: Notice) -> list[Entry]:
-    return view.put(Note(key=f"note/{len(view.entries)}", level=notice.level, text=notice.text))
+    return view.put(Note(key=f"note/{view.heard}", level=notice.level, text=notice.text))
 
 
 def _turn_ended(view: View, ended: TurnEnded) -> list[Entry]:

@@ -6,7 +6,7 @@ import random
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import openai
 from openai import AsyncOpenAI
@@ -161,14 +161,15 @@ class ChatMind:
         answer: _Answer,
     ) -> None:
         options: dict[str, Any] = {self._dialect.limit: ANSWER_TOKENS}
-        if tools:  # an empty list is refused
-            options["tools"] = tools
         if self._dialect.usage_option:
             options["stream_options"] = {"include_usage": True}
+        # What is not in the body proper the SDK does not look through: with five thousand messages it took the loop
+        # away from the screen for more than a second.
         stream = await self._client.chat.completions.create(
             model=self.name.partition("/")[2] or self.name,
-            messages=cast("Any", messages),
+            messages=[],
             stream=True,
+            extra_body={"messages": messages} | ({"tools": tools} if tools else {}),  # an empty list is refused
             **options,
         )
         async with stream:

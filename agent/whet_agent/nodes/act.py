@@ -8,7 +8,7 @@ from opentelemetry import trace
 
 from whet.v1 import approval_pb2, options_pb2
 from whet_agent.account import capped
-from whet_agent.calls import Outcome, is_lost, make, method_named
+from whet_agent.calls import Outcome, is_lost, make, method_named, unary
 from whet_agent.catalogue import BadArguments, Tool, request_from
 from whet_agent.client import CallError
 from whet_agent.conversation import Entry, OpenCall, arguments_of, from_tool
@@ -103,7 +103,7 @@ async def _approved(tool: Tool, request: Message, cap: int | None, context: Cont
 async def _question(approval_id: str, tool: Tool, context: Context, reporter: Reporter) -> ApprovalAsked:
     """Fetch exactly what the server would hold the grant to."""
     method = method_named("ApprovalService", "GetApproval")
-    answer: Any = await context.agent.call(method, approval_pb2.GetApprovalRequest(approval_id=approval_id))
+    answer: Any = await unary(context.agent, method, approval_pb2.GetApprovalRequest(approval_id=approval_id), reporter)
     approval: approval_pb2.Approval = answer.approval
     return ApprovalAsked(
         turn=reporter.turn,

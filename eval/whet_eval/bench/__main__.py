@@ -34,8 +34,10 @@ async def call_figures(base: Path) -> AsyncIterator[Figure]:
 
 async def screen_figures(base: Path) -> AsyncIterator[Figure]:
     """The chat through a real terminal."""
-    for figure in await asyncio.to_thread(lambda: list(screen.figures(base / "screen"))):
-        yield figure
+    async with provider() as url:
+        figures = screen.figures(base / "screen", url)
+        while (figure := await asyncio.to_thread(next, figures, None)) is not None:
+            yield figure
 
 
 MEASURES: Final[Mapping[str, Callable[[Path], AsyncIterator[Figure]]]] = {

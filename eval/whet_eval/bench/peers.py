@@ -9,7 +9,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import venv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -28,13 +27,16 @@ BARS: Final[Mapping[str, float]] = {"openai": 8.0, "litellm": 8.0, "tensorzero":
 _CHILD: Final = Path(__file__).with_name("peer.py")
 
 
-def prepare(name: str) -> str:
-    """Make the environment of a peer if it is missing; return its interpreter."""
-    folder = FOLDER / name
+def prepare(name: str, maker: str = sys.executable) -> str:
+    """Make the environment of a peer if it is missing; return its interpreter. `maker` is the Python it is made with.
+
+    Raises `CalledProcessError` when the package cannot be installed.
+    """
+    folder = FOLDER.absolute() / name
     python = str(folder / "bin" / "python")
     if not (folder / ".ready").exists():
         print(f"Installing {name} into {folder} ...", flush=True)
-        venv.create(folder, with_pip=True)
+        subprocess.run([maker, "-m", "venv", str(folder)], check=True)  # noqa: S603 -- Python's own module
         install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", name]
         subprocess.run(install, check=True)  # noqa: S603 -- our own list of packages
         (folder / ".ready").touch()
