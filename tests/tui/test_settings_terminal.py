@@ -105,17 +105,17 @@ def test_a_terminal_that_cannot_draw_is_only_ever_written_to(home: Home) -> None
 def test_lines_are_cancelled_by_ctrl_c_and_taken_up_again(home: Home) -> None:
     with home.whet("chat", "--plain") as chat:
         chat.until_written("you> ", timeout=40)
-        chat.send('"""\rone\rtwo\r"""\r')
-        chat.until_written('"prompt": "one\\ntwo"', timeout=40)
+        chat.send('"""\rWhat is one\rand two?\r"""\r')
+        chat.until_written('"prompt": "What is one\\nand two?"', timeout=40)
         chat.until_written("decide> ", timeout=40)
         assert b"\x1b[?1049h" not in chat.raw
-        assert b"> one" not in chat.raw.replace(b"...> one", b"")
+        assert b"> What" not in chat.raw.replace(b"...> What", b"")
         chat.send("\x03")
         chat.until_written("Cancelled.", timeout=20)
         chat.send("/quit\r")
         assert chat.wait() == 0
     with home.whet("chat", "--plain", "--continue") as chat:
-        chat.until_written("> one", timeout=40)
+        chat.until_written("> What is one", timeout=40)
         chat.until_written("you> ")
         chat.send("/help\r")
         chat.until_written("/verify_trace ")

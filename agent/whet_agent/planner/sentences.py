@@ -48,6 +48,7 @@ _OF_THE_WORLD: Final = re.compile(
     re.IGNORECASE,
 )
 """Questions of which every word may be one of ours and which are not about us: how does a cache work."""
+_QUESTION: Final = re.compile(r"(?:what|how|who|when|where|why|which)\b", re.IGNORECASE)
 _SMALL_TALK: Final = re.compile(
     r"(?:ok(?:ay)?|yes|yep|no|nope|thanks?(?: you)?|h+m+|sorry|great|cool|fine|good|do it|go ahead|sure|well|\W)+",
     re.IGNORECASE,
@@ -149,8 +150,9 @@ class Reader:
             if not (change and (forms.denied(sentence) or forms.unclear(found[0], bare, sentence.meant))):
                 return self._call(found[0], bare, sentence, situation)
         near = found or forms.near(concepts, self.tools)
-        if not forms.telling(concepts) and situation.answer and not _SMALL_TALK.fullmatch(bare):
-            return None  # it follows up what was said
+        if not forms.telling(concepts) and not _SMALL_TALK.fullmatch(bare):
+            if situation.answer or (not near and _QUESTION.match(bare)):
+                return None  # it follows up what was said, or asks about the world in numbers
         return self._ask_back(near, bare, sentence, situation, or_ask=not forms.orders(concepts))
 
     def _reading(self, bare: str, sentence: Sentence, situation: Situation) -> Plan | None:
@@ -198,7 +200,8 @@ class Reader:
             lines.append(f"{len(lines) + 1}. `/fanout {bare.replace('`', '')}` – ask the panel this question")
         if not lines:
             return Say(text="What should I do? Say it in one sentence, or type `/help` for what there is.")
-        return Say(text="\n".join(["What do you mean? One of these? Answer with its number.", "", *lines]))
+        which = "One of these? Answer with its number." if len(lines) > 1 else "This? Answer yes, or say it otherwise."
+        return Say(text="\n".join([f"What do you mean? {which}", "", *lines]))
 
 
 def _asked(bare: str, sentence: Sentence, situation: Situation) -> Plan | None:

@@ -5,7 +5,6 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from whet_agent.granting import decide_command
 from whet_tui.safe import safe
 
 if TYPE_CHECKING:
@@ -80,6 +79,8 @@ def exit_code(error: "CallError") -> int:
 def _refused(error: "CallError") -> Explained:
     code = exit_code(error)
     if code == NEEDS_DECISION:
+        from whet_agent.granting import decide_command  # as above: only a command that is refused needs it
+
         approval_id, digest = error.metadata.get("approval_id", "ID"), error.metadata.get("digest", "DIGEST")
         advice = f"Decide it with: {decide_command(approval_id, digest)}"
     elif error.retry_after is not None:
