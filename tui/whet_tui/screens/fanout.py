@@ -39,8 +39,6 @@ _CLOCK: Final = 1.0
 """Seconds between two drawings of running times."""
 _FEWEST_LANES: Final = 3
 """Rows that the lanes keep however small the terminal is."""
-_FEWEST_WORDS: Final = 8
-"""Columns of a branch's first words that are worth more than its cost."""
 _PIN: Final = "◆ "
 _NO_PIN: Final = "  "
 _STATES: Final[dict[FanoutState, tuple[str, InkName]]] = {
@@ -69,7 +67,7 @@ class FanoutScreen(PlaceScreen):
     FanoutScreen #run-head { height: auto; max-height: 2; padding: 0 1; }
     FanoutScreen #lanes { height: 4; }
     FanoutScreen.wide #fanout { layout: horizontal; }
-    FanoutScreen.wide #runs { width: 42; height: 1fr; border-right: solid $surface; }
+    FanoutScreen.wide #runs { width: 36; height: 1fr; border-right: solid $surface; }
     FanoutScreen.wide #run { width: 1fr; }
     FanoutScreen.reading #runs, FanoutScreen.reading #lanes { display: none; }
     """
@@ -306,7 +304,7 @@ class _Lanes:
         self._lanes = lanes
         self._pins = frozenset(pins)
         self._now_ns = now_ns
-        self._columns = lru_cache(1)(lambda width: lane_columns(lanes, width - len(_PIN), _FEWEST_WORDS))
+        self._columns = lru_cache(1)(lambda width: lane_columns(lanes, width - len(_PIN), names_first=True))
 
     def head(self, width: int, ink: Ink) -> Strip:
         return Strip([Segment(_NO_PIN), *lane_head(self._columns(width), ink)])

@@ -94,7 +94,8 @@ class SpendingScreen(PlaceScreen):
             return self._plotted
         columns, rows = _LEAST_ROOM
         size = self.app.size
-        return self.around.pictures and size.width >= columns and size.height >= rows
+        paid = self._spending is not None and any(day.money.settled or day.money.unknown for day in self._spending.days)
+        return paid and self.around.pictures and size.width >= columns and size.height >= rows
 
     def on_resize(self, event: events.Resize) -> None:
         if self._spending is not None:
