@@ -7,12 +7,13 @@ and gets the same treatment: start, type, leave alone, talk for a while, type wh
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -230,14 +231,22 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def _running(program: Program, home: Path) -> AbstractContextManager[Terminal]:
+@contextmanager
+def _running(program: Program, home: Path) -> Iterator[Terminal]:
+    """Run a program, and end what it has started with it: some leave a server behind when their terminal goes."""
     own = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "XDG_DATA_HOME": str(home / ".data")}
     plain = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "TERM": "xterm-256color", "COLORTERM": "truecolor"}
     work = home / "work"
     work.mkdir(exist_ok=True)
-    return terminal(
-        program.command, environment={**plain, **own, **program.environment}, columns=120, rows=40, folder=work
-    )
+    environment = {**plain, **own, **program.environment}
+    with terminal(program.command, environment=environment, columns=120, rows=40, folder=work) as running:
+        try:
+            yield running
+        finally:
+            started = _family(running.pid)[1:] if program.name != "whet" else []  # ours is asked to stop later
+            for pid in started:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 def table(taken: Mapping[str, Taken]) -> str:
