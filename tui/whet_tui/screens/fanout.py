@@ -146,6 +146,10 @@ class FanoutScreen(PlaceScreen):
         if self._run_id:
             self._follow(self._run_id)
 
+    def draw_anew(self) -> None:
+        super().draw_anew()
+        self._draw()
+
     def on_screen_suspend(self) -> None:
         self.workers.cancel_group(self, "follow")
         self._tick(running=False)

@@ -76,7 +76,7 @@ class PlaceScreen(Screen[None]):
         yield Static(id="place-keys")
 
     def on_mount(self) -> None:
-        self.app.theme_changed_signal.subscribe(self, lambda _: self._frame())
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.draw_anew())
         self.bindings_updated_signal.subscribe(self, lambda _: self._keys())
 
     @property
@@ -90,6 +90,13 @@ class PlaceScreen(Screen[None]):
     def on_screen_resume(self) -> None:
         self._frame()
         self.look_again()
+
+    def draw_anew(self) -> None:
+        """Draw in the colours of another theme; what nobody sees now is drawn at the next look."""
+        self._written.clear()
+        self._frame()
+        if self.is_current:
+            self.look_again()
 
     def on_screen_suspend(self) -> None:
         """Nothing is fetched for a place that nobody sees."""

@@ -100,6 +100,11 @@ class SpendingScreen(PlaceScreen):
         if self._spending is not None:
             self._show(self._spending)
 
+    def draw_anew(self) -> None:
+        super().draw_anew()
+        if self._spending is not None:
+            self._show(self._spending)
+
     @on(Rows.Picked)
     def _open_run(self, event: Rows.Picked) -> None:
         """A line of a run leads to the run."""
@@ -108,7 +113,7 @@ class SpendingScreen(PlaceScreen):
 
     def _show(self, spending: Spending) -> None:
         ink = self.ink
-        self.write("#sums-text", _sums(spending, ink))
+        self.write("#sums-text", _sums(spending, ink, self.size.width - 2))
         rows = self.query_one(Rows)
         cells = [_row(line) for line in spending.lines]
         rows.show([line.key for line in spending.lines], Sheet(_columns(self._grouping), cells))
@@ -154,9 +159,9 @@ def _row(line: UsageLine) -> list[Cell]:
     ]
 
 
-def _sums(spending: Spending, ink: Ink) -> Text:
+def _sums(spending: Spending, ink: Ink, room: int) -> Text:
     """The caps with their bars, the totals, and in words what is not in them."""
-    lines = [_cap(cap, ink) for cap in spending.caps]
+    lines = [_cap(cap, ink, room) for cap in spending.caps]
     if not lines:
         lines.append(Text("No cap is set. Set one: /cap --period day --limit $5", ink.muted))
     total = spending.total
@@ -178,23 +183,25 @@ def _amounts(money: Money) -> str:
     return money_line(Money(settled=money.settled, unknown=money.unknown, reserved=money.reserved)) or "$0"
 
 
-def _cap(cap: Cap, ink: Ink) -> Text:
+def _cap(cap: Cap, ink: Ink, room: int) -> Text:
     """A bar with a letter for each kind of money, so that it needs no colour, and the same in words."""
     money, text = cap.money, Text(f"{safe_line(cap.period, 10):<6}[")
-    room = _BAR
+    bar = _BAR
     for nanos, letter, style in (
         (money.settled, "█", ink.good),
         (money.unknown, "?", ink.warning),
         (money.reserved, "▒", ink.accent),
     ):
-        cells = min(room, -(-nanos * _BAR // cap.limit) if cap.limit else room)
+        cells = min(bar, -(-nanos * _BAR // cap.limit) if cap.limit else bar)
         text.append(letter * cells, style)
-        room -= cells
-    text.append("·" * room + "] ", ink.muted)
+        bar -= cells
+    text.append("·" * bar + "] ", ink.muted)
     told = [f"{dollars(cap.left)} of {dollars(cap.limit)} left", f"settled {dollars(money.settled)}"]
     told += [f"unknown {dollars(money.unknown)}"] * bool(money.unknown)
     told += [f"reserved {dollars(money.reserved)}"] * bool(money.reserved)
-    return text.append(", ".join(told), ink.bad if not cap.left else "")
+    fits = text.cell_len + len(", ".join(told)) <= room
+    words = ", ".join(told) if fits else f"{told[0]}\n{'':<7}{', '.join(told[1:])}"
+    return text.append(words, ink.bad if not cap.left else "")
 
 
 def _days(days: Sequence[UsageLine], ink: Ink) -> Text:
