@@ -3,15 +3,13 @@
 import asyncio
 import difflib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from tests.tui import story
 from tests.tui.pictures import Grid, runs, taken, words, written
 from tests.tui.test_places import (
-    NOW,
     SETTLED,
     Stage,
     fill_models,
@@ -41,7 +39,7 @@ from whet_agent.events import (
 PICTURES = Path(__file__).parent / "pictures"
 SIZES = ((80, 24), (120, 40))
 THEMES = ("dark", "light", "ansi")
-PATIENCE = 3.0
+PATIENCE = 10.0
 
 MARKDOWN = """A **monoid** is a set with an *associative* operation and a neutral element, see
 [the laws](https://example.org/laws).
@@ -199,31 +197,37 @@ async def test_a_place_looks_as_in_its_pictures_and_can_be_read(name: str) -> No
         for size in SIZES:
             await stage.pilot.resize_terminal(*size)
             await stage.until_shown(shown)
-            grids = await compared(stage, PICTURES / f"{name}-{size[0]}x{size[1]}.txt")
+            grids = await compared(stage, f"{name}-{size[0]}x{size[1]}.txt")
             assert len({words(grid) for grid in grids.values()}) == 1, "the words depend on the colours"
             assert {theme: too_pale(grids[theme]) for theme in ("dark", "light")} == {"dark": {}, "light": {}}
             assert [run for run in runs(grids["ansi"]) if "#" in f"{run[1].front}{run[1].ground}"] == []
 
 
-async def compared(stage: Stage, path: Path) -> dict[str, Grid]:
+async def compared(stage: Stage, name: str) -> dict[str, Grid]:
     """Wait until the screen looks as in the file; with WHET_GOLDEN=write in the environment, write it anew once the
     screen has come to rest.
     """
-    before, loop = "", asyncio.get_running_loop()
+    write = os.environ.get("WHET_GOLDEN") == "write"
+    wanted, loop = "" if write else kept(name), asyncio.get_running_loop()
     deadline = loop.time() + PATIENCE
-    while True:
+    while loop.time() < deadline:
         grids = {theme: await in_theme(stage, theme) for theme in THEMES}
         text = written(grids)
-        if os.environ.get("WHET_GOLDEN") == "write":
-            if text == before:
-                path.write_text(text)
-                return grids
-        elif text == path.read_text():
+        if text == wanted:
+            keep(name, text)
             return grids
-        if loop.time() > deadline:
-            told = "\n".join(difflib.unified_diff(path.read_text().splitlines(), text.splitlines(), lineterm=""))
-            pytest.fail(f"{path.name} differs; WHET_GOLDEN=write takes it anew.\n{told}")
-        before = text
+        wanted = text if write else wanted
+    told = "\n".join(difflib.unified_diff(wanted.splitlines(), text.splitlines(), lineterm=""))
+    pytest.fail(f"{name} differs; WHET_GOLDEN=write takes it anew.\n{told}")
+
+
+def kept(name: str) -> str:
+    return (PICTURES / name).read_text()
+
+
+def keep(name: str, text: str) -> None:
+    if os.environ.get("WHET_GOLDEN") == "write":
+        (PICTURES / name).write_text(text)
 
 
 async def in_theme(stage: Stage, theme: str) -> Grid:

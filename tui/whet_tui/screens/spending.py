@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
+from rich.style import Style
 from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
@@ -130,7 +131,8 @@ class SpendingScreen(PlaceScreen):
             self.query_one("#days").mount(self._plot)
         if self._plot is not None:
             self._plot.display = self._plots
-            _draw(self._plot, _last_days(spending.days))
+            self._plot.theme = "clear" if self.app.current_theme.ansi else "auto"  # which paints no ground
+            _draw(self._plot, _last_days(spending.days), self.ink)
 
 
 def _columns(grouping: Grouping) -> Sequence[Column]:
@@ -226,7 +228,8 @@ def _last_days(days: Sequence[UsageLine]) -> Sequence[UsageLine]:
     return [known.get(key) or UsageLine(key=key, money=Money()) for key in keys]
 
 
-def _draw(plot: "PlotextPlot", days: Sequence[UsageLine]) -> None:
+def _draw(plot: "PlotextPlot", days: Sequence[UsageLine], ink: Ink) -> None:
+    """Draw the days with the letters and colours of the caps' bars."""
     plt = plot.plt
     plt.clear_data()
     plt.title("Spending by day, US dollars")
@@ -234,7 +237,17 @@ def _draw(plot: "PlotextPlot", days: Sequence[UsageLine]) -> None:
     plt.stacked_bar(
         names,
         [[line.money.settled / _NANOS for line in days], [line.money.unknown / _NANOS for line in days]],
+        marker=["█", "?"],  # type: ignore[arg-type]  # the stub knows less than the code
+        color=[_paint(ink.good), _paint(ink.warning)],  # type: ignore[arg-type]  # the same
         labels=["settled", "unknown"],  # type: ignore[call-arg]  # the stub has another name than the code
         width=0.4,
     )
     plot.refresh()
+
+
+def _paint(style: Style) -> tuple[int, int, int] | int | str:
+    """A style's colour in the plot's words."""
+    colour = style.color
+    if colour is None or colour.is_default:
+        return "default"
+    return (*colour.triplet,) if colour.triplet is not None else colour.number or 0
