@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from tests.tui import story
 from textual._xterm_parser import XTermParser
@@ -34,7 +33,6 @@ from whet_tui.widgets.composer import Composer
 from whet_tui.widgets.rows import Rows
 
 PATIENCE = 5.0
-GOLDEN = Path(__file__).parent / "golden"
 SECOND = 1_000_000_000
 NOW = 1_090 * SECOND
 """A minute and a half after the story begins."""
@@ -614,22 +612,6 @@ async def test_days_are_plotted_where_there_is_room_and_told_where_there_is_none
 
 
 # Pictures
-
-
-async def test_places_look_as_they_should() -> None:
-    async with staged() as stage:
-        keep_sessions(stage.shelf)
-        fill_models(stage.desk)
-        fill_spending(stage.desk)
-        await tell_running(stage.desk)
-        await tell_run(stage.desk)
-        for place_id, words in {**SETTLED, "settings": "approval_mode"}.items():
-            await stage.go(place_id)
-            await stage.until_shown(words)
-            path = GOLDEN / f"place-{place_id}-80x24.txt"
-            if os.environ.get("WHET_GOLDEN") == "write":
-                path.write_text(stage.text())
-            assert stage.text() == path.read_text()
 
 
 async def test_rows_stand_on_the_ground_of_the_theme_also_when_it_changes() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from decimal import Decimal
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
@@ -76,8 +76,9 @@ class ChatScreen(DecidingScreen):
         Binding("ctrl+end", "follow", "Follow the end", id="chat.follow", priority=True, show=False),
     ]
 
-    def __init__(self, opener: Opener, around: Surroundings) -> None:
+    def __init__(self, opener: Opener, around: Surroundings, now_ns: Callable[[], int]) -> None:
         super().__init__()
+        self._now_ns = now_ns
         self.calm = False
         """Whether clocks tick seldom."""
         self._opener = opener
@@ -128,13 +129,13 @@ class ChatScreen(DecidingScreen):
         self._leave(session_id)
 
     def compose(self) -> ComposeResult:
-        yield Transcript()
+        yield Transcript(self._now_ns)
         yield Static(id="queue")
         yield ApprovalTray()
         self._offers = OfferList(self._look)
         yield self._offers
         yield Composer(History(self._around.history), self._around.paste_lines, self._offers)
-        yield StatusLine()
+        yield StatusLine(self._now_ns)
 
     def on_mount(self) -> None:
         self._transcript = self.query_one(Transcript)

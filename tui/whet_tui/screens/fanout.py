@@ -74,7 +74,7 @@ class FanoutScreen(PlaceScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("p", "pin", "Pin", id="fanout.pin"),
         Binding("x", "cancel_branch", "Cancel branch", id="fanout.cancel_branch"),
-        Binding("X", "cancel_run", "Cancel run", id="fanout.cancel_run", key_display="X"),
+        Binding("X", "cancel_run", "Cancel run", id="fanout.cancel_run"),
         Binding("tab", "app.focus_next", "Next pane", id="fanout.next"),
     ]
     EVERY = 5.0
@@ -143,6 +143,10 @@ class FanoutScreen(PlaceScreen):
     def on_screen_resume(self) -> None:
         if self._run_id:
             self._follow(self._run_id)
+
+    def draw_anew(self) -> None:
+        super().draw_anew()
+        self._draw()
 
     def on_screen_suspend(self) -> None:
         self.workers.cancel_group(self, "follow")
@@ -226,7 +230,7 @@ class FanoutScreen(PlaceScreen):
         room = max(20, self.query_one("#run").size.width - 2)
         title = safe_line(fanout.prompt or fanout.run_id, room)
         head = Text(title, ink.you, no_wrap=True, overflow="ellipsis")
-        told = [headline(fanout, now), fanout.run_id, money_line(fanout.money) if fanout.ended else ""]
+        told = [headline(fanout, now), money_line(fanout.money) if fanout.ended else "", fanout.run_id]
         return head.append("\n" + safe_line(" · ".join(part for part in told if part), room), ink.muted)
 
     def read_branch(self) -> None:

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from itertools import groupby
+from textwrap import wrap
 from typing import ClassVar, Final
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -22,6 +24,8 @@ _FIXED: Final = (
 )
 """What no binding says."""
 _COLUMN: Final = 22
+_LEAST: Final = 20
+"""Letters in a line of what a key does, however narrow it is."""
 
 
 class HelpScreen(ModalScreen[None]):
@@ -37,22 +41,34 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help"):
-            yield Static(self._text())
+            yield Static()
+
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._write())
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.call_after_refresh(self._write)  # how much room there is, is known when the frame is laid out
+
+    def _write(self) -> None:
+        room = self.query_one("#help").scrollable_content_region.width - _COLUMN
+        self.query_one("#help Static", Static).update(self._text(max(_LEAST, room)))
 
     def _here(self) -> set[str]:
         """Whose keys can be pressed on the screen below: they come first."""
         below = self.app.screen_stack[-2].active_bindings.values()
         return {active.binding.id.partition(".")[0] for active in below if active.binding.id} - {"app"}
 
-    def _text(self) -> Text:
+    def _text(self, room: int) -> Text:
         from whet_tui.keymap import changed_in, effective, spelled  # the first frame does not wait for it
 
         ink = ink_of(self.app.current_theme)
         text = Text()
 
         def row(left: str, right: str) -> None:
-            text.append(f"{left:<{_COLUMN - 1}} ", ink.accent)
-            text.append(right + "\n")
+            for line in wrap(right, room):
+                text.append(f"{left:<{_COLUMN - 1}} ", ink.accent)
+                text.append(line + "\n")
+                left = ""
 
         def head(words: str) -> None:
             text.append(words + "\n", ink.you)

@@ -53,6 +53,7 @@ class ApprovalTray(Vertical):
     def on_mount(self) -> None:
         self.display = False
         self.border_title = "May the agent do this?"
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._write())
         self.watch(self.query_one("#card-body"), "scroll_y", self._tell_rest, init=False)
 
     def on_resize(self) -> None:
