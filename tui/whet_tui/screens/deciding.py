@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 
 from whet_tui.bridge import ChatSession
 from whet_tui.screens.arguments import ArgumentsScreen
+from whet_tui.screens.conversing import ConversingScreen
 from whet_tui.widgets.approval_tray import ApprovalTray
-from whet_tui.widgets.composer import Composer
-from whet_tui.widgets.status_line import StatusLine
 
 if TYPE_CHECKING:
     from whet_tui.entries import Card
@@ -22,7 +20,7 @@ _CHORDS = frozenset({"decide", "reject_saying", "approve_all", "edit_card", "scr
 """Actions that there are while a card is open; else their keys belong to the composer."""
 
 
-class DecidingScreen(Screen[None]):
+class DecidingScreen(ConversingScreen):
     """Passes decisions on. A chord that was pressed before the grace of the tray is over is swallowed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -45,15 +43,7 @@ class DecidingScreen(Screen[None]):
     ]
 
     _tray: ApprovalTray
-    _composer: Composer
-    _status: StatusLine
     _keys: Mapping[str, str]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._session: ChatSession | None = None
-        self._key_came = 0.0
-        self._keys_came = 0
 
     def on_mount(self) -> None:
         # The event itself reaches the application alone.
@@ -61,12 +51,6 @@ class DecidingScreen(Screen[None]):
 
     def on_screen_resume(self) -> None:
         self._tray.deafen()
-
-    def key_came(self, moment: float) -> None:
-        """Take note of when a key was pressed, which can be long before it is its turn."""
-        self._key_came = moment
-        self._keys_came += 1
-        self._status.hint("")  # what was said about the key before has been read
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in _CHORDS:
