@@ -35,6 +35,7 @@ from whet_agent.events import (
     TurnEnded,
     UserSaid,
 )
+from whet_tui.widgets.composer import Composer
 
 PICTURES = Path(__file__).parent / "pictures"
 SIZES = ((80, 24), (120, 40))
@@ -157,6 +158,11 @@ async def chat_failed(stage: Stage) -> str:
     return "And now?"
 
 
+async def chat_offers(stage: Stage) -> str:
+    stage.chat.query_one(Composer).insert("/fan")
+    return "› /fanout"
+
+
 async def help_open(stage: Stage) -> str:
     await stage.pilot.press("f1")
     return "Writing"
@@ -183,6 +189,7 @@ SCENES: dict[str, Scene] = {
     "chat-streaming": chat_streaming,
     "chat-fanout": chat_fanout,
     "chat-failed": chat_failed,
+    "chat-offers": chat_offers,
     "chat-card": chat_card,
     "chat-cards": chat_cards,
     "help": help_open,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _LOADING: Final = "Looking …"
 _HERE: Final = Style(reverse=True)
-_NARROW: Final = 100
+_NARROW: Final = 120
 """Columns from which there is room for two panes side by side."""
 
 
