@@ -14,6 +14,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from whet_tui.desk import DeskError
+from whet_tui.keymap import spelled
 from whet_tui.places import CHAT, PLACES, Place
 from whet_tui.safe import safe_line
 from whet_tui.screens.help import HelpScreen
@@ -170,8 +171,8 @@ class PlaceScreen(Screen[None]):
             if each.node is self and each.binding.show:
                 told.setdefault(each.binding.action, each.binding)
         ordered = sorted(told.values(), key=lambda binding: (binding.id or "").startswith("place."))
-        shown = [(self.app.get_key_display(binding), binding.description) for binding in ordered]
-        return [("enter", self.picks), *shown] if self.picks else shown
+        shown = [(spelled(binding.key), binding.description) for binding in ordered]
+        return [("Enter", self.picks), *shown] if self.picks else shown
 
     async def action_back(self) -> None:
         await self.run_action(f"app.open_place('{CHAT.place_id}')")
