@@ -9,6 +9,7 @@ from textual import work
 from textual.binding import Binding, BindingType
 
 from whet_tui.bridge import ChatSession
+from whet_tui.keymap import spelled
 from whet_tui.screens.arguments import ArgumentsScreen
 from whet_tui.screens.conversing import ConversingScreen
 from whet_tui.widgets.approval_tray import GRACE, ApprovalTray
@@ -73,7 +74,7 @@ class DecidingScreen(ConversingScreen):
         """What the tray says about keys, by what they do."""
         keys = {binding.id: binding.key for _, binding in reversed(list(self._bindings)) if binding.id}
         keys |= {name: several.split(",")[0] for name, several in changed.items()}
-        names = {part: _shown(keys.get(f"card.{part}", "")) for part in _TOLD}
+        names = {part: spelled(keys.get(f"card.{part}", "")) for part in _TOLD}
         return names | {"scroll": _pair(keys, "up", "down"), "other": _pair(keys, "previous", "next")}
 
     def _hears(self) -> bool:
@@ -149,15 +150,7 @@ class DecidingScreen(ConversingScreen):
 _TOLD = ("approve", "reject", "reason", "edit", "approve_all")
 
 
-def _shown(key: str) -> str:
-    """A key as it is written on keyboards: `Ctrl+Y`."""
-    return "+".join(_NAMES.get(part, part.capitalize()) for part in key.split("+"))
-
-
-_NAMES = {"right_square_bracket": "]"}
-
-
 def _pair(keys: Mapping[str, str], one: str, other: str) -> str:
-    first, second = _shown(keys.get(f"card.{one}", "")), _shown(keys.get(f"card.{other}", ""))
+    first, second = spelled(keys.get(f"card.{one}", "")), spelled(keys.get(f"card.{other}", ""))
     before, _, last = second.rpartition("+")
     return f"{first}/{last}" if first.startswith(f"{before}+") else f"{first}/{second}"
