@@ -268,8 +268,11 @@ async def test_nothing_is_fetched_or_followed_for_a_place_that_nobody_sees() -> 
         await stage.until(lambda: stage.desk.followers == 1)
 
 
-async def test_a_place_tells_that_the_conversation_waits_for_a_decision() -> None:
+async def test_a_place_tells_at_once_that_the_conversation_waits_for_a_decision() -> None:
     async with staged() as stage:
+        await stage.go("models")
+        await stage.until(lambda: "Looking" not in stage.text())
+        began = time.monotonic()
         await stage.session.tell(
             UserSaid(turn=1, text="ask"),
             ApprovalAsked(
@@ -285,9 +288,8 @@ async def test_a_place_tells_that_the_conversation_waits_for_a_decision() -> Non
                 expires_at="",
             ),
         )
-        await stage.until(lambda: bool(stage.chat.waits))
-        await stage.go("models")
         await stage.until_shown("Chat waits for your decision (Alt+1)")
+        assert time.monotonic() - began < stage.place.EVERY, "only the next look has told it"
         await stage.pilot.press("ctrl+y")
         assert not stage.session.decisions
 
@@ -618,7 +620,7 @@ async def test_rows_stand_on_the_ground_of_the_theme_also_when_it_changes() -> N
     async with staged() as stage:
         fill_models(stage.desk)
         await stage.go("models")
-        await stage.until_shown("gpt-4.1")
+        await stage.until(lambda: "Looking" not in stage.text())
         for theme in ("light", "dark"):
             stage.app.theme = f"textual-{theme}"
             await stage.pilot.pause()

@@ -16,6 +16,7 @@ def run_chat(settings: ChatSettings) -> int:
     memory.begin()
     from whet_tui.application import ChatApp
     from whet_tui.bridge import cut_short, desk_opener, names_from, open_session, shelf_of
+    from whet_tui.screens.leaving import NEW
     from whet_tui.stray import stray_output_to
     from whet_tui.surroundings import Surroundings
 
@@ -36,15 +37,17 @@ def run_chat(settings: ChatSettings) -> int:
                 paste_lines=chosen.paste_lines,
             ),
         )
+        other = None
         try:
             with stray_output_to(settings.log):
                 other = chat.run()
         finally:
             gc.enable()
-            sys.stdout.write(farewell(chat.session_id, chat.return_code or 0, settings.log))
+            if not other:
+                sys.stdout.write(farewell(chat.session_id, chat.return_code or 0, settings.log))
         if not other:
             return chat.return_code or 0
-        settings = replace(settings, resume=other)
+        settings = replace(settings, resume="" if other == NEW else other)
 
 
 def _tell_of_colour(no_color: bool) -> None:  # noqa: FBT001 -- one word of the settings

@@ -24,7 +24,7 @@ from whet_tui.surroundings import Surroundings, copied
 
 
 class ChatApp(App[str]):
-    """The chat. Exits with the id of another session when the person wants to take one up."""
+    """The chat. Exits with the id of another session when the person wants to take one up, with `NEW` for a new one."""
 
     CSS_PATH = "app.tcss"
     TITLE = "Whet"

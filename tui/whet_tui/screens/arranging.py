@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from textual import work
+from textual.worker import Worker
 
 from whet_tui.bridge import ChatSession
 from whet_tui.commands import MODES
@@ -24,6 +25,7 @@ class ArrangingScreen(LeavingScreen):
         super().__init__(around)
         self._aimed = ""
         """The mode that Shift+Tab has come to and that still lacks its amount."""
+        self._compacting: Worker[None] | None = None
 
     def action_next_mode(self) -> None:
         """Go to the next approval mode. The allowance asks for its amount the first time."""
@@ -70,8 +72,17 @@ class ArrangingScreen(LeavingScreen):
         self._arrange(self._session.set_mode("allowance", nanos))
 
     def compact(self) -> None:
-        if self._session is not None:
-            self._arrange(self._session.compact())
+        if self._session is not None and self._compacting is None:
+            self._compacting = self._compact(self._session)
+            self._show_work()
+
+    @work(group="compact")
+    async def _compact(self, session: ChatSession) -> None:
+        try:
+            await self._try(session.compact())
+        finally:
+            self._compacting = None
+            self._show_work()
 
     def read_whole(self) -> None:
         if self._session is not None:
@@ -96,6 +107,9 @@ class ArrangingScreen(LeavingScreen):
 
     @work(group="arrange")
     async def _arrange(self, asked: Awaitable[object], done: str = "") -> None:
+        await self._try(asked, done)
+
+    async def _try(self, asked: Awaitable[object], done: str = "") -> None:
         async def doing() -> str:
             await asked
             return done

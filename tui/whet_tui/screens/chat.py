@@ -17,7 +17,7 @@ from whet_tui.completion import all_commands
 from whet_tui.entries import Call, Entry, Note
 from whet_tui.greeting import greeting
 from whet_tui.history import History
-from whet_tui.messages import Submitted
+from whet_tui.messages import Submitted, Waiting
 from whet_tui.places import BY_COMMAND
 from whet_tui.screens.arranging import ArrangingScreen
 from whet_tui.screens.composing import ComposingScreen
@@ -72,6 +72,8 @@ class ChatScreen(DecidingScreen, ComposingScreen, ArrangingScreen, ReadingScreen
         self._opener = opener
         self._opening = False
         self._cancelling = False
+        self._told = ""
+        """What the other places were told that the conversation waits for."""
         self._rewinds = 0
         self._crashed = ""
         self._greeting = Note(key="own/greeting", level="info", text="")
@@ -157,7 +159,11 @@ class ChatScreen(DecidingScreen, ComposingScreen, ArrangingScreen, ReadingScreen
         self._tray.show(view.cards, MODES.get(view.status.mode, view.status.mode), self._keys)
         self._status.tell(view.status)
         self._greet(view.status.panel, view.status.mind)
-        self._show_work(view)
+        self._show_work()
+        if self.waits != self._told:
+            self._told = self.waits
+            for place in self.app.screen_stack[1:]:
+                place.post_message(Waiting())
 
     def _greet(self, panel: Sequence[str], mind: str) -> None:
         """Say what this is and who answers, at the head of the conversation."""
@@ -166,17 +172,20 @@ class ChatScreen(DecidingScreen, ComposingScreen, ArrangingScreen, ReadingScreen
             self._greeting.text = words
             self._transcript.hear([self._greeting])
 
-    def _show_work(self, view: "View") -> None:
-        """Say whether a turn is under way, and let the clock tick exactly as long as one is."""
+    def _show_work(self) -> None:
+        view = self._view
+        if view is None:
+            return
         self._cancelling &= view.busy
         doing = "waits for your decision" if view.cards else "working, Esc cancels"
         if view.busy:
             self._status.work("cancelling" if self._cancelling else doing, view.turns[0])
         else:
-            self._status.work("")
-        if view.busy and self._clock is None:
+            self._status.work("" if self._compacting is None else "compacting, Esc cancels")
+        busy = view.busy or self._compacting is not None
+        if busy and self._clock is None:
             self._clock = self.set_interval(_CALM_CLOCK if self.calm else _CLOCK, self._on_clock)
-        elif not view.busy and self._clock is not None:
+        elif not busy and self._clock is not None:
             self._clock.stop()
             self._clock = None
 
@@ -202,13 +211,26 @@ class ChatScreen(DecidingScreen, ComposingScreen, ArrangingScreen, ReadingScreen
             self._close_find()
         elif self._offers.chosen is not None:
             self._offers.decline(self._composer.text)
-        elif self._view is not None and self._view.busy:
-            if self._session is not None and not self._cancelling:
-                self._cancelling = True
-                self._show_work(self._view)
-                self._cancel(self._session)
-        elif self._view is not None and self._view.entries and self._twice("back", _BACK):
+        elif self._session is None or self._view is None:
+            return
+        elif self._view.busy or self._compacting is not None:
+            self._stop(self._session, self._view)
+        elif self._composer.text:
+            self._status.hint("Nothing runs. Ctrl+C clears what is typed.")
+        elif self._view.entries and self._twice("back", _BACK):
             self.action_rewind()
+
+    def _stop(self, session: ChatSession, view: "View") -> None:
+        """End what is under way, unless the key was still meant for what had just lain over the chat."""
+        if self._meant_elsewhere:
+            self._status.hint("Esc cancels what is under way: press it again if you mean that.")
+        elif not view.busy and self._compacting is not None:
+            self._compacting.cancel()
+            self._tell("info", "Cancelled: nothing was compacted.")
+        elif not self._cancelling:
+            self._cancelling = True
+            self._show_work()
+            self._cancel(session)
 
     @work(group="cancel")
     async def _cancel(self, session: ChatSession) -> None:

@@ -73,7 +73,7 @@ class ComposingScreen(ConversingScreen):
 
     def _show_queue(self) -> None:
         """Show what has been sent and is not yet in the conversation."""
-        waiting = [said.text for said in self._view.waiting] if self._view is not None else []
+        waiting = [without_attachments(said.text) for said in self._view.waiting] if self._view is not None else []
         waiting += [message.text for message in self._unsent]
         if waiting == self._waiting:
             return

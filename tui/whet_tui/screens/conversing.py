@@ -45,6 +45,10 @@ class ConversingScreen(Screen[None]):
         self._keys_came += 1
         self._status.hint("")  # what was said about the key before has been read
 
+    def _show_work(self) -> None:
+        """Say what is under way, and let the clock tick exactly as long as something is."""
+        raise NotImplementedError
+
     def _twice(self, what: str, warning: str) -> bool:
         """Whether the key before this one asked for the same; if not, say that it must."""
         again = self._warned == (what, self._keys_came - 1)

@@ -8,6 +8,8 @@ from textual import work
 from whet_tui.screens.conversing import ConversingScreen
 from whet_tui.surroundings import Surroundings
 
+NEW: Final = "new"
+"""With what the application is left, in place of a session's id, when a new conversation is to begin."""
 _PARTING: Final = 3.0
 """Seconds a session gets to give up its lease before the screen goes without it."""
 
@@ -43,6 +45,10 @@ class LeavingScreen(ConversingScreen):
 
     def action_leave(self) -> None:
         self._leave("")
+
+    def begin_anew(self) -> None:
+        """Leave for a new conversation."""
+        self._leave(NEW)
 
     @work(group="leave", exclusive=True)
     async def _leave(self, other: str) -> None:

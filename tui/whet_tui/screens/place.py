@@ -55,6 +55,7 @@ class PlaceScreen(Screen[None]):
         self.around = around
         self._looking: Worker[None] | None = None
         self._hint = Text()
+        self._noted = Text()
         self._written: dict[str, Text] = {}
 
     @property
@@ -136,7 +137,12 @@ class PlaceScreen(Screen[None]):
             self._written[selector] = text
             self.query_one(selector, Static).update(text)
 
+    def on_waiting(self) -> None:
+        """Tell at once that the chat waits for the person, or that it does not any more."""
+        self._show_note(self._noted)
+
     def _show_note(self, words: Text) -> None:
+        self._noted = words
         waiting = self.around.conversation.waits
         note = Text("\n").join(
             [part for part in (words, Text(f"Chat {waiting} (Alt+1)" if waiting else "", self.ink.warning)) if part]

@@ -18,6 +18,7 @@ from whet_tui.safe import safe_line
 from whet_tui.schema import KEYS, SETTINGS, Setting, Value
 from whet_tui.screens.place import PlaceScreen
 from whet_tui.settings import DEFAULT, FILE, Settings, SettingsError
+from whet_tui.widgets.in_order import Line
 from whet_tui.widgets.ink import ink_of
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class SettingsScreen(PlaceScreen):
     def body(self) -> ComposeResult:
         yield OptionList(id="settings")
         yield Static(id="setting")
-        yield Input(id="value", compact=True)
+        yield Line(id="value", compact=True)
         yield Static(id="note")
 
     def on_mount(self) -> None:

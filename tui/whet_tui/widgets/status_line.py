@@ -69,9 +69,11 @@ class StatusLine(Widget):
         if self._starting:
             return Text(safe_line(self._starting), ink.accent, no_wrap=True)
         doing = f"{self._doing} {(self._now_ns() - self._since_ns) // _SECOND} s" if self._doing else ""
-        left: list[str] = [self._mode(), safe_line(self._status.mind, 40)]
+        mind = safe_line(self._status.mind, 40)
+        left: list[str] = [self._mode(), *([] if doing else [mind])]
         right: list[str] = [doing, money_line(self._status.money)]
         optional: list[tuple[str, list[str], int]] = [
+            (mind if doing else "", left, 1),
             (self._filled(), right, 1),
             (safe_line(self._status.title, 40), left, 2),
             (self._tokens(), right, 1),
