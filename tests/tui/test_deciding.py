@@ -11,7 +11,7 @@ from tests.tui.rehearsal import Stage, card, staged
 from textual import events
 from textual.widgets import Static, TextArea
 
-from whet_agent.events import ApprovalAsked, ApprovalDecided, UserSaid
+from whet_agent.events import ApprovalAsked, ApprovalDecided, Decider, UserSaid
 from whet_tui.screens.arguments import ArgumentsScreen
 from whet_tui.scripted import ScriptedSession
 
@@ -202,7 +202,9 @@ async def test_clicks_on_the_tray_decide_nothing_and_take_no_focus() -> None:
 class Refusing(ScriptedSession):
     """The server says no to whatever is decided."""
 
-    async def decide(self, approval_id: str, *, grant: bool, reason: str = "", arguments_json: str = "") -> None:
+    async def decide(
+        self, approval_id: str, *, grant: bool, reason: str = "", arguments_json: str = "", by: Decider = "person"
+    ) -> None:
         await super().decide(approval_id, grant=grant)
         raise LookupError("This approval has expired.")
 
