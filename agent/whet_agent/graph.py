@@ -39,6 +39,10 @@ for nothing.
 """
 
 
+_ASKED: Final = "__interrupt__"
+"""The name under which LangGraph streams what waits for a person."""
+
+
 class State(TypedDict):
     """What is kept of a conversation."""
 
@@ -144,33 +148,43 @@ class Thread:
     def _config_of(self, thread: str) -> RunnableConfig:
         return RunnableConfig(configurable={"thread_id": thread}, recursion_limit=2 * self._context.max_steps + 2)
 
-    async def begin(self, turn: int, text: str, hear: Callable[[Happening], None]) -> None:
-        """Run a new turn until it ends or waits for a person."""
-        await self._run({"log": [from_user(turn, text)], "turn": turn}, hear)
+    async def begin(self, turn: int, text: str, hear: Callable[[Happening], None]) -> bool:
+        """Run a new turn until it ends or waits for a person; return whether it waits, as all below do."""
+        return await self._run({"log": [from_user(turn, text)], "turn": turn}, hear)
 
-    async def steer(self, turn: int, entries: Sequence[Entry], hear: Callable[[Happening], None]) -> None:
+    async def steer(self, turn: int, entries: Sequence[Entry], hear: Callable[[Happening], None]) -> bool:
         """Let the mind think once more in a turn that it had closed, about what it has not heard yet."""
-        await self._run({"log": list(entries), "turn": turn}, hear)
+        return await self._run({"log": list(entries), "turn": turn}, hear)
 
-    async def go_on(self, hear: Callable[[Happening], None]) -> None:
+    async def go_on(self, hear: Callable[[Happening], None]) -> bool:
         """Take up the unfinished step."""
-        await self._run(None, hear)
+        return await self._run(None, hear)
 
-    async def answer(self, decisions: Mapping[str, JsonView], hear: Callable[[Happening], None]) -> None:
+    async def answer(self, decisions: Mapping[str, JsonView], hear: Callable[[Happening], None]) -> bool:
         """Hand in decisions by the interrupt's id and go on."""
-        await self._run(Command(resume=dict(decisions)), hear)
+        return await self._run(Command(resume=dict(decisions)), hear)
 
-    async def _run(self, given: Any, hear: Callable[[Happening], None]) -> None:
+    async def _run(self, given: Any, hear: Callable[[Happening], None]) -> bool:
+        waits = False
         with tracing_context(enabled=False):  # whatever the environment says: a conversation is nobody else's
             try:
-                async for happening in self._graph.astream(
-                    given, self._config, context=self._context, stream_mode="custom", durability=DURABILITY
+                async for kind, told in self._graph.astream(
+                    given,
+                    self._config,
+                    context=self._context,
+                    stream_mode=["custom", "updates"],
+                    durability=DURABILITY,
                 ):
-                    hear(happening)  # type: ignore[arg-type]  # the stream carries what our own nodes put in
+                    if kind == "custom":
+                        hear(told)  # type: ignore[arg-type]  # the stream carries what our own nodes put in
+                    else:
+                        waits = waits or _ASKED in told
             except GraphRecursionError:
                 raise TooManySteps("Stopped: the turn went in circles. Ask for something smaller.") from None
+        return waits
 
     async def standing(self) -> Standing:
+        """Read the whole conversation: not more often than it must be."""
         snapshot: StateSnapshot = await self._graph.aget_state(self._config)
         results = [entry for task in snapshot.tasks for entry in (task.result or {}).get("log", ())]
         return Standing(

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, TypeAlias
 
 from opentelemetry import trace
@@ -55,8 +56,8 @@ _FOLLOWED: Final = frozenset({"fanout", "watch_fanout"})
 _log = logging.getLogger(__name__)
 _tracer = trace.get_tracer("whet_agent")
 
-Start: TypeAlias = Callable[[Callable[[Happening], None]], Awaitable[None]]
-"""How a turn begins: with a message, or where it was cut off."""
+Start: TypeAlias = Callable[[Callable[[Happening], None]], Awaitable[bool]]
+"""How a turn begins: with a message, or where it was cut off. Returns whether there may be something left to do."""
 
 
 class Turns:
@@ -108,7 +109,7 @@ class Turns:
             standing = await self._thread.standing()
             await self._decisions.restore(restored, standing.questions.values())
             for turn in unfinished:
-                self._queue(turn, self._resumption(turn, said[turn], standing))
+                self._queue(turn, partial(self._resume, turn, said[turn]))
         self._worker = asyncio.create_task(self._work(), name=f"turns of {self._context.session_id}")
 
     def send(self, text: str, *, steered: str = "") -> int:
@@ -275,29 +276,33 @@ class Turns:
                 self.send(words.text, steered=f"{words.turn}/{words.number}")
 
     async def _steps(self, turn: int, start: Start) -> None:
-        """Run a turn to its end, waiting for the person as often as it takes."""
+        """Run a turn to its end, waiting for the person as often as it takes. The conversation is read again only when
+        somebody has been asked or has said something: it may be long.
+        """
         with _tracer.start_as_current_span("whet.turn", attributes={"whet.session": self._context.session_id}):
-            await start(self.hear)
+            left = await start(self.hear)
             _obey_cancel()
-            while await self._goes_on(turn):
+            while left or self._steering.waits(turn):
+                left = await self._go_on(turn)
                 _obey_cancel()
 
-    async def _goes_on(self, turn: int) -> bool:
-        """Take the turn one stretch further; return False when nothing is left to do."""
+    async def _go_on(self, turn: int) -> bool:
+        """Take the turn one stretch further; return whether there may be something left to do."""
         standing = await self._thread.standing()
         self._steering.heard(turn, standing.entries)
         if changed := self._changed(standing):
             await self._thread.write(changed)
-            await self._thread.go_on(self.hear)
-        elif standing.questions:
-            answers = await self._decisions.of(standing.questions)
-            if not self._changed(standing):
-                await self._thread.answer(answers, self.hear)
-        elif unheard := self._steering.unheard(turn, standing.entries):
-            await self._thread.steer(turn, unheard, self.hear)
-        else:
+            return await self._thread.go_on(self.hear)
+        if unheard := [] if standing.questions else self._steering.unheard(turn, standing.entries):
+            return await self._thread.steer(turn, unheard, self.hear)
+        questions, edits = standing.questions, dict(self._decisions.edits)
+        del standing  # a person may take long, and the conversation need not be held meanwhile
+        if not questions:
             return False
-        return True
+        answers = await self._decisions.of(questions)
+        if self._decisions.edits != edits:
+            return True
+        return await self._thread.answer(answers, self.hear)
 
     def _changed(self, standing: Standing) -> list[Entry]:
         """Return what must be written so that calls are made as the person changed them; nothing when they are already.
@@ -371,21 +376,19 @@ class Turns:
             watch = self._context.tools["watch_fanout"]
             await make(self._person, watch, fanout_pb2.WatchFanoutRequest(run_id=run_id), reporter)
 
-    def _resumption(self, turn: int, text: str, standing: Standing) -> Start:
-        """Return how a turn that a crash cut off goes on."""
-
-        async def resume(hear: Callable[[Happening], None]) -> None:
-            if turn == standing.turn:
-                await self._tell_again(standing, runs=True)
-            if turn == standing.turn and (standing.questions or standing.closed or self._changed(standing)):
-                return
-            if turn == standing.turn and standing.unfinished:
+    async def _resume(self, turn: int, text: str, hear: Callable[[Happening], None]) -> bool:
+        """Go on with a turn that a crash cut off."""
+        standing = await self._thread.standing()
+        if standing.turn == turn:
+            await self._tell_again(standing, runs=True)
+            if standing.questions or standing.closed or self._changed(standing):
+                return True
+            if standing.unfinished:
+                del standing  # the step reads it itself
                 hear(Notice(level="info", text="Taking up the step that was cut off."))
-                await self._thread.go_on(hear)
-            else:  # it waited for its turn, or the crash came before its first step was kept
-                await self._thread.begin(turn, text, hear)
-
-        return resume
+                return await self._thread.go_on(hear)
+        # it waited for its turn, or the crash came before its first step was kept
+        return await self._thread.begin(turn, text, hear)
 
     async def _tell_again(self, standing: Standing, *, runs: bool) -> None:
         """Tell what the checkpoint knows of the last turn and the journal had not yet on the disk. `runs`: also what
@@ -424,8 +427,9 @@ def _whole(standing: Standing) -> list[Entry]:
     return [*said, *standing.finished.values()]
 
 
-async def _where_it_stands(hear: Callable[[Happening], None]) -> None:
+async def _where_it_stands(hear: Callable[[Happening], None]) -> bool:
     """Begin nothing: what is left to do shows where the conversation stands."""
+    return True
 
 
 def _obey_cancel() -> None:

@@ -35,6 +35,7 @@ IDLE_SECONDS: Final = 90.0
 """Reasoning models think long before their first token."""
 TOTAL_SECONDS: Final = 600.0
 
+_AS_JSON: Final = json.JSONEncoder(ensure_ascii=False).encode
 _TRANSIENT_STATUS: Final = frozenset({408, 409, 425, 429})
 
 
@@ -111,7 +112,7 @@ class ChatMind:
         """Make one attempt between a reservation and its settlement."""
         # A token is at least a byte, so the bytes are the most tokens that the request can have. The id is new for
         # each request that is sent, also after a crash.
-        size = len(json.dumps([messages, tools], ensure_ascii=False).encode())
+        size = sum(len(_AS_JSON(part).encode()) + 2 for part in (*messages, *tools))
         request_id = f"{moment.session_id}/{moment.turn}/{moment.step}/{attempt}-{secrets.token_hex(4)}"
         reservation = await self._billing.reserve(request_id, input_tokens=size, output_tokens=ANSWER_TOKENS)
         billing, answer = value_pb2.BILLING_UNKNOWN, _Answer()
