@@ -314,6 +314,12 @@ def test_a_line_cancels_the_turn_and_the_next_message_is_taken(whet: Shell) -> N
     assert any(line["type"] == "note" and line["text"] == "Cancelled." for line in done.lines)
 
 
+def test_a_configuration_that_the_server_refuses_is_wrong_usage(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[server]\naproval_threshold = 1\n")
+    done = Shell(tmp_path)("ask", "Is it cold?")
+    assert (done.code, "did you mean approval_threshold?" in done.err) == (2, True)
+
+
 def test_orders_are_read_and_wrong_ones_explained() -> None:
     assert order_of('{"type": "user", "text": "hi"}') == User(text="hi")
     assert order_of('{"type": "steer", "text": "hi"}') == Steer(text="hi")
