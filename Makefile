@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help chat demo serve test test-slow check fix bench bench-peers proto docs lock clean
+.PHONY: help chat demo serve test test-slow check fix bench bench-peers bench-terminal utterances proto docs lock clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,12 @@ bench: $(TOOLS) ## Measure, as ratios in one run
 
 bench-peers: $(TOOLS) ## Install other libraries beside us and measure them in the same run
 	@$(BIN)/python -m whet_eval.bench.peers
+
+bench-terminal: $(TOOLS) ## Run other agent terminals through the same pseudo-terminal
+	@$(BIN)/python -m whet_eval.bench.terminal_peers
+
+utterances: $(TOOLS) ## Say what people say to the agent, and count what it understands
+	@$(BIN)/python -m whet_eval.utterances
 
 proto: $(TOOLS) ## Generate the Python of the contract
 	@$(BIN)/python proto/generate.py proto/gen

@@ -43,8 +43,9 @@ class Decisions:
         self._news = asyncio.Event()
 
     async def restore(self, restored: Iterable[Envelope], questions: Iterable[JsonView]) -> None:
-        """Learn from the journal what was asked and decided. What a person changed is rejected at the server once more:
-        a crash may have come before the first time, and the second changes nothing.
+        """Learn from the journal what was asked and decided, and from the server what was decided elsewhere meanwhile.
+        What a person changed is rejected at the server once more: a crash may have come before the first time, and the
+        second changes nothing.
         """
         for envelope in restored:
             match envelope.happening:
@@ -58,7 +59,11 @@ class Decisions:
                     pass
         for value in questions:
             self.asked(question := ApprovalAsked(**value))
-            if self._decided.get(question.approval_id, {}).get("reason") == CHANGED:
+            answer = self._decided.get(question.approval_id)
+            if answer is None:
+                with contextlib.suppress(CallError):  # it is looked at again while the turn waits
+                    await self._look(question)
+            elif answer["reason"] == CHANGED:
                 await self._reject_changed(question)
 
     def asked(self, question: ApprovalAsked) -> None:
@@ -109,7 +114,9 @@ class Decisions:
         """Arguments as the person changed them, by the call's key in the conversation."""
         return self._edits
 
-    async def decide(self, approval_id: str, *, grant: bool, reason: str, arguments_json: str = "") -> None:
+    async def decide(
+        self, approval_id: str, *, grant: bool, reason: str, arguments_json: str = "", by: Decider = "person"
+    ) -> None:
         """Tell the server, then whoever waits. Raises `CallError`; `LookupError` for a question that was not asked here
         or is not open any more; `ValueError` for changed arguments that do not fit: then the question stays open.
         """
@@ -117,7 +124,7 @@ class Decisions:
         if question is None:
             raise LookupError(f"This session has not asked for the approval {approval_id!r}.")
         if arguments_json:
-            await self._change(question, arguments_json)
+            await self._change(question, arguments_json, by)
             return
         try:
             await self._send(question, grant=grant, reason=reason)
@@ -125,7 +132,7 @@ class Decisions:
             if error.reason == "APPROVAL_NOT_OPEN":
                 await self._look(question)  # it has expired, or somebody else was faster: the turn goes on at once
             raise
-        self._learn(question, granted=grant, reason=reason)
+        self._learn(question, granted=grant, reason=reason, by=by)
 
     async def withdraw(self, turn: int, reason: str) -> None:
         """Reject the questions that a turn which has ended left open, so that no list shows them and nobody can grant
@@ -136,13 +143,13 @@ class Decisions:
                 await self._send(question, grant=False, reason=reason)
                 self._learn(question, granted=False, reason=reason)
 
-    async def _change(self, question: ApprovalAsked, text: str) -> None:
+    async def _change(self, question: ApprovalAsked, text: str, by: Decider) -> None:
         arguments = checked(question, text, [q for q in self._asked.values() if q.key == question.key])
         await self._look(question)
         if question.approval_id in self._decided:
             raise LookupError(f"The approval {question.approval_id!r} is not open any more.")
         # On the disk first: a crash before the rejection repeats it, one before the change of the call makes it.
-        self._learn(question, granted=False, reason=CHANGED, arguments_json=arguments)
+        self._learn(question, granted=False, reason=CHANGED, arguments_json=arguments, by=by)
         await self._reject_changed(question)
 
     async def _reject_changed(self, question: ApprovalAsked) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from whet_agent.connect import Connection
-from whet_agent.events import ApprovalMode, Envelope, Renamed
+from whet_agent.events import ApprovalMode, Decider, Envelope, Renamed
 from whet_agent.lease import Lease
 from whet_agent.record import Record
 from whet_agent.sessions import (
@@ -122,9 +122,11 @@ class AgentSession:
         """Take back a message that waits for its turn; return False when the turn has begun or there is none."""
         return self._turns.withdraw(turn)
 
-    async def decide(self, approval_id: str, *, grant: bool, reason: str = "", arguments_json: str = "") -> None:
+    async def decide(
+        self, approval_id: str, *, grant: bool, reason: str = "", arguments_json: str = "", by: Decider = "person"
+    ) -> None:
         """Decide an approval as the person. The decision goes to the server with the person's token and the digest
-        that was shown.
+        that was shown. `by` is what the journal keeps of who decided: a script does so by its rules.
 
         With `arguments_json` the call is changed instead, whatever `grant` says: the approval is rejected, the call is
         made with these arguments and asks anew. They may be written as a model writes them or as the approval shows
@@ -133,7 +135,7 @@ class AgentSession:
         Raises `CallError` when the server refuses it, `LookupError` when this session has not asked for it or it is
         not open any more, `ValueError` with a sentence when changed arguments do not fit: then it stays open.
         """
-        await self._turns.decide(approval_id, grant=grant, reason=reason, arguments_json=arguments_json)
+        await self._turns.decide(approval_id, grant=grant, reason=reason, arguments_json=arguments_json, by=by)
 
     async def set_mode(self, mode: ApprovalMode, allowance_nanos: int = 0) -> None:
         """Say how calls are answered from now on. What was asked before stays asked, and what has begun goes on: going

@@ -75,10 +75,9 @@ def list_sessions(folder: Path) -> Sequence[SessionSummary]:
 
 def rename_session(folder: Path, session_id: str, title: str) -> None:
     """Give a session that is not open another title. Raises `SessionError`."""
-    with held(folder, session_id) as home:
-        record = Record(home)
-        record.tell(Renamed(title=good_title(title)))
-        record.close()
+    short = good_title(title)
+    with held(folder, session_id) as home, closing(Record(home)) as record:
+        record.tell(Renamed(title=short))
 
 
 def delete_session(folder: Path, session_id: str) -> None:

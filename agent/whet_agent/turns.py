@@ -16,6 +16,7 @@ from whet_agent.editing import amended
 from whet_agent.events import (
     ApprovalAsked,
     ApprovalMode,
+    Decider,
     Envelope,
     Expanded,
     Happening,
@@ -143,9 +144,9 @@ class Turns:
         self._record.tell(changed)
         self._account.arrange(changed)
 
-    async def decide(self, approval_id: str, *, grant: bool, reason: str, arguments_json: str) -> None:
+    async def decide(self, approval_id: str, *, grant: bool, reason: str, arguments_json: str, by: Decider) -> None:
         """Raises `CallError`, `LookupError` or `ValueError`."""
-        await self._decisions.decide(approval_id, grant=grant, reason=reason, arguments_json=arguments_json)
+        await self._decisions.decide(approval_id, grant=grant, reason=reason, arguments_json=arguments_json, by=by)
 
     async def cancel(self) -> bool:
         """Cancel the running turn and wait until it has ended; return whether there was one."""

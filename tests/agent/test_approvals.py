@@ -116,6 +116,24 @@ async def test_a_decision_made_elsewhere_is_heard_here(
     assert [decided.granted for decided in heard.all(ApprovalDecided)] == [True]
 
 
+async def test_a_decision_made_while_the_session_was_closed_is_heard_when_it_opens(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("whet_agent.decisions.LOOK_SECONDS", 3_600.0)
+    async with provider(calls(CAP), text("done")) as mind:
+        session = await AgentSession.open(house.connection, settings(tmp_path, mind))
+        async with listening(session) as heard:
+            turn = await session.send("cap it")
+            asked = await heard.wait(ApprovalAsked)
+        await session.close()
+        house.approvals[asked.approval_id].state = approval_pb2.APPROVAL_STATE_GRANTED
+        session = await AgentSession.open(house.connection, settings(tmp_path, mind), session_id=session.session_id)
+        async with listening(session) as heard:
+            assert (await heard.turn_ended(turn)).state == "done"
+        await session.close()
+    assert [(decided.granted, decided.by) for decided in heard.all(ApprovalDecided)] == [(True, "elsewhere")]
+
+
 async def test_an_expired_approval_is_asked_anew(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("whet_agent.decisions.LOOK_SECONDS", 0.02)
     async with provider(calls(CAP), text("done")) as mind:

@@ -268,6 +268,8 @@ async def test_an_open_session_is_neither_deleted_nor_renamed_from_outside(house
                 change(tmp_path, session.session_id)
         with pytest.raises(SessionError, match="at least one word"):
             await session.rename("  ")
+    with pytest.raises(SessionError, match="at least one word"):
+        rename_session(tmp_path, session.session_id, "  ")
     rename_session(tmp_path, session.session_id, "Greetings")
     assert list_sessions(tmp_path)[0].title == "Greetings"
     with pytest.raises(SessionNotFound):

@@ -132,9 +132,9 @@ async def test_each_turn_has_its_own_running_time() -> None:
         await stage.say("first")
         await stage.say("second")
         await stage.until(lambda: "working" in stage.status())
-        first = status._since
+        first = status._since_ns
         await stage.session.tell(TurnEnded(turn=1, state="done"))
-        await stage.until(lambda: status._since > first)
+        await stage.until(lambda: status._since_ns > first)
         assert "working" in stage.status()
 
 

@@ -1,5 +1,6 @@
 """What the person writes: pastes, history, the queue, mentions, offers, steering."""
 
+import asyncio
 import subprocess
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.tui.rehearsal import Stage, staged
+from textual import events
 
 from whet_agent.events import TurnEnded
 from whet_tui.completion import Known, all_commands, offered, own_commands
@@ -15,6 +17,8 @@ from whet_tui.files import attached, fuzzy, listed, without_attachments
 from whet_tui.history import History
 from whet_tui.mentions import mentioned, spelled_out
 from whet_tui.pastes import Pastes
+from whet_tui.screens.leaving import NEW
+from whet_tui.scripted import ScriptedSession
 from whet_tui.surroundings import Named, NotEdited, Surroundings, copied, copier_of, edited
 
 LINES = "\n".join(f"line {number}" for number in range(5_000))
@@ -58,7 +62,7 @@ async def test_ctrl_e_on_a_placeholder_puts_the_paste_into_the_text() -> None:
         await stage.pilot.press("left", "ctrl+e")
         assert stage.composer.text == "y\n" * 20
         await stage.pilot.press("ctrl+z")
-        assert stage.composer.text == "[pasted 1: 21 lines]"
+        assert stage.composer.text == "[pasted 1: 20 lines]"
 
 
 async def test_a_paste_of_lines_can_be_undone_and_redone() -> None:
@@ -323,6 +327,71 @@ async def test_escape_twice_when_idle_goes_back_to_an_earlier_message() -> None:
         await stage.until(lambda: not any("❯ second" in line or "❯ third" in line for line in stage.lines()))
         assert any("❯ first" in line for line in stage.lines())
         assert any("Whet asks" in line for line in stage.lines())
+
+
+async def test_escape_goes_nowhere_while_something_is_typed_that_would_be_lost() -> None:
+    async with staged() as stage:
+        await said_and_answered(stage)
+        await stage.type("half a thought")
+        await stage.pilot.press("escape", "escape", "escape")
+        assert "Ctrl+C clears" in stage.status()
+        assert stage.app.screen is stage.chat
+        assert stage.composer.text == "half a thought"
+
+
+async def burst(stage: Stage, *keys: str) -> None:
+    """Press keys that reach the chat in one piece, as over a slow line."""
+    for key in keys:
+        stage.app.post_message(events.Key(key, key if len(key) == 1 else None))
+    await stage.pilot.pause()
+
+
+async def test_keys_that_come_in_one_piece_keep_their_order() -> None:
+    async with staged() as stage:
+        await burst(stage, "a", "b", "backspace", "c", "home", "x", "enter")
+        await stage.session.until_asked(1, "sent")
+        assert stage.session.sent == ["xac"]
+        await stage.session.tell(TurnEnded(turn=1, state="done"))
+        await stage.until(lambda: "working" not in stage.status())
+        await burst(stage, "up", "enter", "y")
+        await stage.session.until_asked(2, "sent")
+        assert stage.session.sent == ["xac", "xac"]
+        assert stage.composer.text == "y"
+        await burst(stage, "z", "ctrl+s", "w")
+        await stage.until(lambda: stage.session.steered == ["yz"])
+        assert stage.composer.text == "w"
+
+
+class Pondering(ScriptedSession):
+    """Summarises until it is stopped."""
+
+    async def compact(self) -> None:
+        await super().compact()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.calls.append("stopped")
+
+
+async def test_compacting_is_said_and_escape_ends_it() -> None:
+    async with staged(session=Pondering()) as stage:
+        await said_and_answered(stage)
+        await stage.type("/compact")
+        await stage.pilot.press("enter")
+        await stage.until(lambda: "compacting, Esc cancels" in stage.status())
+        await stage.pilot.press("escape")
+        await stage.until_shown("Cancelled: nothing was compacted.")
+        await stage.until(lambda: stage.session.calls == ["compact", "stopped"])
+        await stage.until(lambda: "compacting" not in stage.status())
+        assert stage.session.cancels == 0
+
+
+async def test_a_new_conversation_begins_when_this_one_is_closed() -> None:
+    async with staged() as stage:
+        await stage.type("/new")
+        await stage.pilot.press("enter")
+        await stage.until(lambda: stage.app.return_value == NEW)
+        assert stage.session.closed
 
 
 async def test_forking_leaves_for_the_copy() -> None:

@@ -9,15 +9,16 @@ from typing import Final
 import pytest
 from tests.tui.rehearsal import Stage, card, staged
 from textual import events
-from textual.widgets import TextArea
+from textual.widgets import Static, TextArea
 
-from whet_agent.events import ApprovalAsked, ApprovalDecided, UserSaid
+from whet_agent.events import ApprovalAsked, ApprovalDecided, Decider, UserSaid
 from whet_tui.screens.arguments import ArgumentsScreen
 from whet_tui.scripted import ScriptedSession
 
 DEAF: Final = 0.5
 """Seconds for which the tray must hear nothing, whatever its own constant says."""
-LATER: Final = DEAF + 0.01
+LATER: Final = DEAF + 5.0
+"""By so much the tray's clock goes on: more than a busy machine takes to pass on a key, whose age is real."""
 
 
 async def shown(stage: Stage, *cards: ApprovalAsked) -> None:
@@ -77,6 +78,57 @@ async def test_changed_arguments_ask_anew_and_unchanged_ones_decide_nothing() ->
         await stage.session.until_asked(1, "decisions")
         assert stage.session.decisions == [("apr_1", False)]
         assert json.loads(stage.session.edits["apr_1"]) == {"spec": {"prompt": "Why?"}}
+
+
+async def test_escape_once_too_often_over_the_arguments_cancels_no_turn() -> None:
+    async with staged() as stage:
+        await shown(stage, card("apr_1"))
+        await stage.pilot.press("ctrl+e")
+        await stage.until(lambda: isinstance(stage.app.screen, ArgumentsScreen))
+        await stage.pilot.press("escape", "escape")
+        await stage.until(lambda: "press it again" in stage.status())
+        assert stage.session.cancels == 0
+        later = events.Key("escape", None)
+        later.time = time.monotonic() + DEAF
+        stage.app.post_message(later)
+        await stage.session.until_asked(1, "cancels")
+
+
+async def test_changed_arguments_are_dropped_at_the_second_escape_only() -> None:
+    async with staged() as stage:
+        await shown(stage, card("apr_1"))
+        await stage.pilot.press("ctrl+e")
+        await stage.until(lambda: isinstance(stage.app.screen, ArgumentsScreen))
+        for change in ("x", "y"):
+            await stage.pilot.press(change, "escape")
+            assert isinstance(stage.app.screen, ArgumentsScreen)
+            assert "Esc again drops your changes" in str(
+                stage.app.screen.query_one("#arguments-fault", Static).render()
+            )
+        await stage.pilot.press("escape")
+        await stage.until(lambda: "nothing is decided" in stage.status())
+        assert stage.session.decisions == []
+
+
+async def test_arguments_that_were_changed_too_late_are_not_lost() -> None:
+    async with staged((100, 40), session=Refusing()) as stage:
+        await shown(stage, card("apr_1"))
+        await stage.pilot.press("ctrl+e")
+        await stage.until(lambda: isinstance(stage.app.screen, ArgumentsScreen))
+        stage.app.screen.query_one(TextArea).load_text('{"spec": {"prompt": "Why?"}}')
+        await stage.session.tell(ApprovalDecided(turn=1, key="s/1/apr_1", approval_id="apr_1", granted=False))
+        await stage.pilot.press("ctrl+s")
+        await stage.until_shown("The decision came too late: This approval has expired.")
+        await stage.until_shown('Your changes: {"spec": {"prompt": "Why?"}}')
+
+
+async def test_a_chord_that_comes_too_soon_says_so() -> None:
+    async with staged() as stage:
+        await shown(stage, card("apr_1"))
+        stage.tray.deafen()
+        await stage.pilot.press("ctrl+y")
+        assert "too soon" in stage.status()
+        assert stage.session.decisions == []
 
 
 async def test_several_cards_are_gone_through_and_each_has_its_grace() -> None:
@@ -150,7 +202,9 @@ async def test_clicks_on_the_tray_decide_nothing_and_take_no_focus() -> None:
 class Refusing(ScriptedSession):
     """The server says no to whatever is decided."""
 
-    async def decide(self, approval_id: str, *, grant: bool, reason: str = "", arguments_json: str = "") -> None:
+    async def decide(
+        self, approval_id: str, *, grant: bool, reason: str = "", arguments_json: str = "", by: Decider = "person"
+    ) -> None:
         await super().decide(approval_id, grant=grant)
         raise LookupError("This approval has expired.")
 

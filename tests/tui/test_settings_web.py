@@ -4,7 +4,9 @@ import asyncio
 import os
 import re
 import sys
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 
 import aiohttp
@@ -16,8 +18,8 @@ DEADLINE = 40
 
 
 @pytest.fixture
-async def address(tmp_path: Path) -> AsyncIterator[str]:
-    """The address that the command prints."""
+async def serving(tmp_path: Path) -> AsyncIterator[tuple[str, Process]]:
+    """The address that the command prints, and the command."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("OPENAI_", "WHET_", "NO_COLOR"))}
     (tmp_path / "config.toml").write_text('panel = ["sim/fast"]\n[chat]\nplain = true\n')
     process = await asyncio.create_subprocess_exec(
@@ -30,10 +32,24 @@ async def address(tmp_path: Path) -> AsyncIterator[str]:
     async with asyncio.timeout(DEADLINE):
         found = re.search(rb"http://127\.0\.0\.1:\d+/[\w-]{32}/", await process.stdout.readline())
     assert found is not None
-    yield found[0].decode()
-    process.terminate()
+    yield found[0].decode(), process
+    with suppress(ProcessLookupError):
+        process.terminate()
     await process.communicate()
     await stop(tmp_path)
+
+
+@pytest.fixture
+def address(serving: tuple[str, Process]) -> str:
+    return serving[0]
+
+
+def opened(
+    browser: aiohttp.ClientSession, address: str
+) -> AbstractAsyncContextManager[aiohttp.ClientWebSocketResponse]:
+    """The socket of a page at this address."""
+    origin = {"Origin": address[: address.index("/", 8)]}
+    return browser.ws_connect(f"{address}ws?width=100&height=30", headers=origin)
 
 
 async def test_only_who_knows_the_secret_gets_a_page_or_a_socket(address: str) -> None:
@@ -48,6 +64,7 @@ async def test_only_who_knows_the_secret_gets_a_page_or_a_socket(address: str) -
             text, policy = await page.text(), page.headers["Content-Security-Policy"]
             assert page.status == 200
             assert f"{address}static/js/textual.js" in text
+            assert "keys.focus()" in text
             assert "default-src 'self'" in policy
             assert "https:" not in policy
         assert await status(f"{address}static/js/textual.js") == 200
@@ -67,9 +84,7 @@ async def test_the_page_drives_a_chat(address: str) -> None:
     async with (
         asyncio.timeout(DEADLINE),
         aiohttp.ClientSession() as browser,
-        browser.ws_connect(
-            f"{address}ws?width=100&height=30", headers={"Origin": address[: address.index("/", 8)]}
-        ) as page,
+        opened(browser, address) as page,
     ):
         await page.send_json(["resize", {"width": 100, "height": 30}])
         while b"The panel that answers" not in seen:
@@ -77,3 +92,28 @@ async def test_the_page_drives_a_chat(address: str) -> None:
         await page.send_json(["stdin", "\x1b6"])
         while b"approval_mode" not in seen:
             seen += await page.receive_bytes()
+
+
+async def test_a_chat_ends_with_its_server_however_that_went(serving: tuple[str, Process]) -> None:
+    address, process = serving
+    seen = b""
+    async with asyncio.timeout(DEADLINE), aiohttp.ClientSession() as browser, opened(browser, address) as page:
+        while b"The panel that answers" not in seen:
+            seen += await page.receive_bytes()
+        chat = child_of(process.pid)
+        process.kill()
+        await ended(chat)
+
+
+def child_of(pid: int) -> int:
+    [child] = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(child)
+
+
+async def ended(pid: int) -> None:
+    """Wait for the end of a process that is nobody's child any more."""
+    over, handle = asyncio.Event(), os.pidfd_open(pid)
+    asyncio.get_running_loop().add_reader(handle, over.set)
+    await over.wait()
+    asyncio.get_running_loop().remove_reader(handle)
+    os.close(handle)

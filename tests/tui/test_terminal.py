@@ -186,7 +186,7 @@ def test_keys_that_terminals_like_to_keep_reach_the_chat(tmp_path: Path) -> None
         chat.send("be brief\x13")
         chat.until_shown("↳ be brief")
         chat.send("x" * 5 + "\x1b[200~" + "line\r" * 5_000 + "\x1b[201~")
-        chat.until_shown("xxxxx[pasted 1: 5,001 lines]")
+        chat.until_shown("xxxxx[pasted 1: 5,000 lines]")
 
 
 def test_an_editor_has_the_terminal_and_gives_the_text_back(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from whet_tui.surroundings import Surroundings, copied
 
 
 class ChatApp(App[str]):
-    """The chat. Exits with the id of another session when the person wants to take one up."""
+    """The chat. Exits with the id of another session when the person wants to take one up, with `NEW` for a new one."""
 
     CSS_PATH = "app.tcss"
     TITLE = "Whet"
@@ -121,7 +121,7 @@ class ChatApp(App[str]):
             self._driver.write(passed_through(clipboard(text)))
 
     def get_default_screen(self) -> ChatScreen:
-        self._chat = ChatScreen(self._open, self._around)
+        self._chat = ChatScreen(self._open, self._around, self._now_ns)
         self._chat.calm = self.settings.chat.reduced_motion
         return self._chat
 

@@ -13,7 +13,7 @@ from whet_tui.surroundings import Named
 
 if TYPE_CHECKING:
     from whet_agent.connect import Connection
-    from whet_agent.events import ApprovalMode, Envelope
+    from whet_agent.events import ApprovalMode, Decider, Envelope
 
 
 class ChatSession(Protocol):
@@ -27,7 +27,9 @@ class ChatSession(Protocol):
 
     async def withdraw(self, turn: int) -> bool: ...
 
-    async def decide(self, approval_id: str, *, grant: bool, reason: str = "", arguments_json: str = "") -> None: ...
+    async def decide(
+        self, approval_id: str, *, grant: bool, reason: str = "", arguments_json: str = "", by: "Decider" = "person"
+    ) -> None: ...
 
     async def cancel(self) -> bool: ...
 

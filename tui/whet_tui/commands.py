@@ -52,6 +52,9 @@ OWN: Final[Mapping[str, Own]] = {
     "theme": Own(
         summary="Change the colours: dark, light, the terminal's own", run=lambda chat, _: chat.change_theme()
     ),
+    "new": Own(
+        summary="Begin a new conversation; this one can be taken up again", run=lambda chat, _: chat.begin_anew()
+    ),
     "quit": Own(summary="Leave; the session can be taken up again", run=lambda chat, _: chat.action_leave()),
     **{place.command: Own(summary=place.summary, run=_opener(place)) for place in PLACES},
 }

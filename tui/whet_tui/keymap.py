@@ -160,5 +160,14 @@ def _is_typed(key: str) -> bool:
 
 def spelled(key: str) -> str:
     """A key as people write it: `Ctrl+Y`, `F1`, `PageUp`; a letter alone as it is typed, because `x` is not `X`."""
-    names = {"pageup": "PageUp", "pagedown": "PageDown", "escape": "Esc", "question_mark": "?", "slash": "/"}
-    return key if len(key) == 1 else "+".join(names.get(part, part.capitalize()) for part in key.split("+"))
+    return key if len(key) == 1 else "+".join(_SPELLED.get(part, part.capitalize()) for part in key.split("+"))
+
+
+_SPELLED: Final = {
+    "pageup": "PageUp",
+    "pagedown": "PageDown",
+    "escape": "Esc",
+    "question_mark": "?",
+    "slash": "/",
+    "right_square_bracket": "]",
+}

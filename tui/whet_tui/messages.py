@@ -35,3 +35,8 @@ class Sought(Message):
 
     words: str
     step: int = 0
+
+
+@dataclass
+class Waiting(Message):
+    """What the conversation waits for has changed."""

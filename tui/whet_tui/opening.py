@@ -9,6 +9,7 @@ from whet_agent.catalogue import methods, request_from
 from whet_agent.client import CallError, Client
 from whet_agent.connect import Connection, ConnectSettings, connect
 from whet_agent.session import AgentSession, MindSettings, SessionSettings
+from whet_agent.sessions import home_of
 from whet_tui.settings import FALLBACK_MODEL, PREFERRED, MindChoice, Settings
 
 _LIST_SECONDS = 10.0
@@ -40,6 +41,8 @@ def connect_settings(settings: Settings) -> ConnectSettings:
 
 async def open_session(settings: Settings, session_id: str = "", limits: Limits = NO_LIMITS) -> Opened:
     """Open a new session or the one named. Raises `ServerUnavailable` and the session's own errors."""
+    if session_id:
+        home_of(settings.data / "agent", session_id)  # who mistypes an id need not wait for a server
     # The graph and the mind's SDK take two seconds to load: the server starts meanwhile.
     connection, _ = await asyncio.gather(
         connect(connect_settings(settings)), asyncio.to_thread(import_module, "whet_agent.assembly")

@@ -22,7 +22,7 @@ class Pastes:
 
     def shortened(self, text: str, *, own: bool = False) -> str:
         """The text itself if it is short, else the placeholder under which it is kept from now on."""
-        lines, much = text.count("\n") + 1, _OWN if own else 1
+        lines, much = len(text.removesuffix("\n").split("\n")), _OWN if own else 1
         if len(text) <= much * _LONGEST and lines <= much * self._most_lines:
             return text
         self._count += 1

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 from whet_agent.events import (
     ApprovalMode,
+    Decider,
     Envelope,
     Happening,
     ModeChanged,
@@ -29,6 +30,7 @@ class ScriptedSession:
         self.sent: list[str] = []
         self.decisions: list[tuple[str, bool]] = []
         self.reasons: dict[str, str] = {}
+        self.deciders: dict[str, Decider] = {}
         self.edits: dict[str, str] = {}
         """Arguments as the person changed them, by approval."""
         self.steered: list[str] = []
@@ -67,9 +69,12 @@ class ScriptedSession:
         await self.tell(Withdrawn(turn=turn))
         return True
 
-    async def decide(self, approval_id: str, *, grant: bool, reason: str = "", arguments_json: str = "") -> None:
+    async def decide(
+        self, approval_id: str, *, grant: bool, reason: str = "", arguments_json: str = "", by: Decider = "person"
+    ) -> None:
         self.decisions.append((approval_id, grant))
         self.reasons[approval_id] = reason
+        self.deciders[approval_id] = by
         if arguments_json:
             self.edits[approval_id] = arguments_json
         await self._wake()

@@ -76,6 +76,10 @@ class Settings:
     """Where the settings screen writes, whether it is there or not; None when nobody said."""
     again: "Callable[[], Settings] | None" = field(default=None, repr=False, compare=False)
     """Reads everything again, as it was read; None when these were not read. Raises `SettingsError`."""
+    program: str = "whet"
+    """`whet` with the options that it was given, for commands that a person copies."""
+    decider: str = "whet"
+    """The same for a person's decision."""
     server: str = ""
     """Empty: the embedded server of `data`."""
     token: str = field(default="", repr=False)

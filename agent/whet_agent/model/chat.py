@@ -6,6 +6,7 @@ import random
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import Any, Final
 
 import openai
@@ -232,7 +233,8 @@ def _refusal(error: openai.APIStatusError) -> _Fault:
     elif "insufficient_quota" in str(error):
         words = "credit or quota is used up."
     elif status in _TRANSIENT_STATUS or status >= 500:
-        words = f"is overloaded or rate limited ({status}): {_brief(error)}"
+        what = "is rate limited" if status == HTTPStatus.TOO_MANY_REQUESTS else "cannot answer now"
+        words = f"{what} ({status}): {_brief(error)}"
         return _Fault(words, transient=True, billed=status >= 500, wait=_asked(error))
     else:
         words = f"refused the request ({status}): {_brief(error)}"
@@ -240,7 +242,7 @@ def _refusal(error: openai.APIStatusError) -> _Fault:
 
 
 def _brief(error: Exception) -> str:
-    return shorten(" ".join(str(error).split()), 300, "cut")
+    return shorten(" ".join(str(error).split()), 300, "cut").rstrip(".") + "."
 
 
 def _asked(error: openai.APIStatusError) -> float | None:

@@ -150,8 +150,8 @@ class Reader:
             if not (change and (forms.denied(sentence) or forms.unclear(found[0], bare, sentence.meant))):
                 return self._call(found[0], bare, sentence, situation)
         near = found or forms.near(concepts, self.tools)
-        means_us = forms.telling(concepts) or _SMALL_TALK.fullmatch(bare)
-        if not means_us and (situation.answer or (not near and _QUESTION.match(bare))):
+        asks = bool(situation.answer) or (not near and _QUESTION.match(bare) is not None)
+        if asks and not forms.telling(concepts) and not _SMALL_TALK.fullmatch(bare):
             return None  # it follows up what was said, or asks about the world in numbers
         return self._ask_back(near, bare, sentence, situation, or_ask=not forms.orders(concepts))
 

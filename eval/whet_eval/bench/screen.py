@@ -71,7 +71,7 @@ def figures(base: Path, url: str) -> Iterator[Figure]:
         yield Figure(name="chat, first frame", value=median(frames), unit="s", bar=FIRST_FRAME_BAR)
         yield from _long_session(data)
     with _house(base / "planner", PLAIN_CONFIG) as data, _resumed(data) as chat:
-        chat.send("Stream three of them.\r")
+        chat.send("/fanout Stream three of them.\r")
         chat.until_shown("streaming", timeout=60)
         yield from _echoes(chat, "three lanes")
         yield _memory(chat, "with the offline planner")
@@ -167,7 +167,7 @@ def _house(data: Path, config: str) -> Iterator[Path]:
     try:
         with _whet(data) as chat:
             chat.until_written(PROMPT, timeout=60)
-            chat.until_shown("server.sock", timeout=60)
+            chat.until_shown("mode ask", timeout=60)
         yield data
     finally:
         asyncio.run(stop(data))

@@ -7,12 +7,13 @@ and gets the same treatment: start, type, leave alone, talk for a while, type wh
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -92,11 +93,18 @@ def elia(home: Path, url: str) -> Program:
 
 
 def dcode(home: Path, url: str) -> Program:
+    folder = home / ".deepagents"
+    folder.mkdir()
+    (folder / "config.toml").write_text(
+        f'[models.providers.stub]\nclass_path = "langchain_openai:ChatOpenAI"\nmodels = ["{MODEL}"]\n'
+        f'base_url = "{url}"\napi_key_env = "STUB_KEY"\n',
+        encoding="utf-8",
+    )
     off = {"ONBOARDING": "0", "OFFLINE": "1", "NO_UPDATE_CHECK": "1"}
     return Program(
         name="deepagents-code",
-        command=[_program("deepagents-code", "dcode"), "-M", f"openai:{MODEL}", "--no-mcp"],
-        environment={"OPENAI_API_KEY": "none", "OPENAI_BASE_URL": url, "LANGSMITH_TRACING": "false"}
+        command=[_program("deepagents-code", "dcode"), "-M", f"stub:{MODEL}", "--no-mcp"],
+        environment={"STUB_KEY": "none", "LANGSMITH_TRACING": "false"}
         | {f"DEEPAGENTS_CODE_{name}": value for name, value in off.items()},
         prompt="dcode",
         ready="Context: 0%",
@@ -172,7 +180,7 @@ def _steps(program: Program, home: Path) -> Iterator[tuple[str, float]]:
         for number in range(EXCHANGES):
             _ask(running, program, f"question {number}, briefly")
         yield from _echo(running, f"{2 * EXCHANGES} messages")
-        running.send(f"at length{program.send}")
+        _say(running, program, "at length")
         running.until_shown(STREAMING, timeout=PATIENCE)
         yield from _echo(running, "streaming 300 tokens/s")
         yield "resident, MB", resident_mb(running.pid)
@@ -181,16 +189,21 @@ def _steps(program: Program, home: Path) -> Iterator[tuple[str, float]]:
 
 def _ask(running: Terminal, program: Program, question: str) -> None:
     """Ask something with a short answer and wait until it is there."""
-    running.send(question)
-    running.until_shown(question, timeout=PATIENCE)
     mark = len(running.raw)
-    running.send(program.send)
+    _say(running, program, question)
     running.until(lambda lines: len(running.raw) > mark and any(ANSWERED in line for line in lines), timeout=PATIENCE)
     running.still(timeout=PATIENCE)
 
 
+def _say(running: Terminal, program: Program, words: str) -> None:
+    """Type words, and only when they are there what sends them: all at once would be a paste."""
+    running.send(words)
+    running.until_shown(words, timeout=PATIENCE)
+    running.send(program.send)
+
+
 def _echo(running: Terminal, when: str) -> Iterator[tuple[str, float]]:
-    taken = running.echoes(ECHOES)
+    taken = running.echoes(ECHOES, timeout=PATIENCE)
     running.send("\x7f" * ECHOES)
     running.read(0.5)
     yield f"key echo p50, {when}, ms", median(taken) * 1e3
@@ -218,14 +231,22 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def _running(program: Program, home: Path) -> AbstractContextManager[Terminal]:
+@contextmanager
+def _running(program: Program, home: Path) -> Iterator[Terminal]:
+    """Run a program, and end what it has started with it: some leave a server behind when their terminal goes."""
     own = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config"), "XDG_DATA_HOME": str(home / ".data")}
     plain = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "TERM": "xterm-256color", "COLORTERM": "truecolor"}
     work = home / "work"
     work.mkdir(exist_ok=True)
-    return terminal(
-        program.command, environment={**plain, **own, **program.environment}, columns=120, rows=40, folder=work
-    )
+    environment = {**plain, **own, **program.environment}
+    with terminal(program.command, environment=environment, columns=120, rows=40, folder=work) as running:
+        try:
+            yield running
+        finally:
+            started = _family(running.pid)[1:] if program.name != "whet" else []  # ours is asked to stop later
+            for pid in started:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 def table(taken: Mapping[str, Taken]) -> str:

@@ -8,7 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,22 +40,76 @@ class Done:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
+class Heard(io.StringIO):
+    """Stdout whose reader answers each line at once, as another program on the two pipes would."""
+
+    def __init__(self, answer: Callable[[Any], None]) -> None:
+        super().__init__()
+        self._answer = answer
+
+    def write(self, text: str) -> int:
+        for line in text.splitlines():
+            if line:
+                self._answer(json.loads(line))
+        return super().write(text)
+
+
+class Orders:
+    """What is written to the command's stdin while it runs."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe = os.fdopen(pipe, "w", encoding="utf-8")
+        self.close = self._pipe.close
+
+    def tell(self, **order: object) -> None:
+        self._pipe.write(written(**order))
+        self._pipe.flush()
+
+
 @dataclass(frozen=True)
 class Shell:
     data: Path
 
-    def popen(self, *arguments: str, stdin: int = subprocess.PIPE) -> "Process[str]":
+    def converse(self, answer: Callable[[Orders, Any], None], *arguments: str) -> Done:
+        """Hold a conversation in JSON lines; `answer` hears that it has begun, then each line."""
+        reading, writing = os.pipe()
+        orders = Orders(writing)
+        out, err, before = Heard(lambda line: answer(orders, line)), io.StringIO(), sys.stdin
+        lines = ("--input", "stream-json", "--output", "stream-json")
+        with os.fdopen(reading, encoding="utf-8") as piped, redirect_stdout(out), redirect_stderr(err):
+            sys.stdin = piped
+            try:
+                answer(orders, {"type": "begun"})
+                code = run(("ask", *lines, *arguments), self.environment)
+            finally:
+                sys.stdin = before
+                orders.close()
+        return Done(code, out.getvalue(), err.getvalue())
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"WHET_DATA": str(self.data), "WHET_CONFIG": str(self.data / "config.toml")}
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        return ("--data", str(self.data), "--config", str(self.data / "config.toml"))
+
+    def bare(self, *arguments: str) -> Done:
+        """Run a command line that says everything itself."""
+        return self(*arguments, environment={})
+
+    def popen(self, *arguments: str) -> "Process[str]":
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("OPENAI_", "WHET_"))}
         return subprocess.Popen(
             [sys.executable, "-m", "whet_tui", *arguments],
-            env=kept | {"WHET_DATA": str(self.data), "WHET_CONFIG": str(self.data / "config.toml")},
-            stdin=stdin,
+            env=kept | self.environment,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def __call__(self, *arguments: str, stdin: str = "") -> Done:
+    def __call__(self, *arguments: str, stdin: str = "", environment: dict[str, str] | None = None) -> Done:
         """Run the command line within this process: a new one needs seconds to load."""
         given = self.data / "stdin"
         given.write_text(stdin, encoding="utf-8")
@@ -63,7 +117,7 @@ class Shell:
         with given.open(encoding="utf-8") as piped, redirect_stdout(out), redirect_stderr(err):
             sys.stdin = piped
             try:
-                code = run(arguments, {"WHET_DATA": str(self.data), "WHET_CONFIG": str(self.data / "config.toml")})
+                code = run(arguments, self.environment if environment is None else environment)
             finally:
                 sys.stdin = before
         return Done(code, out.getvalue(), err.getvalue())
@@ -96,16 +150,17 @@ def test_what_is_piped_in_stands_below_the_text(whet: Shell) -> None:
 
 
 def test_a_question_decided_elsewhere_is_taken_up_and_finished(whet: Shell) -> None:
-    asked = whet("ask", "--output", "json", "/put_cap --period day --limit $7")
+    asked = whet.bare(*whet.flags, "ask", "--output", "json", "/put_cap --period day --limit $7")
     assert (asked.code, asked.json["state"]) == (3, "needs_decision")
     [question] = asked.json["approvals"]
     assert question["digest"] in asked.err
     assert question["resume"] in asked.err
     resume = shlex.split(question["resume"])[1:]
-    early = whet(*resume)
+    early = whet.bare(*resume)
     assert (early.code, question["approval_id"] in early.err) == (3, True)
-    assert whet(*shlex.split(question["decide"])[1:]).code == 0
-    later = whet(*resume, "--output", "stream-json")
+    assert question["decide"] in early.err
+    assert whet.bare(*shlex.split(question["decide"])[1:]).code == 0
+    later = whet.bare(*resume, "--output", "stream-json")
     assert later.code == 0, later.err
     assert later.lines[-1]["state"] == "done"
     assert "7000000000" in whet("ledger", "list-caps", "--json").out
@@ -125,7 +180,7 @@ def test_the_time_limit_cancels_the_turn_at_the_server(whet: Shell) -> None:
 
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
 def test_a_signal_cancels_the_turn_and_the_result_says_so(whet: Shell, number: signal.Signals) -> None:
-    asking = whet.popen("ask", "--output", "stream-json", "--model", "sim/silent", "Cold?", stdin=subprocess.DEVNULL)
+    asking = whet.popen("ask", "--output", "stream-json", "--model", "sim/silent", "Cold?")
     with asking as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -169,36 +224,74 @@ def test_words_for_a_turn_that_is_not_there_are_a_message(whet: Shell) -> None:
 
 
 def test_a_question_is_decided_and_changed_by_lines(whet: Shell) -> None:
-    with whet.popen("ask", "--input", "stream-json", "--output", "stream-json") as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
+    limits = []
 
-        def tell(**order: object) -> None:
-            assert process.stdin is not None
-            process.stdin.write(written(**order))
-            process.stdin.flush()
+    def answer(orders: Orders, told: Any) -> None:
+        if told["type"] == "begun":
+            orders.tell(type="user", text="/put_cap --period month --limit $9")
+        if told["type"] != "approval":
+            return
+        limits.append(json.loads(told["arguments_json"])["limit"]["nanos"])
+        question = {"type": "decide", "approval_id": told["approval_id"]}
+        if len(limits) == 1:
+            orders.tell(**question, digest="0" * 64, decision="grant")
+            arguments = {"period": "month", "limit": "$10"}
+            orders.tell(**question, digest=told["digest"], decision="edit", arguments=arguments)
+        else:
+            orders.tell(**question, digest=told["digest"], decision="reject", reason="too much")
+            orders.close()
 
-        tell(type="user", text="/put_cap --period month --limit $9")
-        limits, errors = [], []
-        for line in process.stdout:
-            told = json.loads(line)
-            if told["type"] == "error":
-                errors.append(told["message"])
-            if told["type"] != "approval":
-                continue
-            limits.append(json.loads(told["arguments_json"])["limit"]["nanos"])
-            question = {"type": "decide", "approval_id": told["approval_id"]}
-            if len(limits) == 1:
-                tell(**question, digest="0" * 64, decision="grant")
-                arguments = {"period": "month", "limit": "$10"}
-                tell(**question, digest=told["digest"], decision="edit", arguments=arguments)
-            else:
-                tell(**question, digest=told["digest"], decision="reject", reason="too much")
-                process.stdin.close()
-        assert process.wait(timeout=20) in {1, 2}
+    done = whet.converse(answer)
+    assert done.code in {1, 2}
     assert limits == ["9000000000", "10000000000"]
-    assert "has the digest" in errors[0]
+    [error] = [line["message"] for line in done.lines if line["type"] == "error"]
+    assert "has the digest" in error
     assert "month" not in whet("ledger", "list-caps", "--json").out
+
+
+def test_words_go_into_the_running_turn(whet: Shell) -> None:
+    def answer(orders: Orders, told: Any) -> None:
+        if told["type"] == "begun":
+            orders.tell(type="user", text="/fanout --model sim/steady Cold?")
+        elif told["type"] == "call" and told["tool"] == "fanout":
+            orders.tell(type="steer", text="/caps")
+            orders.close()
+
+    done = whet.converse(answer)
+    assert done.code == 0, done.err
+    said = [(line["turn"], line["text"], line["steering"]) for line in done.lines if line["type"] == "said"]
+    assert said == [(1, "/fanout --model sim/steady Cold?", False), (1, "/caps", True)]
+    calls = [(line["turn"], line["tool"]) for line in done.lines if line["type"] == "call"]
+    assert calls == [(1, "fanout"), (1, "list_caps")]
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_a_strike_ends_the_lines_cancels_the_turn_and_takes_back_what_waits(whet: Shell, *, busy: bool) -> None:
+    def answer(orders: Orders, told: Any) -> None:
+        if told["type"] == "begun" and busy:
+            orders.tell(type="user", text="/fanout --model sim/silent Cold?")
+            orders.tell(type="user", text="/caps")
+        elif told["type"] == "change" and "run_id" in told.get("set", {}) if busy else told["type"] == "status":
+            signal.raise_signal(signal.SIGTERM)
+
+    done = whet.converse(answer)
+    result = done.lines[-1]
+    assert (done.code, result["type"], result["state"]) == (130, "result", "cancelled")
+    assert "list_caps" not in [line["tool"] for line in done.lines if line["type"] == "call"]
+    again = whet("ask", "--resume", result["session_id"])
+    assert (again.code, "Nothing is unfinished" in again.err) == (2, True), again.err
+
+
+def test_the_time_limit_ends_a_conversation_in_which_nothing_is_said(whet: Shell) -> None:
+    done = whet.converse(lambda _, __: None, "--timeout", "1")
+    assert (done.code, "1 seconds" in done.err) == (75, True)
+
+
+def test_a_session_that_is_not_there_is_told_without_a_server(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("")
+    done = Shell(tmp_path)("ask", "--resume", "ses_none", "And?")
+    assert (done.code, "There is no session 'ses_none'" in done.err) == (2, True)
+    assert not (tmp_path / "server.json").exists()
 
 
 def test_when_the_lines_end_an_open_question_ends_the_command(whet: Shell) -> None:
@@ -207,18 +300,18 @@ def test_when_the_lines_end_an_open_question_ends_the_command(whet: Shell) -> No
 
 
 def test_a_line_cancels_the_turn_and_the_next_message_is_taken(whet: Shell) -> None:
-    with whet.popen("ask", "--input", "stream-json", "--output", "stream-json") as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(written(type="user", text="/fanout --model sim/silent Cold?"))
-        process.stdin.flush()
-        for line in process.stdout:
-            if "fan_" in line:
-                break
-        out, _ = process.communicate(written(type="cancel") + written(type="user", text="/caps"), timeout=30)
-    told = [json.loads(line) for line in out.splitlines()]
-    assert "list_caps" in [line["tool"] for line in told if line["type"] == "call"]
-    assert any(line["type"] == "note" and line["text"] == "Cancelled." for line in told)
+    def answer(orders: Orders, told: Any) -> None:
+        if told["type"] == "begun":
+            orders.tell(type="user", text="/fanout --model sim/silent Cold?")
+        elif told["type"] == "change" and "run_id" in told.get("set", {}):
+            orders.tell(type="cancel")
+            orders.tell(type="user", text="/caps")
+            orders.close()
+
+    done = whet.converse(answer)
+    assert done.code == 130
+    assert "list_caps" in [line["tool"] for line in done.lines if line["type"] == "call"]
+    assert any(line["type"] == "note" and line["text"] == "Cancelled." for line in done.lines)
 
 
 def test_orders_are_read_and_wrong_ones_explained() -> None:

@@ -40,6 +40,12 @@ class Runner:
         path.write_text(text, encoding="utf-8")
         return self(str(path), *arguments)
 
+    def journal(self, kind: str) -> list[Any]:
+        """What the session of the last report keeps of one kind."""
+        path = self.data / "agent" / self.report()["session_id"] / "journal.jsonl"
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [line["d"] for line in lines if line["h"] == kind]
+
     def report(self) -> Any:
         return json.loads((self.data / "report.json").read_text(encoding="utf-8"))
 
@@ -80,13 +86,15 @@ def test_the_gate_of_the_docs_fails_when_an_expectation_is_not_met(play: Runner)
     assert suite.get("failures") == "1"
     failure = suite.find("testcase/failure")
     assert failure is not None
-    assert "the cost is below" in failure.get("message", "")
+    assert failure.get("message", "").startswith("the cost is below $0.000000001: it is $0.00")
 
 
 def test_the_approvals_of_the_docs_cover_their_calls_and_no_other(play: Runner) -> None:
-    done = play(str(EXAMPLES / "granted.yaml"))
+    done = play(str(EXAMPLES / "granted.yaml"), "--report", f"json={play.data}/report.json")
     assert done.code == 0, done.out + done.err
     assert "put_cap needs approval" in done.out
+    deciders = [each["by"] for each in play.journal("ApprovalDecided")]
+    assert deciders == ["script", "person", "script"], "what was left to nobody is withdrawn in the person's name"
 
 
 SET = "session: {mind: offline}\nturns:\n  - call: {tool: put_cap, arguments: {period: day, limit: $7}}\n"
@@ -192,6 +200,13 @@ def test_a_wrong_script_is_explained_where_it_is_wrong(play: Runner, text: str, 
     done = play.script(text, "--dry-run")
     assert done.code == 2
     assert said in done.err
+
+
+@pytest.mark.parametrize("path", ["nowhere/report.xml", "."])
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_called(play: Runner, path: str) -> None:
+    done = play(str(EXAMPLES / "gate.yaml"), "--report", f"junit={play.data / path}")
+    assert (done.code, done.out) == (2, "")
+    assert "no file can be written at" in done.err
 
 
 def test_all_that_is_wrong_is_told_at_once(play: Runner) -> None:

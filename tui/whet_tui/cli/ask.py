@@ -50,7 +50,7 @@ class MoneyType(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
-            return money_nanos(value, "It")
+            return money_nanos(value, "amount")
         except BadArguments as error:
             self.fail(str(error), param, ctx)
 

@@ -1,5 +1,7 @@
 """The settings of a command. Light, because the chat's first frame waits for it."""
 
+from dataclasses import replace
+
 import click
 
 from whet_tui import settings as settings_of
@@ -18,7 +20,8 @@ def read_settings(launch: Launch) -> settings_of.Settings:
     flags = settings_of.Flags(
         server=launch.server, token_file=launch.token_file, data=launch.data, config=launch.config
     )
-    return settings_of.load(flags, launch.environment)
+    settings = settings_of.load(flags, launch.environment)
+    return replace(settings, program=launch.program, decider=launch.decider)
 
 
 def tell_complaints(settings: settings_of.Settings) -> None:

@@ -5,7 +5,7 @@ import asyncio
 import click
 
 from whet_agent.client import CallError
-from whet_agent.events import ApprovalAsked
+from whet_agent.events import ApprovalAsked, TurnEnded
 from whet_tui.cli.exits import OK, USAGE
 from whet_tui.cli.orders import BadOrder, Cancel, Decide, Order, Steer, User, order_of
 from whet_tui.cli.talk import Talk, stdin_lines
@@ -15,22 +15,22 @@ from whet_tui.stream_json import StreamPrinter
 
 async def converse(talk: Talk) -> int:
     """Do what the lines say until they end and every turn has; return the worst exit code. While lines may come a
-    question waits for its decision, after that it ends the command: raises `Stopped`.
+    question waits for its decision, after that it ends the command: raises `Stopped`. A strike ends the lines, too.
     """
     conversation = _Conversation(talk)
     talk.undecided = conversation.wait
-    reader = asyncio.ensure_future(conversation.read())
+    reader = conversation.reader
     try:
-        with talk.cancellable():
+        with talk.cancellable(conversation.strike):
             while not (reader.done() and conversation.idle):
                 await talk.hear(*([] if reader.done() else [reader]))
-                if reader.done():
+                if reader.done() and not reader.cancelled():
                     reader.result()  # what went wrong inside is not swallowed
                     await conversation.nobody_decides()
     finally:
         reader.cancel()
         await asyncio.wait({reader})
-    return conversation.code
+    return talk.interruption.code or conversation.code
 
 
 class _Conversation:
@@ -40,6 +40,20 @@ class _Conversation:
         self._talk = talk
         self._asked: set[int] = set(talk.view.turns)
         self._wrong = OK
+        self._ending: asyncio.Task[None] | None = None
+        self.reader = asyncio.create_task(self._read())
+
+    def strike(self) -> None:
+        """No further line is read, messages that wait are taken back, and what runs is cancelled."""
+        self.reader.cancel()
+        self._ending = asyncio.create_task(self._end())
+
+    async def _end(self) -> None:
+        for turn in self._asked - self._talk.ended.keys():
+            if await self._talk.session.withdraw(turn):
+                self._talk.ended[turn] = TurnEnded(turn=turn, state="cancelled")
+        if not self.idle:
+            self._talk.cancel()
 
     @property
     def idle(self) -> bool:
@@ -59,7 +73,7 @@ class _Conversation:
         for card in self._talk.view.cards.values():
             raise self._talk.needs(card)
 
-    async def read(self) -> None:
+    async def _read(self) -> None:
         number = 0
         async for line in stdin_lines():
             number += 1
@@ -88,8 +102,9 @@ class _Conversation:
             raise BadOrder(f"no question {order.approval_id!r} is open")
         if card.digest != order.digest:
             raise BadOrder(f"the question {order.approval_id} has the digest {card.digest}")
-        edit = {"arguments_json": order.arguments_json} if order.arguments_json else {}
-        await self._talk.session.decide(order.approval_id, grant=order.grant, reason=order.reason, **edit)
+        await self._talk.session.decide(
+            order.approval_id, grant=order.grant, reason=order.reason, arguments_json=order.arguments_json
+        )
 
     def _complain(self, number: int, what: str) -> None:
         self._wrong = USAGE

@@ -43,8 +43,10 @@ class Explained:
     code: int
 
 
-def explain(error: Exception) -> Explained:
-    """Put an error in a line that says what was wrong and one that says what to do."""
+def explain(error: Exception, decider: str = "whet") -> Explained:
+    """Put an error in a line that says what was wrong and one that says what to do. `decider` is the command line with
+    which a person reaches the same server.
+    """
     # Loaded only now: a command that works needs none of these by name.
     from whet_agent.catalogue import BadArguments
     from whet_agent.client import CallError
@@ -55,7 +57,7 @@ def explain(error: Exception) -> Explained:
         case Stopped():
             return _told(str(error), error.advice, error.code)
         case CallError():
-            return _refused(error)
+            return _refused(error, decider)
         case ServerUnavailable():
             return _told(str(error), "", FAILED)
         case SettingsError() | BadArguments():
@@ -76,13 +78,13 @@ def exit_code(error: "CallError") -> int:
     return TRY_AGAIN if error.retry_after is not None or error.code in _TRANSIENT else FAILED
 
 
-def _refused(error: "CallError") -> Explained:
+def _refused(error: "CallError", decider: str) -> Explained:
     code = exit_code(error)
     if code == NEEDS_DECISION:
         from whet_agent.granting import decide_command  # as above: only a command that is refused needs it
 
         approval_id, digest = error.metadata.get("approval_id", "ID"), error.metadata.get("digest", "DIGEST")
-        advice = f"Decide it with: {decide_command(approval_id, digest)}"
+        advice = f"Decide it with: {decide_command(approval_id, digest, program=decider)}"
     elif error.retry_after is not None:
         advice = f"Try again in {error.retry_after:g} seconds."
     elif error.reason == "INTERNAL":

@@ -310,7 +310,7 @@ def chat_in_lines(settings: Settings, session_id: str) -> int:
             click.echo()
         finally:
             behind.wait(_closed(session))
-            click.echo(farewell(session.session_id, OK, settings.data), nl=False)
+            click.echo(farewell(session.session_id, OK, settings.data, settings.program), nl=False)
     finally:
         behind.close()
     return OK

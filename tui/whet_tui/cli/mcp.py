@@ -38,9 +38,9 @@ def command(launch: Launch, *, over_http: bool, port: int, secret_file: Path | N
         raise click.UsageError("--port and --secret-file belong to --http.")
     settings = load_settings(launch)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    secret = _secret(secret_file) if over_http else ""
     # Nothing here needs a farewell, and a thread that waits for a line of stdin would not let an interrupt end us.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    secret = _secret(secret_file) if over_http else ""
     asyncio.run(_serve(settings, _program(launch, settings), port=port, secret=secret))
 
 

@@ -5,9 +5,10 @@ test holds the table's nouns equal to the catalogue's.
 """
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -63,6 +64,16 @@ class Launch:
         }
         return [word for name, value in given.items() if value for word in (name, str(value))]
 
+    @property
+    def program(self) -> str:
+        """`whet` as it was called, for commands that a person copies from what is told."""
+        return shlex.join(["whet", *self.options()])
+
+    @property
+    def decider(self) -> str:
+        """The same for a person's decision. Who is asked had an agent's token, which decides nothing."""
+        return replace(self, token_file=None).program
+
 
 class Root(click.Group):
     """Loads a command when it is asked for and lists them without loading any."""
@@ -104,10 +115,8 @@ class Root(click.Group):
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="The configuration file.")
 @click.version_option(package_name="whet", prog_name="whet")
 @click.pass_context
-def whet(context: click.Context, server: str, token_file: Path | None, data: Path | None, config: Path | None) -> int:
+def whet(context: click.Context, /, **_: object) -> int:
     """Whet sharpens prompts: an agent fans them out to models, drafts one answer and keeps the record."""
-    environment: Mapping[str, str] = context.obj
-    context.obj = Launch(environment=environment, server=server, token_file=token_file, data=data, config=config)
     if context.invoked_subcommand is not None:
         return OK
     from whet_tui.cli.chat import start
@@ -117,21 +126,23 @@ def whet(context: click.Context, server: str, token_file: Path | None, data: Pat
 
 def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run a command line and return its exit code. Every error ends here, in two lines and never in a traceback."""
+    launch = Launch(environment=environment)
     try:
         try:
             # Not `whet.main`: it turns a closed pipe into a failure.
-            with whet.make_context("whet", list(arguments), obj=environment) as context:
+            with whet.make_context("whet", list(arguments)) as context:
+                context.obj = launch = replace(launch, **context.params)
                 code = whet.invoke(context)
         finally:
             sys.stdout.flush()
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 -- the top of the process: two lines for a person, a report for a bug
-        return _ended(error)
+        return _ended(error, launch.decider)
     return code if isinstance(code, int) else OK
 
 
-def _ended(error: Exception) -> int:
+def _ended(error: Exception, decider: str) -> int:
     match error:
         case click.exceptions.Exit():
             return error.exit_code
@@ -143,6 +154,6 @@ def _ended(error: Exception) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return BROKEN_PIPE
         case _:
-            explained = explain(error)
+            explained = explain(error, decider)
             click.echo("\n".join(explained.lines), err=True)
             return explained.code

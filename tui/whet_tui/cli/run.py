@@ -1,6 +1,7 @@
 """`whet run`: a script of turns and expectations."""
 
 import asyncio
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,6 +50,8 @@ class _Report(_Pair):
         kind, path = super().convert(value, param, ctx)
         if kind not in {"json", "junit"} or not path:
             self.fail(f"{value!r} is neither json=PATH nor junit=PATH", param, ctx)
+        if Path(path).is_dir() or not os.access(Path(path).parent, os.W_OK):  # told before anything is paid for
+            self.fail(f"no file can be written at {path!r}", param, ctx)
         return kind, path
 
 

@@ -2,12 +2,12 @@
 
 from typing import Any, Final
 
-from whet_agent.granting import decide_command
-from whet_tui.cli.exits import NEEDS_DECISION
+from whet_tui.cli.exits import INTERRUPTED, NEEDS_DECISION, TRY_AGAIN
 from whet_tui.cli.talk import Talk
 from whet_tui.entries import Answer, Card, Fanout, Money
 
-_NEEDS_DECISION: Final = "needs_decision"
+_WITHOUT_END: Final = {NEEDS_DECISION: "needs_decision", INTERRUPTED: "cancelled", TRY_AGAIN: "cancelled"}
+"""How a command stands in which no turn has ended."""
 
 
 def summary_of(talk: Talk, code: int, failure: str = "") -> dict[str, Any]:
@@ -19,7 +19,7 @@ def summary_of(talk: Talk, code: int, failure: str = "") -> dict[str, Any]:
         "answer": answer.text if answer is not None else "",
         "author": answer.author if answer is not None else "",
         "simulated": answer.simulated if answer is not None else False,
-        "state": _NEEDS_DECISION if code == NEEDS_DECISION else ended.state if ended is not None else "failed",
+        "state": ended.state if ended is not None and code != NEEDS_DECISION else _WITHOUT_END.get(code, "failed"),
         "failure": failure or (ended.failure if ended is not None else ""),
         "exit_code": code,
         "session_id": talk.session_id,
@@ -27,7 +27,7 @@ def summary_of(talk: Talk, code: int, failure: str = "") -> dict[str, Any]:
         "cost": cost_of(view.status.money),
         "usage": {"input_tokens": view.status.input_tokens, "output_tokens": view.status.output_tokens},
         "branches": branches_of(fanout) if fanout is not None else [],
-        "approvals": [_approval(card, talk.session_id) for card in view.cards.values()],
+        "approvals": [_approval(card, talk) for card in view.cards.values()],
     }
 
 
@@ -52,7 +52,7 @@ def branches_of(fanout: Fanout) -> list[dict[str, Any]]:
     ]
 
 
-def _approval(card: Card, session_id: str) -> dict[str, Any]:
+def _approval(card: Card, talk: Talk) -> dict[str, Any]:
     """What waits for a person, with the commands that decide it and go on."""
     return {
         "approval_id": card.approval_id,
@@ -63,6 +63,6 @@ def _approval(card: Card, session_id: str) -> dict[str, Any]:
         "digest": card.digest,
         "worst_cost_nanos": card.worst_cost_nanos,
         "expires_at": card.expires_at,
-        "decide": decide_command(card.approval_id, card.digest),
-        "resume": f"whet ask --resume {session_id}",
+        "decide": talk.decide_command(card),
+        "resume": talk.resume_command,
     }

@@ -46,7 +46,8 @@ class Printer(Protocol):
 class Talk:
     """One session whose every event goes to a printer."""
 
-    def __init__(self, opened: Opened, printer: Printer, interruption: Interruption) -> None:
+    def __init__(self, opened: Opened, printer: Printer, interruption: Interruption, settings: Settings) -> None:
+        self._settings = settings
         self.session = opened.session
         self.session_id = self.session.session_id
         self._connection = opened.connection
@@ -94,9 +95,9 @@ class Talk:
                 pass
 
     @contextmanager
-    def cancellable(self) -> Iterator[None]:
-        """Within the block a strike cancels the turn instead of the command."""
-        self.interruption.ask = self.cancel
+    def cancellable(self, strike: Callable[[], None] | None = None) -> Iterator[None]:
+        """Within the block a strike cancels the turn, or does what is given, instead of ending the command."""
+        self.interruption.ask = strike or self.cancel
         try:
             yield
         finally:
@@ -158,15 +159,23 @@ class Talk:
             raise self.needs(asked)
 
     def needs(self, question: ApprovalAsked | Card) -> Stopped:
-        command = decide_command(question.approval_id, question.digest)
         cost = f", up to {dollars(question.worst_cost_nanos)}" if question.worst_cost_nanos else ""
         return Stopped(
             f"{question.tool} needs your decision ({question.approval_id}): {question.summary} "
             f"({question.effect}{cost}; digest {question.digest}).",
-            advice=f"Decide it with: {command}\nthen go on with: whet ask --resume {self.session_id}"
-            f"\nor do both in the chat: whet chat --resume {self.session_id}",
+            advice=f"Decide it with: {self.decide_command(question)}\nthen go on with: {self.resume_command}"
+            f"\nor do both in the chat: {self._settings.program} chat --resume {self.session_id}",
             code=NEEDS_DECISION,
         )
+
+    def decide_command(self, question: ApprovalAsked | Card) -> str:
+        """What a person runs to grant it."""
+        return decide_command(question.approval_id, question.digest, program=self._settings.decider)
+
+    @property
+    def resume_command(self) -> str:
+        """What goes on afterwards."""
+        return f"{self._settings.program} ask --resume {self.session_id}"
 
     async def close(self) -> None:
         """Let go of the events and the session. Runs at the server go on."""
@@ -192,7 +201,7 @@ async def talking(
     with interruptible(seconds) as interruption:
         opened_ns = time.time_ns()
         opened = await opened_or_stopped(settings, session_id, limits)
-        talk = Talk(opened, printer, interruption)
+        talk = Talk(opened, printer, interruption, settings)
         try:
             await talk.catch_up(opened_ns)
             yield talk

@@ -26,6 +26,13 @@ _POLICY: Final = (
 )
 """The page of textual-serve asks the web for a font, which is not needed: the browser is told to ask nobody but us."""
 
+_FOCUS: Final = (
+    "<script>new MutationObserver((_, observer) => { const keys = document.querySelector('textarea'); "
+    "if (keys) { observer.disconnect(); keys.focus(); } })"
+    ".observe(document.getElementById('terminal'), { childList: true, subtree: true });</script>"
+)
+"""Whoever opens the page can type at once, without a click."""
+
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -33,7 +40,7 @@ class LocalServer(Server):
     """Serves the chat to who knows the secret, on the loopback interface."""
 
     def __init__(self, command: Sequence[str], port: int) -> None:
-        super().__init__(shlex.join(command), host=HOST, port=port, title="Whet")
+        super().__init__(f"exec {shlex.join(command)}", host=HOST, port=port, title="Whet")
         self._secret = secrets.token_urlsafe(_SECRET_BYTES)
 
     @property
@@ -58,6 +65,8 @@ class LocalServer(Server):
             raise web.HTTPForbidden(text="Open the address that whet chat --web has printed.\n")
         response = await handler(request)
         if not response.prepared:
+            if isinstance(response, web.Response) and response.content_type == "text/html":
+                response.text = (response.text or "").replace("</body>", f"{_FOCUS}</body>")
             response.headers["Content-Security-Policy"] = _POLICY.format(origin=f"{HOST}:{self.port}")
             response.headers["Referrer-Policy"] = "no-referrer"
             response.headers["Cache-Control"] = "no-store"

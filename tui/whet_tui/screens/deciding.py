@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 
 from whet_tui.bridge import ChatSession
+from whet_tui.keymap import spelled
 from whet_tui.screens.arguments import ArgumentsScreen
-from whet_tui.widgets.approval_tray import ApprovalTray
-from whet_tui.widgets.composer import Composer
-from whet_tui.widgets.status_line import StatusLine
+from whet_tui.screens.conversing import ConversingScreen
+from whet_tui.widgets.approval_tray import GRACE, ApprovalTray
 
 if TYPE_CHECKING:
     from whet_tui.entries import Card
@@ -22,7 +21,7 @@ _CHORDS = frozenset({"decide", "reject_saying", "approve_all", "edit_card", "scr
 """Actions that there are while a card is open; else their keys belong to the composer."""
 
 
-class DecidingScreen(Screen[None]):
+class DecidingScreen(ConversingScreen):
     """Passes decisions on. A chord that was pressed before the grace of the tray is over is swallowed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -45,15 +44,8 @@ class DecidingScreen(Screen[None]):
     ]
 
     _tray: ApprovalTray
-    _composer: Composer
-    _status: StatusLine
     _keys: Mapping[str, str]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._session: ChatSession | None = None
-        self._key_came = 0.0
-        self._keys_came = 0
+    _back_at: float = 0.0
 
     def on_mount(self) -> None:
         # The event itself reaches the application alone.
@@ -61,12 +53,13 @@ class DecidingScreen(Screen[None]):
 
     def on_screen_resume(self) -> None:
         self._tray.deafen()
+        if self._session is not None:  # else it is the beginning, and nothing lay over the chat
+            self._back_at = time.monotonic()
 
-    def key_came(self, moment: float) -> None:
-        """Take note of when a key was pressed, which can be long before it is its turn."""
-        self._key_came = moment
-        self._keys_came += 1
-        self._status.hint("")  # what was said about the key before has been read
+    @property
+    def _meant_elsewhere(self) -> bool:
+        """Whether the last key came so soon after the screen that it may have been meant for the one before."""
+        return self._key_came - self._back_at < GRACE
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in _CHORDS:
@@ -81,11 +74,15 @@ class DecidingScreen(Screen[None]):
         """What the tray says about keys, by what they do."""
         keys = {binding.id: binding.key for _, binding in reversed(list(self._bindings)) if binding.id}
         keys |= {name: several.split(",")[0] for name, several in changed.items()}
-        names = {part: _shown(keys.get(f"card.{part}", "")) for part in _TOLD}
+        names = {part: spelled(keys.get(f"card.{part}", "")) for part in _TOLD}
         return names | {"scroll": _pair(keys, "up", "down"), "other": _pair(keys, "previous", "next")}
 
     def _hears(self) -> bool:
-        return self._tray.hears(max(0.0, time.monotonic() - self._key_came) if self._key_came else 0.0)
+        """Whether the tray hears the key; if it does not yet, say so, or the key would seem broken."""
+        hears = self._tray.hears(max(0.0, time.monotonic() - self._key_came) if self._key_came else 0.0)
+        if not hears and not self._tray.pending:
+            self._status.hint("That came too soon after the card to be meant for it: press it again.")
+        return hears
 
     def action_decide(self, grant: bool) -> None:  # noqa: FBT001 -- the argument of an action
         """Decide the card in view."""
@@ -145,21 +142,15 @@ class DecidingScreen(Screen[None]):
             try:
                 await session.decide(card.approval_id, grant=grant, reason=reason, arguments_json=arguments_json)
             except (CallError, LookupError, ValueError) as error:
-                self._tray.failed(card.approval_id, str(error))
+                if not self._tray.failed(card.approval_id, str(error)):
+                    lost = f"\nYour changes: {arguments_json}" if arguments_json else ""
+                    self._tell("warning", f"The decision came too late: {error}{lost}")
 
 
 _TOLD = ("approve", "reject", "reason", "edit", "approve_all")
 
 
-def _shown(key: str) -> str:
-    """A key as it is written on keyboards: `Ctrl+Y`."""
-    return "+".join(_NAMES.get(part, part.capitalize()) for part in key.split("+"))
-
-
-_NAMES = {"right_square_bracket": "]"}
-
-
 def _pair(keys: Mapping[str, str], one: str, other: str) -> str:
-    first, second = _shown(keys.get(f"card.{one}", "")), _shown(keys.get(f"card.{other}", ""))
+    first, second = spelled(keys.get(f"card.{one}", "")), spelled(keys.get(f"card.{other}", ""))
     before, _, last = second.rpartition("+")
     return f"{first}/{last}" if first.startswith(f"{before}+") else f"{first}/{second}"

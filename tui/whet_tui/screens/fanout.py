@@ -39,8 +39,6 @@ _CLOCK: Final = 1.0
 """Seconds between two drawings of running times."""
 _FEWEST_LANES: Final = 3
 """Rows that the lanes keep however small the terminal is."""
-_FEWEST_WORDS: Final = 8
-"""Columns of a branch's first words that are worth more than its cost."""
 _PIN: Final = "◆ "
 _NO_PIN: Final = "  "
 _STATES: Final[dict[FanoutState, tuple[str, InkName]]] = {
@@ -69,14 +67,14 @@ class FanoutScreen(PlaceScreen):
     FanoutScreen #run-head { height: auto; max-height: 2; padding: 0 1; }
     FanoutScreen #lanes { height: 4; }
     FanoutScreen.wide #fanout { layout: horizontal; }
-    FanoutScreen.wide #runs { width: 42; height: 1fr; border-right: solid $surface; }
+    FanoutScreen.wide #runs { width: 36; height: 1fr; border-right: solid $surface; }
     FanoutScreen.wide #run { width: 1fr; }
     FanoutScreen.reading #runs, FanoutScreen.reading #lanes { display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("p", "pin", "Pin", id="fanout.pin"),
         Binding("x", "cancel_branch", "Cancel branch", id="fanout.cancel_branch"),
-        Binding("X", "cancel_run", "Cancel run", id="fanout.cancel_run", key_display="X"),
+        Binding("X", "cancel_run", "Cancel run", id="fanout.cancel_run"),
         Binding("tab", "app.focus_next", "Next pane", id="fanout.next"),
     ]
     EVERY = 5.0
@@ -145,6 +143,10 @@ class FanoutScreen(PlaceScreen):
     def on_screen_resume(self) -> None:
         if self._run_id:
             self._follow(self._run_id)
+
+    def draw_anew(self) -> None:
+        super().draw_anew()
+        self._draw()
 
     def on_screen_suspend(self) -> None:
         self.workers.cancel_group(self, "follow")
@@ -228,7 +230,7 @@ class FanoutScreen(PlaceScreen):
         room = max(20, self.query_one("#run").size.width - 2)
         title = safe_line(fanout.prompt or fanout.run_id, room)
         head = Text(title, ink.you, no_wrap=True, overflow="ellipsis")
-        told = [headline(fanout, now), fanout.run_id, money_line(fanout.money) if fanout.ended else ""]
+        told = [headline(fanout, now), money_line(fanout.money) if fanout.ended else "", fanout.run_id]
         return head.append("\n" + safe_line(" · ".join(part for part in told if part), room), ink.muted)
 
     def read_branch(self) -> None:
@@ -306,7 +308,7 @@ class _Lanes:
         self._lanes = lanes
         self._pins = frozenset(pins)
         self._now_ns = now_ns
-        self._columns = lru_cache(1)(lambda width: lane_columns(lanes, width - len(_PIN), _FEWEST_WORDS))
+        self._columns = lru_cache(1)(lambda width: lane_columns(lanes, width - len(_PIN), names_first=True))
 
     def head(self, width: int, ink: Ink) -> Strip:
         return Strip([Segment(_NO_PIN), *lane_head(self._columns(width), ink)])

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import ClassVar, Final
 
+from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -21,7 +22,7 @@ _FIXED: Final = (
     ("¹ ²·³ ⁰", "behind a sentence: the branches that say it; ⁰ means that none does"),
 )
 """What no binding says."""
-_COLUMN: Final = 22
+_COLUMN: Final = 21
 
 
 class HelpScreen(ModalScreen[None]):
@@ -37,25 +38,32 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="help"):
-            yield Static(self._text())
+            yield Static(self._table())
+
+    def on_mount(self) -> None:
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._write())
+
+    def _write(self) -> None:
+        self.query_one("#help Static", Static).update(self._table())
 
     def _here(self) -> set[str]:
         """Whose keys can be pressed on the screen below: they come first."""
         below = self.app.screen_stack[-2].active_bindings.values()
         return {active.binding.id.partition(".")[0] for active in below if active.binding.id} - {"app"}
 
-    def _text(self) -> Text:
+    def _table(self) -> Table:
         from whet_tui.keymap import changed_in, effective, spelled  # the first frame does not wait for it
 
         ink = ink_of(self.app.current_theme)
-        text = Text()
+        table = Table.grid(padding=(0, 1), expand=True)
+        table.add_column(width=_COLUMN)
+        table.add_column(ratio=1)
 
         def row(left: str, right: str) -> None:
-            text.append(f"{left:<{_COLUMN - 1}} ", ink.accent)
-            text.append(right + "\n")
+            table.add_row(Text(left, ink.accent), Text(right))
 
         def head(words: str) -> None:
-            text.append(words + "\n", ink.you)
+            table.add_row(Text(words, ink.you))
 
         head("Writing")
         for keys, meaning in _FIXED:
@@ -69,5 +77,5 @@ class HelpScreen(ModalScreen[None]):
         head("\nCommands")
         for name, summary in self._commands.items():
             row(f"/{name}", safe_line(summary))
-        text.append("\nEsc closes this. Other keys: [keys] in config.toml, or the settings.", ink.muted)
-        return text
+        row("\nEsc", "\ncloses this. Other keys: [keys] in config.toml, or the settings (Alt+6)")
+        return table

@@ -14,6 +14,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from whet_tui.desk import DeskError
+from whet_tui.keymap import spelled
 from whet_tui.places import CHAT, PLACES, Place
 from whet_tui.safe import safe_line
 from whet_tui.screens.help import HelpScreen
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _LOADING: Final = "Looking …"
 _HERE: Final = Style(reverse=True)
-_NARROW: Final = 100
+_NARROW: Final = 120
 """Columns from which there is room for two panes side by side."""
 
 
@@ -54,6 +55,7 @@ class PlaceScreen(Screen[None]):
         self.around = around
         self._looking: Worker[None] | None = None
         self._hint = Text()
+        self._noted = Text()
         self._written: dict[str, Text] = {}
 
     @property
@@ -76,7 +78,7 @@ class PlaceScreen(Screen[None]):
         yield Static(id="place-keys")
 
     def on_mount(self) -> None:
-        self.app.theme_changed_signal.subscribe(self, lambda _: self._frame())
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.draw_anew())
         self.bindings_updated_signal.subscribe(self, lambda _: self._keys())
 
     @property
@@ -90,6 +92,13 @@ class PlaceScreen(Screen[None]):
     def on_screen_resume(self) -> None:
         self._frame()
         self.look_again()
+
+    def draw_anew(self) -> None:
+        """Draw in the colours of another theme; what nobody sees now is drawn at the next look."""
+        self._written.clear()
+        self._frame()
+        if self.EVERY and self.is_current:
+            self.look_again()
 
     def on_screen_suspend(self) -> None:
         """Nothing is fetched for a place that nobody sees."""
@@ -128,7 +137,12 @@ class PlaceScreen(Screen[None]):
             self._written[selector] = text
             self.query_one(selector, Static).update(text)
 
+    def on_waiting(self) -> None:
+        """Tell at once that the chat waits for the person, or that it does not any more."""
+        self._show_note(self._noted)
+
     def _show_note(self, words: Text) -> None:
+        self._noted = words
         waiting = self.around.conversation.waits
         note = Text("\n").join(
             [part for part in (words, Text(f"Chat {waiting} (Alt+1)" if waiting else "", self.ink.warning)) if part]
@@ -164,8 +178,8 @@ class PlaceScreen(Screen[None]):
             if each.node is self and each.binding.show:
                 told.setdefault(each.binding.action, each.binding)
         ordered = sorted(told.values(), key=lambda binding: (binding.id or "").startswith("place."))
-        shown = [(self.app.get_key_display(binding), binding.description) for binding in ordered]
-        return [("enter", self.picks), *shown] if self.picks else shown
+        shown = [(spelled(binding.key), binding.description) for binding in ordered]
+        return [("Enter", self.picks), *shown] if self.picks else shown
 
     async def action_back(self) -> None:
         await self.run_action(f"app.open_place('{CHAT.place_id}')")

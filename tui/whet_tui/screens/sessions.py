@@ -20,6 +20,7 @@ from whet_tui.screens.place import PlaceScreen
 from whet_tui.shelf import LastWords, ShelfError
 from whet_tui.spans import ago
 from whet_tui.widgets.filter_line import FilterLine
+from whet_tui.widgets.in_order import Line
 from whet_tui.widgets.rows import Rows
 from whet_tui.widgets.sheet import Cell, Column, Sheet, cost
 
@@ -84,7 +85,7 @@ class SessionsScreen(PlaceScreen):
             with VerticalScroll(id="preview"):
                 yield Static(id="words")
         yield FilterLine("words of the title")
-        yield Input(id="title", placeholder="a title; Enter gives it, Esc keeps the old one", select_on_focus=False)
+        yield Line(id="title", placeholder="a title; Enter gives it, Esc keeps the old one", select_on_focus=False)
 
     @property
     def picks(self) -> str:

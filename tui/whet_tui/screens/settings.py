@@ -18,6 +18,7 @@ from whet_tui.safe import safe_line
 from whet_tui.schema import KEYS, SETTINGS, Setting, Value
 from whet_tui.screens.place import PlaceScreen
 from whet_tui.settings import DEFAULT, FILE, Settings, SettingsError
+from whet_tui.widgets.in_order import Line
 from whet_tui.widgets.ink import ink_of
 
 if TYPE_CHECKING:
@@ -71,14 +72,17 @@ class SettingsScreen(PlaceScreen):
     def body(self) -> ComposeResult:
         yield OptionList(id="settings")
         yield Static(id="setting")
-        yield Input(id="value", compact=True)
+        yield Line(id="value", compact=True)
         yield Static(id="note")
 
     def on_mount(self) -> None:
         super().on_mount()
         self.query_one(Input).display = False
-        self.app.theme_changed_signal.subscribe(self, lambda _: self._show())
         self.query_one(OptionList).focus()
+
+    def draw_anew(self) -> None:
+        super().draw_anew()
+        self._show()
 
     async def look(self) -> None:
         from whet_tui.application import ChatApp  # which opens this screen
@@ -140,15 +144,10 @@ class SettingsScreen(PlaceScreen):
         return Option(Text(f"[{name}]", ink_of(self.app.current_theme).you), disabled=True)
 
     def _row(self, name: str, value: str, origin: str) -> Text:
-        ink = ink_of(self.app.current_theme)
+        """A row without colours of its own: it must be read on the ground of the cursor too."""
+        told = f"{safe_line(value, _VALUE) or '-':<{_VALUE}} "
         return Text.assemble(
-            f"  {name:<{_NAME}}",
-            (
-                f"{safe_line(value, _VALUE) or '-':<{_VALUE}} ",
-                ink.accent if origin != DEFAULT else ink.base.without_color,
-            ),
-            (safe_line(origin), ink.muted),
-            no_wrap=True,
+            f"  {name:<{_NAME}}", (told, "" if origin == DEFAULT else "bold"), safe_line(origin), no_wrap=True
         )
 
     @on(OptionList.OptionHighlighted)

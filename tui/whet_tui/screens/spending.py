@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
+from rich.style import Style
 from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
@@ -94,9 +95,15 @@ class SpendingScreen(PlaceScreen):
             return self._plotted
         columns, rows = _LEAST_ROOM
         size = self.app.size
-        return self.around.pictures and size.width >= columns and size.height >= rows
+        paid = self._spending is not None and any(day.money.settled or day.money.unknown for day in self._spending.days)
+        return paid and self.around.pictures and size.width >= columns and size.height >= rows
 
     def on_resize(self, event: events.Resize) -> None:
+        if self._spending is not None:
+            self._show(self._spending)
+
+    def draw_anew(self) -> None:
+        super().draw_anew()
         if self._spending is not None:
             self._show(self._spending)
 
@@ -108,7 +115,7 @@ class SpendingScreen(PlaceScreen):
 
     def _show(self, spending: Spending) -> None:
         ink = self.ink
-        self.write("#sums-text", _sums(spending, ink))
+        self.write("#sums-text", _sums(spending, ink, self.size.width - 2))
         rows = self.query_one(Rows)
         cells = [_row(line) for line in spending.lines]
         rows.show([line.key for line in spending.lines], Sheet(_columns(self._grouping), cells))
@@ -125,7 +132,8 @@ class SpendingScreen(PlaceScreen):
             self.query_one("#days").mount(self._plot)
         if self._plot is not None:
             self._plot.display = self._plots
-            _draw(self._plot, _last_days(spending.days))
+            self._plot.theme = "clear" if self.app.current_theme.ansi else "auto"  # which paints no ground
+            _draw(self._plot, _last_days(spending.days), self.ink)
 
 
 def _columns(grouping: Grouping) -> Sequence[Column]:
@@ -154,9 +162,9 @@ def _row(line: UsageLine) -> list[Cell]:
     ]
 
 
-def _sums(spending: Spending, ink: Ink) -> Text:
+def _sums(spending: Spending, ink: Ink, room: int) -> Text:
     """The caps with their bars, the totals, and in words what is not in them."""
-    lines = [_cap(cap, ink) for cap in spending.caps]
+    lines = [_cap(cap, ink, room) for cap in spending.caps]
     if not lines:
         lines.append(Text("No cap is set. Set one: /cap --period day --limit $5", ink.muted))
     total = spending.total
@@ -178,23 +186,25 @@ def _amounts(money: Money) -> str:
     return money_line(Money(settled=money.settled, unknown=money.unknown, reserved=money.reserved)) or "$0"
 
 
-def _cap(cap: Cap, ink: Ink) -> Text:
+def _cap(cap: Cap, ink: Ink, room: int) -> Text:
     """A bar with a letter for each kind of money, so that it needs no colour, and the same in words."""
     money, text = cap.money, Text(f"{safe_line(cap.period, 10):<6}[")
-    room = _BAR
+    bar = _BAR
     for nanos, letter, style in (
         (money.settled, "█", ink.good),
         (money.unknown, "?", ink.warning),
         (money.reserved, "▒", ink.accent),
     ):
-        cells = min(room, -(-nanos * _BAR // cap.limit) if cap.limit else room)
+        cells = min(bar, -(-nanos * _BAR // cap.limit) if cap.limit else bar)
         text.append(letter * cells, style)
-        room -= cells
-    text.append("·" * room + "] ", ink.muted)
+        bar -= cells
+    text.append("·" * bar + "] ", ink.muted)
     told = [f"{dollars(cap.left)} of {dollars(cap.limit)} left", f"settled {dollars(money.settled)}"]
     told += [f"unknown {dollars(money.unknown)}"] * bool(money.unknown)
     told += [f"reserved {dollars(money.reserved)}"] * bool(money.reserved)
-    return text.append(", ".join(told), ink.bad if not cap.left else "")
+    fits = text.cell_len + len(", ".join(told)) <= room
+    words = ", ".join(told) if fits else f"{told[0]}\n{'':<7}{', '.join(told[1:])}"
+    return text.append(words, ink.bad if not cap.left else "")
 
 
 def _days(days: Sequence[UsageLine], ink: Ink) -> Text:
@@ -219,7 +229,8 @@ def _last_days(days: Sequence[UsageLine]) -> Sequence[UsageLine]:
     return [known.get(key) or UsageLine(key=key, money=Money()) for key in keys]
 
 
-def _draw(plot: "PlotextPlot", days: Sequence[UsageLine]) -> None:
+def _draw(plot: "PlotextPlot", days: Sequence[UsageLine], ink: Ink) -> None:
+    """Draw the days with the letters and colours of the caps' bars."""
     plt = plot.plt
     plt.clear_data()
     plt.title("Spending by day, US dollars")
@@ -227,7 +238,17 @@ def _draw(plot: "PlotextPlot", days: Sequence[UsageLine]) -> None:
     plt.stacked_bar(
         names,
         [[line.money.settled / _NANOS for line in days], [line.money.unknown / _NANOS for line in days]],
+        marker=["█", "?"],  # type: ignore[arg-type]  # the stub knows less than the code
+        color=[_paint(ink.good), _paint(ink.warning)],  # type: ignore[arg-type]  # the same
         labels=["settled", "unknown"],  # type: ignore[call-arg]  # the stub has another name than the code
         width=0.4,
     )
     plot.refresh()
+
+
+def _paint(style: Style) -> tuple[int, int, int] | int | str:
+    """A style's colour in the plot's words."""
+    colour = style.color
+    if colour is None or colour.is_default:
+        return "default"
+    return (*colour.triplet,) if colour.triplet is not None else colour.number or 0

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from whet_agent.json_object import JsonView
 from whet_tui.entries import dollars
+from whet_tui.plain import counted
 from whet_tui.script.matching import arguments_of, fits, found
 from whet_tui.script.schema import ApprovalCheck, BranchCheck, Expectation, TextCheck, ToolCheck
 
@@ -28,7 +29,7 @@ def checked(expectation: Expectation, facts: JsonView) -> Checked:
 def _tool(check: ToolCheck, facts: JsonView) -> tuple[str, str]:
     calls = [call for call in facts["calls"] if call["tool"] == check.name]
     hits = [call for call in calls if fits(check.arguments, arguments_of(check.name, call["arguments_json"]))]
-    often = "is called" if check.times is None else f"is called {check.times} times"
+    often = "is called" if check.times is None else f"is called {counted(check.times, 'time', 'times')}"
     what = f"tool {check.name} {often}{' with the arguments' if check.arguments else ''}"
     if (check.times is None and hits) or len(hits) == check.times:
         return what, ""
@@ -95,7 +96,7 @@ def asked_for(check: ApprovalCheck, asked: JsonView) -> bool:
 def _branches(check: BranchCheck, facts: JsonView) -> tuple[str, str]:
     branches = facts["branches"]
     done = sum(branch["state"] == "done" for branch in branches)
-    what = f"at least {check.at_least} branches, {check.done} of them done"
+    what = f"at least {counted(check.at_least, 'branch', 'branches')}, {check.done} of them done"
     enough = len(branches) >= check.at_least and done >= check.done
     return what, "" if enough else f"there are {len(branches)}, {done} of them done"
 

@@ -132,7 +132,7 @@ class Play:
                 self._used[number] += 1
                 reason = f"granted in advance by rule {number} of the script {self.script.name}"
                 with suppress(CallError, LookupError):  # it has expired meanwhile: then the call asks anew
-                    await self.talk.session.decide(asked.approval_id, grant=True, reason=reason)
+                    await self.talk.session.decide(asked.approval_id, grant=True, reason=reason, by="script")
                 return
         self._asked = asked
         expected = [each.value for each in (self._turn.expect if self._turn else ()) if each.kind == "needs_approval"]

@@ -14,6 +14,8 @@ from whet_tui.script.play import Played
 
 _NOT_XML: Final = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 """What XML 1.0 cannot hold, not even escaped."""
+_MESSAGE: Final = 200
+"""Characters of a failure that a list of failures shows; the whole stands below it."""
 
 
 def write_json(path: Path, name: str, session_id: str, played: Sequence[Played], code: int) -> None:
@@ -58,7 +60,7 @@ def write_junit(path: Path, name: str, played: Sequence[Played]) -> None:
 
 
 def _failure(case: ET.Element, check: Checked) -> None:
-    made = ET.SubElement(case, "failure", type="expectation", message=_xml(check.what))
+    made = ET.SubElement(case, "failure", type="expectation", message=_xml(f"{check.what}: {check.failure}"[:_MESSAGE]))
     made.text = _xml(f"{check.failure}\nline {check.line}" if check.line else check.failure)
 
 

@@ -53,6 +53,7 @@ class ApprovalTray(Vertical):
     def on_mount(self) -> None:
         self.display = False
         self.border_title = "May the agent do this?"
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._write())
         self.watch(self.query_one("#card-body"), "scroll_y", self._tell_rest, init=False)
 
     def on_resize(self) -> None:
@@ -80,10 +81,11 @@ class ApprovalTray(Vertical):
         """Whether a chord that was pressed `age` seconds ago may decide: the cards stood there long enough before it,
         and the one in view is not decided already.
         """
-        return self.card is not None and self._clock() - age - self._shown_at >= GRACE and not self._pending
+        return self.card is not None and self._clock() - age - self._shown_at >= GRACE and not self.pending
 
     @property
-    def _pending(self) -> bool:
+    def pending(self) -> bool:
+        """Whether a decision on the card in view is on its way."""
         return self._said.get(self._chosen, "").startswith(_SENT)
 
     def deafen(self) -> None:
@@ -114,12 +116,14 @@ class ApprovalTray(Vertical):
         self._said[approval_id] = _SENT
         self._write()
 
-    def failed(self, approval_id: str, why: str) -> None:
-        """Say why a decision was not taken; the card may be decided again."""
-        if any(card.approval_id == approval_id for card in self._cards):
+    def failed(self, approval_id: str, why: str) -> bool:
+        """Say why a decision was not taken; the card may be decided again. Return whether it is still there."""
+        found = any(card.approval_id == approval_id for card in self._cards)
+        if found:
             self._said[approval_id] = f"The decision was not taken: {safe_line(why)}"
             self.deafen()
             self._write()
+        return found
 
     def scroll_arguments(self, lines: int) -> None:
         self.query_one("#card-body", VerticalScroll).scroll_relative(y=lines, animate=False)
@@ -158,7 +162,7 @@ class ApprovalTray(Vertical):
         """Say how much of the arguments is below, and which of several cards this is: a scroll bar alone is missed."""
         body = self.query_one("#card-body", VerticalScroll)
         below = round(body.max_scroll_y - body.scroll_y)
-        told = [f"{below} lines below, {self._keys.get('scroll', '')} scroll"] if below else []
+        told = [f"{below} line{'s' * (below > 1)} below, {self._keys.get('scroll', '')} scroll"] if below else []
         if len(self._cards) > 1 and (card := self.card) is not None:
             told.append(f"{self._cards.index(card) + 1} of {len(self._cards)}")
         self.border_subtitle = " · ".join(told)

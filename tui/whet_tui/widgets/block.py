@@ -14,7 +14,7 @@ from whet_tui.marks import marked_text
 from whet_tui.safe import exact_json, safe, safe_line
 from whet_tui.widgets.fanout_block import FanoutLines, headline
 from whet_tui.widgets.ink import Ink
-from whet_tui.widgets.prose import Flow, laid_out, plain_lines
+from whet_tui.widgets.prose import Flow, plain_lines
 
 _INDENT: Final = 2
 _BLANK: Final = Segment(" " * _INDENT)
@@ -161,8 +161,9 @@ class Block:
         if answer.quoted:
             return []  # it stands in the run's own block, with its sources
         text = safe(answer.text)
-        self._flow = None if answer.done else self._flow or Flow()
-        body = laid_out(text, width, ink) if self._flow is None else self._flow.lines(text, width, ink)
+        flow = self._flow or Flow()  # what it laid out while the answer grew stays as it is when the answer ends
+        body = flow.lines(text, width, ink)
+        self._flow = None if answer.done else flow
         if not answer.author:
             return body
         segments = [Segment(safe_line(answer.author, width), ink.muted)]

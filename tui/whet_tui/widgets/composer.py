@@ -4,19 +4,19 @@ from typing import ClassVar, Final
 
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.widgets import TextArea
 from textual.widgets.text_area import Edit, EditResult, Location
 
 from whet_tui.history import History
 from whet_tui.messages import Submitted, TakeBack, Typed
 from whet_tui.pastes import Pastes
+from whet_tui.widgets.in_order import Page
 from whet_tui.widgets.offer_list import OfferList
 
 _NEWLINES: Final = frozenset({"ctrl+j", "shift+enter", "alt+enter"})
 """Ctrl+J works in every terminal; the others where the terminal tells them from Enter."""
 
 
-class Composer(TextArea):
+class Composer(Page):
     """A text area that sends on Enter, breaks lines on Ctrl+J, keeps long pastes aside and remembers what was sent."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -91,8 +91,6 @@ class Composer(TextArea):
             event.stop()
             event.prevent_default()
             self.insert("\n")
-        else:
-            await super()._on_key(event)
 
     async def _on_paste(self, event: events.Paste) -> None:
         text = event.text.replace("\r\n", "\n").replace("\r", "\n")

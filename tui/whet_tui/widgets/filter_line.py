@@ -7,8 +7,10 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
+from whet_tui.widgets.in_order import Line
 
-class FilterLine(Input):
+
+class FilterLine(Line):
     """Tells when its words change, and when the person is done with it."""
 
     DEFAULT_CSS = "FilterLine { height: 1; border: none; padding: 0 1; } FilterLine:focus { border: none; }"

@@ -8,6 +8,7 @@ from textual.containers import Horizontal
 from textual.widgets import Input, Static
 
 from whet_tui.messages import Sought
+from whet_tui.widgets.in_order import Line
 
 
 class FindBar(Horizontal):
@@ -24,7 +25,7 @@ class FindBar(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Static("find", id="find-label")
-        yield Input(
+        yield Line(
             self._words, compact=True, id="find-words", placeholder="words · Enter next · Up before · Esc closes"
         )
         yield Static(id="find-count")

@@ -125,14 +125,17 @@ def seconds(nanos: int) -> str:
     return f"{int(value) // 60}m{int(value) % 60:02d}s"
 
 
-def lane_columns(lanes: Iterable[Lane], width: int, fewest_words: int = _FEWEST_WORDS) -> LaneColumns:
-    """How wide each column is for these lanes; the money's is given up for so many columns of words."""
+def lane_columns(lanes: Iterable[Lane], width: int, *, names_first: bool = False) -> LaneColumns:
+    """How wide each column is for these lanes. A name takes half of what is left at most, unless names come first:
+    where the words stand below anyway.
+    """
     lanes = list(lanes)
     number = len(str(len(lanes))) + 1
     longest = max((cell_len(lane_name(lane)) + len(_SIMULATED) * lane.simulated for lane in lanes), default=0)
     fixed = number + _STATE + _TOKENS + _TIME
-    model = max(12, min(longest, (width - fixed) // 2)) + 1
-    cost = _COST if width - fixed - model - _COST >= fewest_words else 0
+    room = width - fixed - _COST - 1 if names_first else (width - fixed) // 2
+    model = max(12, min(longest, room)) + 1
+    cost = _COST if width - fixed - model - _COST >= (0 if names_first else _FEWEST_WORDS) else 0
     words = width - fixed - model - cost
     return LaneColumns(number, model, cost, words if words >= _FEWEST_WORDS // 2 else 0)
 

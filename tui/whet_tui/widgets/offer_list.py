@@ -30,6 +30,7 @@ class OfferList(Static):
 
     def on_mount(self) -> None:
         self.display = False
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._write())
 
     @property
     def chosen(self) -> Offer | None:

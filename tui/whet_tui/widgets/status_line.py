@@ -1,6 +1,6 @@
 """One line about the session: who thinks, where, what it has cost, what is under way."""
 
-import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -15,18 +15,20 @@ from whet_tui.safe import safe_line
 from whet_tui.widgets.ink import Ink, ink_of
 
 _SEPARATOR: Final = " · "
+_SECOND: Final = 1_000_000_000
 
 
 class StatusLine(Widget):
     """Draws a status; what does not fit is left out from the least telling on."""
 
-    def __init__(self) -> None:
+    def __init__(self, now_ns: Callable[[], int]) -> None:
         super().__init__()
+        self._now_ns = now_ns
         self._status = Status()
         self._starting = ""
         self._doing = ""
         self._turn = 0
-        self._since = 0.0
+        self._since_ns = 0
         self._hint = ""
         self._ink: Ink | None = None
 
@@ -51,7 +53,7 @@ class StatusLine(Widget):
     def work(self, doing: str, turn: int = 0) -> None:
         """Say what is under way in which turn, since now if either is new; empty when nothing is."""
         if (doing, turn) != (self._doing, self._turn):
-            self._doing, self._turn, self._since = doing, turn, time.monotonic()
+            self._doing, self._turn, self._since_ns = doing, turn, self._now_ns()
             self.refresh()
 
     def hint(self, text: str) -> None:
@@ -66,10 +68,12 @@ class StatusLine(Widget):
             return Text(self._hint, ink.warning, no_wrap=True)
         if self._starting:
             return Text(safe_line(self._starting), ink.accent, no_wrap=True)
-        doing = f"{self._doing} {int(time.monotonic() - self._since)} s" if self._doing else ""
-        left: list[str] = [self._mode(), safe_line(self._status.mind, 40)]
+        doing = f"{self._doing} {(self._now_ns() - self._since_ns) // _SECOND} s" if self._doing else ""
+        mind = safe_line(self._status.mind, 40)
+        left: list[str] = [self._mode(), *([] if doing else [mind])]
         right: list[str] = [doing, money_line(self._status.money)]
         optional: list[tuple[str, list[str], int]] = [
+            (mind if doing else "", left, 1),
             (self._filled(), right, 1),
             (safe_line(self._status.title, 40), left, 2),
             (self._tokens(), right, 1),

@@ -6,7 +6,7 @@ last, and long enough that laying out takes a tenth of the time. Nothing ticks w
 """
 
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from rich.style import Style
@@ -45,8 +45,9 @@ class Transcript(ScrollView, can_focus=True):
         Binding("enter", "unfold", "Unfold or fold", show=False, id="transcript.unfold")
     ]
 
-    def __init__(self) -> None:
+    def __init__(self, now_ns: Callable[[], int] = time.time_ns) -> None:
         super().__init__()
+        self._now_ns = now_ns
         self._blocks: list[Block] = []
         self._places: dict[str, int] = {}
         self._heights = Heights()
@@ -201,7 +202,7 @@ class Transcript(ScrollView, can_focus=True):
         """Lay a block out; return by how many lines it grew."""
         if self._ink is None:
             self._ink = ink_of(self.app.current_theme)
-        lines = self._blocks[place].draw(self._width, self._ink, time.time_ns())
+        lines = self._blocks[place].draw(self._width, self._ink, self._now_ns())
         self._kept.pop(place, None)
         self._kept[place] = None
         return self._heights.set(place, len(lines))

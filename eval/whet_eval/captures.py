@@ -1,0 +1,172 @@
+"""Take the pictures of the screens anew: `python -m whet_eval.captures` writes docs/screens.md and two in README.md.
+
+The real program runs in a real terminal on a fresh data directory, with the local and the simulated models, which cost
+nothing: what is seen is what happened.
+"""
+
+import asyncio
+import re
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from whet_agent.connect import stop
+from whet_eval.bench.screen import environment
+from whet_eval.terminal import Terminal, terminal
+
+ROOT: Final = Path(__file__).parents[2]
+SIZE: Final = (100, 30)
+QUESTION: Final = "Why is the sky blue?"
+SECONDS: Final = 180.0
+"""What a small model may take on a busy machine."""
+CONFIG: Final = "[chat]\nallowance = 0.25\n"
+ESCAPE: Final = "\x1b"
+HEAD: Final = """# Screens
+
+What Whet looks like in a terminal of 100 columns and 30 rows. The pictures are taken from the running program, on a
+model of the machine itself and on simulated ones, by `python -m whet_eval.captures`. Colours are left out; what they
+tell stands there as a word or a sign, too.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """One picture, and what is said about it."""
+
+    title: str
+    caption: str
+    lines: Sequence[str]
+
+    def section(self) -> str:
+        picture = "\n".join(self.lines).rstrip("\n")
+        return f"\n## {self.title}\n\n{self.caption}\n\n```text\n{picture}\n```\n"
+
+
+def captures(chat: Terminal) -> Iterator[Capture]:
+    """Use the program as a person would, and look at each screen."""
+    chat.until_shown("offline planner", timeout=60)
+    yield Capture(
+        title="The chat",
+        caption="The panel that answers, an example, the composer, and below it who thinks, where, and what it cost.",
+        lines=chat.still(),
+    )
+    yield from _asking(chat)
+    yield from _writing(chat)
+    yield from _deciding(chat)
+    yield from _places(chat)
+
+
+def _asking(chat: Terminal) -> Iterator[Capture]:
+    chat.send(f"{QUESTION}\r")
+    lines = chat.until(_streams, timeout=SECONDS)
+    yield Capture(
+        title="A question under way",
+        caption="Each voice has a lane: its state, tokens, seconds, cost and the last lines of what it says.",
+        lines=lines,
+    )
+    chat.until_shown("3 of 3 answered", timeout=SECONDS)
+    yield Capture(
+        title="The answer",
+        caption="Drafted from all voices. ¹ ² ³ mark which of them says a sentence, ⁰ that none does.",
+        lines=chat.still(),
+    )
+
+
+def _streams(lines: Sequence[str]) -> bool:
+    """Whether all voices have said a few lines and go on."""
+    return sum(re.search(r"streaming .* ~\d{3}t ", line) is not None for line in lines) == 3
+
+
+def _writing(chat: Terminal) -> Iterator[Capture]:
+    chat.send("/fan")
+    yield Capture(
+        title="Commands are offered while one types",
+        caption="The same commands, with the same flags, as on the command line. Tab takes one.",
+        lines=chat.until_shown("/fanout"),
+    )
+    chat.send("\x7f" * len("/fan"))
+    chat.still()
+
+
+def _deciding(chat: Terminal) -> Iterator[Capture]:
+    chat.send("/fanout --model sim/costly --model sim/fast --model sim/contrarian Are tabs better than spaces?\r")
+    chat.until_shown("of 3 answered", timeout=SECONDS)
+    chat.until(lambda lines: "working" not in lines[-1])
+    chat.send("/cap --period day --limit $5\r")
+    chat.until_shown("Ctrl+Y approve", timeout=30)
+    yield Capture(
+        title="A call that waits for a yes",
+        caption="What changes something or costs much is shown whole: the arguments, the effect, the most it can cost."
+        " Enter decides nothing.",
+        lines=chat.still(),
+    )
+    chat.send("\x19")
+    chat.until(lambda lines: not any("Ctrl+Y approve" in line for line in lines), timeout=30)
+    chat.until(lambda lines: "working" not in lines[-1])
+
+
+PLACES: Final = (
+    ("2", "Fan-out", "── answer", "Every run of the workspace: lanes, answer, agreement and dissent."),
+    ("3", "Sessions", "conversation", "Earlier conversations and their last words; take one up, rename, fork, delete."),
+    ("4", "Models", "model  ", "Endpoints, their health and limits, and what each model costs."),
+    ("5", "Spending", "In all", "Caps with what is settled, unknown and reserved, the totals, and the days."),
+    ("6", "Settings", "approval_mode", "Each setting with its value, where that came from, and what it does."),
+)
+"""The digit that leads there with Alt, the title, words that are in view when all is there, what it is."""
+
+
+def _places(chat: Terminal) -> Iterator[Capture]:
+    for digit, title, words, caption in PLACES:
+        chat.send(f"{ESCAPE}{digit}")
+        chat.until_shown(words, timeout=30)
+        yield Capture(title=title, caption=caption, lines=chat.still(timeout=30))
+    chat.send(f"{ESCAPE}1")
+    chat.until_shown("Ask something")
+    chat.send(f"{ESCAPE}OP")
+    chat.until_shown("Writing")
+    yield Capture(
+        title="Help",
+        caption="F1: the keys of where one is first, as they are set, then the commands.",
+        lines=chat.still(),
+    )
+
+
+def readme_blocks(taken: Sequence[Capture]) -> list[str]:
+    """The question under way and the answer, each from the question on; the answer with the composer below."""
+    by_title = {capture.title: capture.lines for capture in taken}
+    streaming, answered = by_title["A question under way"], by_title["The answer"]
+    frame = next(place for place, line in enumerate(streaming) if line.startswith("╭"))
+    return [_from_question(streaming[:frame]), _from_question(answered)]
+
+
+def _from_question(lines: Sequence[str]) -> str:
+    start = next(place for place, line in enumerate(lines) if line.startswith(" ❯"))
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines[start:])).rstrip("\n")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="whet-captures-") as folder:
+        data = Path(folder)
+        (data / "config.toml").write_text(CONFIG, encoding="utf-8")
+        around = {name: value for name, value in environment(data).items() if name not in {"VISUAL", "EDITOR"}}
+        try:
+            with terminal(
+                [sys.executable, "-m", "whet_tui"], environment=around, columns=SIZE[0], rows=SIZE[1], folder=data
+            ) as chat:
+                taken = list(captures(chat))
+        finally:
+            asyncio.run(stop(data))
+    page = HEAD + "".join(capture.section() for capture in taken)
+    (ROOT / "docs/screens.md").write_text(page, encoding="utf-8")
+    blocks = iter(readme_blocks(taken))
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    text = re.sub(r"```text\n.*?```", lambda _: f"```text\n{next(blocks)}\n```", text, count=2, flags=re.DOTALL)
+    readme.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
