@@ -3,9 +3,10 @@ thread.
 """
 
 import asyncio
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from whet.v1 import ledger_pb2, model_pb2
 from whet_agent.account import Account
@@ -27,6 +28,9 @@ from whet_agent.record import Record
 from whet_agent.sessions import CHECKPOINTS
 from whet_agent.steering import Steering
 from whet_agent.turns import Turns
+
+SPARE: Final = "openai._vendor.httpx_aiohttp"
+"""The SDK loads a second HTTP client wherever it finds one: 9 MB for something that nobody uses here."""
 
 if TYPE_CHECKING:
     from whet_agent.session import MindSettings, SessionSettings
@@ -107,7 +111,7 @@ async def _thinker(given: Mind | None, settings: "MindSettings | None", money: M
     if given is not None or settings is None:
         return given
     # openai takes a second to import, and its client reads certificates.
-    return await asyncio.to_thread(_chat_mind, settings, money)
+    return await asyncio.to_thread(chat_mind, settings, money)
 
 
 def _memory(mind: Mind, settings: "MindSettings | None", money: Money) -> Memory:
@@ -115,7 +119,9 @@ def _memory(mind: Mind, settings: "MindSettings | None", money: Money) -> Memory
     return Memory(mind, record=money.record, session_id=money.session_id, tools=tools(), window=window)
 
 
-def _chat_mind(settings: "MindSettings", money: Money) -> Mind:
+def chat_mind(settings: "MindSettings", money: Money) -> Mind:
+    """Return a model that thinks, after loading the SDK."""
+    sys.modules.setdefault(SPARE, None)  # type: ignore[arg-type]  # Python's own way to say: not here
     from whet_agent.model.chat import ChatMind
 
     billing = Billing(

@@ -32,6 +32,8 @@ from whet_agent.nodes import Context, TooManySteps, act, think
 BUSY_MILLISECONDS: Final = 5_000
 """Several sessions share the checkpoints' file; each holds the lock for a moment only."""
 
+CACHE_KIBIBYTES: Final = 256
+"""Nothing in the checkpoints is read twice; a long conversation would fill SQLite's two megabytes for good."""
 
 DURABILITY: Final = "sync"
 """A call is kept before it is made: a mind asked again after a crash would ask for another one, and the first be paid
@@ -132,6 +134,7 @@ class Thread:
         """Open the checkpoints of a session; `number` counts how often it was gone back in."""
         connection = await aiosqlite.connect(path)
         await connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+        await connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
         return cls(connection, session_id, context, number)
 
     def go_to(self, thread: str) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 from whet_agent.catalogue import Tool
 from whet_agent.conversation import Entry, calls_of, from_user, turn_of
 from whet_agent.events import Compacted, ContextUsed, Notice
+from whet_agent.json_object import JsonView
 from whet_agent.model.base import Mind, MindError, Moment, Saying, Thought
 from whet_agent.model.messages import request_of
 from whet_agent.record import Record
@@ -36,6 +37,11 @@ CHARACTERS_A_TOKEN: Final = 4
 
 UNKNOWN_WINDOW: Final = 32_000
 """Tokens of conversation that are summarised at once when the window is not known."""
+
+_FRAME: Final = 40
+"""Characters that stand around the content of a message, or around the name or the arguments of a call."""
+
+_AS_JSON: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 PARTS: Final = 6
 """A conversation that was never summarised is read in at most about as many parts. The longer it is, the less of each
@@ -99,8 +105,9 @@ class Memory:
 
     async def _fit(self, moment: Moment) -> None:
         """Compact the conversation when it has to be. One that cannot be summarised is thought about as it is."""
-        size = max(_size(self._moment(moment.entries, moment.turn)), self._reported)
-        if not self._window or size <= FULL * self._window or self._gave_up == moment.turn:
+        if not self._window or self._gave_up == moment.turn:
+            return
+        if max(_size(self._moment(moment.entries, moment.turn)), self._reported) <= FULL * self._window:
             return
         try:
             await self.compact(moment.entries, moment.turn)
@@ -155,8 +162,14 @@ def _moment_of(entries: Sequence[Entry], tools: Mapping[str, Tool]) -> Moment:
 
 
 def _size(moment: Moment) -> int:
-    """Return about how many tokens a request has."""
-    return len(json.dumps(request_of(moment), ensure_ascii=False)) // CHARACTERS_A_TOKEN
+    """Return about how many tokens a request has, without writing it: this is asked before each thought."""
+    messages, tools = request_of(moment)
+    return (sum(map(_length, messages)) + len(_AS_JSON(tools))) // CHARACTERS_A_TOKEN
+
+
+def _length(message: JsonView) -> int:
+    arguments = [call["function"]["arguments"] for call in message.get("tool_calls", ())]
+    return _FRAME + len(message["content"]) + sum(2 * _FRAME + len(text) for text in arguments)
 
 
 def _told(entry: Entry, limit: int) -> str:

@@ -35,6 +35,17 @@ def test_the_adapter_for_other_agents_loads_no_mind_and_no_screen() -> None:
     assert not loaded & {"langgraph", "openai", "sqlalchemy", "textual", "whet_server", "whet_tui"}
 
 
+def test_a_mind_loads_one_http_client_and_no_second_one() -> None:
+    loaded = loaded_after(
+        "from whet_agent.assembly import Money, chat_mind\n"
+        "from whet_agent.session import MindSettings\n"
+        "money = Money(agent=None, session_id='', record=None, purse=None, account=None)\n"
+        "chat_mind(MindSettings(base_url='http://127.0.0.1:1/v1', api_key='', model='stub/plain'), money)"
+    )
+    assert "openai" in loaded
+    assert "aiohttp" not in loaded
+
+
 def test_help_on_the_command_line_loads_no_library_worth_waiting_for() -> None:
     program = (
         "import sys\n"
