@@ -7,6 +7,7 @@ because every fan-out is given its share as its cap, and every thought of the mi
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, cast
 
 from google.protobuf.message import Message
@@ -27,13 +28,15 @@ _FANOUTS: Final = (fanout_pb2.RunFanoutRequest, fanout_pb2.StartFanoutRequest)
 class Account:
     """A purse with a limit, and the mode that calls are answered in."""
 
-    def __init__(self, purse: Purse, *, max_cost_nanos: int | None) -> None:
-        """`max_cost_nanos` None: only an allowance limits."""
+    def __init__(
+        self, purse: Purse, *, max_cost_nanos: int | None, held: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
+        """`max_cost_nanos` None: only an allowance limits. `held` is what `Rewound` has kept."""
         self.mode: ApprovalMode = "ask"
         self._purse = purse
         self._max_cost = max_cost_nanos
         self._allowance = 0
-        self._held: dict[str, tuple[int, str]] = {}
+        self._held = {name: (cap, "" if "/" in name else name) for name, cap in held.items()}
         """The cap of each fan-out that may still spend, and its run if it is known, by the call's key."""
 
     def arrange(self, changed: ModeChanged) -> None:
@@ -64,20 +67,20 @@ class Account:
         watches. Return the sums when they have changed.
         """
         before = self._purse.spent()
-        answers = {entry["k"]: entry for entry in entries if entry["m"]["role"] == "tool"}
-        for entry in entries:
-            for key, cap in entry.get("caps", {}).items():
-                answer = answers.get(key)
-                if answer is None or answer.get("run") or answer.get("unsure"):
-                    self._held[key] = (cap, answer.get("run", "") if answer else "")
-                else:  # refused, before anything was begun
-                    self._held.pop(key, None)
+        self._read(entries)
         if self.limit is not None:
-            for _, run_id in self._held.values():
-                if run_id and not self._purse.has_ended(run_id):
-                    await self._ask_after(run_id, agent)
+            held = [run_id for _, run_id in self._held.values() if run_id and not self._purse.has_ended(run_id)]
+            for run_id in dict.fromkeys([*held, *self._purse.running]):
+                await self._ask_after(run_id, agent)
         after = self._purse.spent()
         return after if after != before else None
+
+    def owed(self, entries: Sequence[Entry]) -> dict[str, int]:
+        """Return what the fan-outs of these entries may still spend, as `Rewound` keeps it."""
+        self._read(entries)
+        keys = {key for entry in entries for key in entry.get("caps", ())}
+        held = [(run_id or key, cap) for key, (cap, run_id) in self._held.items() if key in keys]
+        return {name: cap for name, cap in held if not self._purse.has_ended(name)}
 
     def share(self, calls: Sequence[OpenCall], tools: Mapping[str, Tool]) -> dict[str, int]:
         """Divide what is left among the fan-outs that one step asks for, and hold it; return the cap of each by its
@@ -94,6 +97,17 @@ class Account:
             left -= caps[key]
         self._held.update((key, (cap, "")) for key, cap in caps.items())
         return caps
+
+    def _read(self, entries: Sequence[Entry]) -> None:
+        """Read off the conversation which fan-outs have a cap, and which runs they are."""
+        answers = {entry["k"]: entry for entry in entries if entry["m"]["role"] == "tool"}
+        for entry in entries:
+            for key, cap in entry.get("caps", {}).items():
+                answer = answers.get(key)
+                if answer is None or answer.get("run") or answer.get("unsure"):
+                    self._held[key] = (cap, answer.get("run", "") if answer else "")
+                else:  # refused, before anything was begun
+                    self._held.pop(key, None)
 
     @property
     def _granted(self) -> int | None:

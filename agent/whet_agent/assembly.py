@@ -45,7 +45,7 @@ async def assemble(
     agent = Client(connection.address, connection.agent_token, restore=lifeline.restore)
     restored = bool(record.tally.sequence)
     purse = Purse(record.tally.runs)
-    account = Account(purse, max_cost_nanos=settings.max_cost_nanos)
+    account = Account(purse, max_cost_nanos=settings.max_cost_nanos, held=record.tally.held)
     panel, doubt = await _panel(agent)
     money = Money(agent=agent, session_id=home.name, record=record, purse=purse, account=account)
     thinker = await _thinker(given, settings.mind, money)

@@ -121,6 +121,13 @@ def from_tool(
     }
 
 
+def unlimited(entry: Entry) -> Entry:
+    """Return an entry as another session has it, which does not pay for the calls and holds nothing for them."""
+    copy = entry.copy()
+    copy.pop("caps", None)
+    return copy
+
+
 def calls_of(entry: Entry) -> list[OpenCall]:
     """Return the calls that an entry asks for, answered or not."""
     return [

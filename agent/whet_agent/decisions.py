@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Final, cast
 
 from google.protobuf.message import Message
@@ -134,14 +134,24 @@ class Decisions:
             raise
         self._learn(question, granted=grant, reason=reason, by=by)
 
-    async def withdraw(self, turn: int, reason: str) -> None:
-        """Reject the questions that a turn which has ended left open, so that no list shows them and nobody can grant
-        them any more. Raises `CallError`.
+    def withdrawn(self, turn: int, reason: str) -> list[Coroutine[None, None, None]]:
+        """Return what rejects the questions that a turn which has ended left open, so that no list shows them and
+        nobody can grant them any more. Each may raise `CallError`.
         """
-        for question in list(self._asked.values()):
-            if question.turn == turn and question.approval_id not in self._decided:
-                await self._send(question, grant=False, reason=reason)
-                self._learn(question, granted=False, reason=reason)
+        left = [
+            asked for asked in self._asked.values() if asked.turn == turn and asked.approval_id not in self._decided
+        ]
+        return [self._withdraw(question, reason) for question in left]
+
+    async def _withdraw(self, question: ApprovalAsked, reason: str) -> None:
+        try:
+            await self._send(question, grant=False, reason=reason)
+        except CallError as error:
+            if error.reason != "APPROVAL_NOT_OPEN":
+                raise
+            await self._look(question)
+        else:
+            self._learn(question, granted=False, reason=reason)
 
     async def _change(self, question: ApprovalAsked, text: str, by: Decider) -> None:
         arguments = checked(question, text, [q for q in self._asked.values() if q.key == question.key])

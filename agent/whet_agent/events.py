@@ -5,7 +5,8 @@ reducer. An `Envelope` numbers them densely within the session; live events (`LI
 told is repeated whole by the event that follows.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from whet.v1 import event_pb2
@@ -201,11 +202,13 @@ class Expanded:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewound:
     """The conversation goes on from before `turn`; that turn and those after it are gone from it, though not from the
-    journal. `thread` numbers the checkpoints that hold from now on. Turn numbers are never used again.
+    journal. `thread` numbers the checkpoints that hold from now on. Turn numbers are never used again. `held` is what
+    fan-outs of those turns may still spend, in nanos: by the run's id, or by the call's key where nobody knows the run.
     """
 
     turn: int
     thread: int
+    held: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,11 @@ class Purse:
         """Take a run that was fetched, because nobody watches it."""
         self._fetched[fold.run_id] = fold
 
+    @property
+    def running(self) -> list[str]:
+        """The session's runs that may spend yet."""
+        return [run_id for run_id in self._runs.running if not self.has_ended(run_id)]
+
     def has_ended(self, run_id: str) -> bool:
         """Whether the run is known to spend no more."""
         fold = self._fetched.get(run_id)

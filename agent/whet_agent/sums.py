@@ -61,6 +61,11 @@ class RunSums:
                 pass
         self.running[run_id] = (event.sequence, so_far)
 
+    def begin(self, run_id: str) -> None:
+        """Know of a run that nobody may ever watch."""
+        if run_id not in self.ended:
+            self.running.setdefault(run_id, (0, Sum()))
+
     def leave_out(self, run_id: str) -> None:
         """Count nothing more of this run."""
         self.running.pop(run_id, None)

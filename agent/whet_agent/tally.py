@@ -22,6 +22,7 @@ from whet_agent.events import (
     Rewound,
     RunHeard,
     Spent,
+    ToolAnswered,
     TurnEnded,
     UserSaid,
     Withdrawn,
@@ -33,6 +34,9 @@ SUMMARY: Final = "summary.json"
 
 VERSION: Final = 1
 """A file of another version is made anew from the journal."""
+
+_STARTING: Final = frozenset({"fanout", "start_fanout"})
+"""Tools that begin a run."""
 
 TITLE_CHARACTERS: Final = 80
 """A title fits a line of a list."""
@@ -63,6 +67,8 @@ class Tally:
     unknown: int = 0
     thread: int = 0
     """Which checkpoints hold."""
+    held: dict[str, int] = field(default_factory=dict)
+    """What fan-outs that were gone back over may still spend: see `Rewound`."""
     compacted: Compacted | None = None
     mode: ModeChanged | None = None
     closed: bool = False
@@ -98,12 +104,21 @@ class Tally:
                 self.approvals[happening.approval_id] = happening.turn
             case ApprovalDecided():
                 self.approvals.pop(happening.approval_id, None)
-            case RunHeard() if happening.key.startswith(f"{self.session_id}/"):
-                self.runs.hear(happening.run_id, happening.event)
-            case RunHeard():  # told in the session that this one was forked from, and paid there
-                self.runs.leave_out(happening.run_id)
+            case RunHeard() | ToolAnswered():
+                self._count(happening)
             case _:
                 self._arrange(happening)
+
+    def _count(self, happening: RunHeard | ToolAnswered) -> None:
+        """Count a run of this session: one that was told in the session it was forked from is paid there."""
+        ours = happening.key.startswith(f"{self.session_id}/")
+        match happening:
+            case RunHeard() if ours:
+                self.runs.hear(happening.run_id, happening.event)
+            case RunHeard():
+                self.runs.leave_out(happening.run_id)
+            case ToolAnswered() if ours and happening.run_id and happening.tool in _STARTING:
+                self.runs.begin(happening.run_id)
 
     def _arrange(self, happening: Happening) -> None:
         match happening:
@@ -126,6 +141,7 @@ class Tally:
 
     def _go_back(self, rewound: Rewound) -> None:
         self.thread = rewound.thread
+        self.held |= rewound.held
         for turn in [turn for turn in self.turns if turn >= rewound.turn]:
             self._end(turn)
         self.turns = [turn for turn in self.turns if turn < rewound.turn]

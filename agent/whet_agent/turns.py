@@ -11,7 +11,7 @@ from opentelemetry import trace
 from whet.v1 import fanout_pb2
 from whet_agent.calls import Backend, Outcome, make, method_named
 from whet_agent.client import CallError
-from whet_agent.conversation import CANCELLED, Entry, OpenCall, calls_of, turn_of
+from whet_agent.conversation import CANCELLED, Entry, OpenCall, calls_of, turn_of, unlimited
 from whet_agent.editing import amended
 from whet_agent.events import (
     ApprovalAsked,
@@ -94,6 +94,7 @@ class Turns:
         self._ended = asyncio.Event()
         self._last_turn = 0
         self._worker: asyncio.Task[None] | None = None
+        self._going_back = asyncio.Lock()
 
     async def begin(self, restored: Sequence[Envelope]) -> None:
         """Take up what the journal says is unfinished, then take messages."""
@@ -158,14 +159,16 @@ class Turns:
 
     async def rewind(self, turn: int) -> str:
         """Go on from before a turn; return its words. Raises `SessionError`."""
-        self._rest("go back")
-        text, number = self._words_of(turn), self._record.tally.thread + 1
-        thread = thread_id(self._context.session_id, number)
-        kept = [entry for entry in (await self._thread.standing()).entries if turn_of(entry) < turn]
-        await self._thread.copy(thread, kept)
-        self._rest("go back")
-        self._record.tell(Rewound(turn=turn, thread=number))  # from here on it holds
-        self._thread.go_to(thread)
+        async with self._going_back:
+            self._rest("go back")
+            text, number = self._words_of(turn), self._record.tally.thread + 1
+            thread = thread_id(self._context.session_id, number)
+            kept, gone = _parted((await self._thread.standing()).entries, turn)
+            await self._thread.copy(thread, kept)
+            self._rest("go back")
+            held = self._account.owed(gone)
+            self._record.tell(Rewound(turn=turn, thread=number, held=held))  # from here on it holds
+            self._thread.go_to(thread)
         if self._memory is not None:
             self._memory.measure(kept, turn)
         return text
@@ -177,7 +180,7 @@ class Turns:
         tally = self._record.tally
         before = min([turn or tally.last_turn + 1, *tally.open])
         turns = {each for each in tally.turns if each < before}
-        kept = [entry for entry in (await self._thread.standing()).entries if turn_of(entry) in turns]
+        kept = [unlimited(entry) for entry in (await self._thread.standing()).entries if turn_of(entry) in turns]
         session_id = new_session_id()
         await self._thread.copy(session_id, kept)
         await asyncio.to_thread(found, self._record.home, session_id, tally, turns)
@@ -259,6 +262,8 @@ class Turns:
         try:
             await asyncio.wait({running})
             return await self._ending(turn, running)
+        except Exception as error:  # noqa: BLE001 -- a disk that is full must not end the conversation either
+            return TurnEnded(turn=turn, state="failed", failure=_failure(turn, error))
         finally:
             running.cancel()
             await asyncio.wait({running})
@@ -320,15 +325,10 @@ class Turns:
             await self._heal(turn, CANCELLED, runs)
             return TurnEnded(turn=turn, state="cancelled")
         error = running.exception()
-        await self._told_to_server(self._decisions.withdraw(turn, "the turn has ended"))
+        await self._told_to_server(*self._decisions.withdrawn(turn, "the turn has ended"))
         if error is None:
             return TurnEnded(turn=turn, state="done")
-        if isinstance(error, MindError):
-            failure = str(error)
-        else:
-            # A bug must not end the conversation: it is logged with its trace, and the next message is taken.
-            _log.error("turn %s failed", turn, exc_info=error)
-            failure = f"Something went wrong inside the agent ({type(error).__name__}). The log has the details."
+        failure = _failure(turn, error)
         await self._heal(turn, "not answered: " + failure, {})
         return TurnEnded(turn=turn, state="failed", failure=failure)
 
@@ -357,7 +357,7 @@ class Turns:
     async def _end_at_server(self, turn: int, running: Mapping[str, str]) -> None:
         """Cancel the runs that open calls had begun, and withdraw open questions. What cannot be reached is said."""
         endings = [self._cancel_run(turn, key, run_id) for key, run_id in running.items()]
-        await self._told_to_server(self._decisions.withdraw(turn, "the turn was cancelled"), *endings)
+        await self._told_to_server(*self._decisions.withdrawn(turn, "the turn was cancelled"), *endings)
 
     async def _told_to_server(self, *endings: Awaitable[None]) -> None:
         for failed in await asyncio.gather(*endings, return_exceptions=True):
@@ -421,6 +421,12 @@ class Turns:
             self.hear(Notice(level="warning", text=f"The run {entry['run']} could not be read again: {error}"))
 
 
+def _parted(entries: Sequence[Entry], turn: int) -> tuple[list[Entry], list[Entry]]:
+    """Return the entries before a turn, and the others."""
+    kept = [entry for entry in entries if turn_of(entry) < turn]
+    return kept, [entry for entry in entries if turn_of(entry) >= turn]
+
+
 def _whole(standing: Standing) -> list[Entry]:
     """Return the turn as it stands. Writing drops what finished steps had not yet handed in, though it can be read."""
     said = [entry for entry in standing.entries if turn_of(entry) == standing.turn]
@@ -430,6 +436,14 @@ def _whole(standing: Standing) -> list[Entry]:
 async def _where_it_stands(hear: Callable[[Happening], None]) -> bool:
     """Begin nothing: what is left to do shows where the conversation stands."""
     return True
+
+
+def _failure(turn: int, error: BaseException) -> str:
+    """Say what went wrong. A bug must not end the conversation: it is logged with its trace."""
+    if isinstance(error, MindError):
+        return str(error)
+    _log.error("turn %s failed", turn, exc_info=error)
+    return f"Something went wrong inside the agent ({type(error).__name__}). The log has the details."
 
 
 def _obey_cancel() -> None:

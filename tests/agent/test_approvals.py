@@ -13,7 +13,7 @@ from tests.agent.test_crashes import asks
 
 from whet.v1 import approval_pb2, ledger_pb2
 from whet_agent.client import CallError
-from whet_agent.events import ApprovalAsked, ApprovalDecided, RunHeard, ToolAnswered
+from whet_agent.events import ApprovalAsked, ApprovalDecided, Notice, RunHeard, ToolAnswered
 from whet_agent.model.base import Thought
 from whet_agent.session import AgentSession
 from whet_server.approval.approvals import LIFETIME
@@ -213,3 +213,29 @@ async def test_a_changed_call_is_held_to_its_new_digest_by_the_real_server(tmp_p
             (approval_pb2.APPROVAL_STATE_USED, ""),
             (approval_pb2.APPROVAL_STATE_REJECTED, "changed by the person"),
         ]
+
+
+async def test_a_cancel_withdraws_every_question_though_one_was_decided_elsewhere(tmp_path: Path) -> None:
+    questions = [f"{tool} {json.dumps(arguments)}" for tool, arguments in (CAP, OTHER)]
+    async with (
+        real_server(tmp_path) as served,
+        talking(served, tmp_path, asks(*questions)) as session,
+        listening(session) as heard,
+    ):
+        turn = await session.send("cap both")
+        await heard.wait(ApprovalAsked, count=2)
+        first, second = sorted(heard.all(ApprovalAsked), key=lambda asked: asked.key)
+        grant = approval_pb2.DecideApprovalRequest(
+            approval_id=first.approval_id, decision=approval_pb2.DECISION_GRANT, digest=first.digest
+        )
+        await served.person.approval.DecideApproval(grant, metadata=served.person.metadata)
+        await session.cancel()
+        assert (await heard.turn_ended(turn)).state == "cancelled"
+        states = {approval.approval_id: approval.state for approval in await approvals(served.person)}
+        assert states[second.approval_id] == approval_pb2.APPROVAL_STATE_REJECTED
+        assert states[first.approval_id] == approval_pb2.APPROVAL_STATE_GRANTED
+        assert {(d.approval_id, d.by) for d in heard.all(ApprovalDecided)} == {
+            (first.approval_id, "elsewhere"),
+            (second.approval_id, "person"),
+        }
+        assert heard.all(Notice) == []

@@ -290,3 +290,19 @@ async def test_importing_a_session_loads_no_heavy_library() -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
     out, _ = await asyncio.wait_for(process.communicate(), DEADLINE)
     assert out.strip() == b"[]"
+
+
+async def test_a_turn_that_cannot_be_kept_fails_and_the_session_goes_on_hearing(house: House, tmp_path: Path) -> None:
+    async with (
+        opened(house, tmp_path, Thought(text="one"), Thought(text="two")) as session,
+        listening(session) as heard,
+    ):
+        assert (await heard.turn_ended(await session.send("first"))).state == "done"
+        async with aiosqlite.connect(tmp_path / "checkpoints.sqlite") as database:
+            await database.execute("ALTER TABLE writes RENAME TO lost")
+            await database.commit()
+            ended = await heard.turn_ended(await session.send("second"))
+            assert (ended.state, "OperationalError" in ended.failure) == ("failed", True)
+            await database.execute("ALTER TABLE lost RENAME TO writes")
+            await database.commit()
+        assert (await heard.turn_ended(await session.send("third"))).state == "done"

@@ -22,7 +22,7 @@ from whet_agent.events import ApprovalAsked, ApprovalDecided, ModeChanged, RunHe
 from whet_agent.model.base import Moment, Thought
 from whet_agent.purse import Purse
 from whet_agent.runs import RunFold
-from whet_agent.session import AgentSession, MindSettings, SessionSettings
+from whet_agent.session import AgentSession, MindSettings, SessionSettings, list_sessions
 from whet_agent.sums import RunSums
 
 
@@ -144,6 +144,80 @@ async def test_a_run_in_the_background_is_held_until_it_has_ended(tmp_path: Path
         before = await counted(served.person)  # the cancelled call is unknown now, and no more than that is held
         await heard.turn_ended(await session.send("more"))
         assert shares["2/1.1"] == 20 * CENT - before
+
+
+async def test_a_run_in_the_background_is_held_when_the_conversation_has_gone_back(tmp_path: Path) -> None:
+    shares: dict[str, int] = {}
+
+    def done(moment: Moment) -> Thought:
+        for entry in moment.entries:
+            shares.update(entry.get("caps", {}))
+        return Thought(text="done")
+
+    hanging = asks(dear(f"{COSTLY}&fault=hang", tool="start_fanout"))
+    next_step = (asks(dear(prompt="And then?")), done)
+    limit = 20 * CENT
+    async with real_server(tmp_path) as served:
+        async with (
+            talking(served, tmp_path, hanging, done, max_cost_nanos=limit) as session,
+            listening(session) as heard,
+        ):
+            await heard.turn_ended(await session.send("go"))
+            run_id = heard.all(ToolAnswered)[0].run_id
+            await session.rewind(1)
+        async with (
+            talking(served, tmp_path, *next_step, session_id=session.session_id, max_cost_nanos=limit) as session,
+            listening(session) as heard,
+        ):
+            await heard.turn_ended(await session.send("more"))
+            assert shares == {"1/1.1": 10 * CENT, "2/1.1": 10 * CENT}
+        assert [summary.runs for summary in list_sessions(tmp_path / "agent")] == [(run_id,)]
+
+
+async def test_a_run_from_before_the_limit_counts_though_nobody_watched_it(tmp_path: Path) -> None:
+    shares: list[int] = []
+
+    def done(moment: Moment) -> Thought:
+        shares.extend(cap for entry in moment.entries for cap in entry.get("caps", {}).values())
+        return Thought(text="done")
+
+    lines = (asks(dear(tool="start_fanout")), Thought(text="begun"), asks(dear(prompt="And then?")), done)
+    async with real_server(tmp_path) as served:
+        async with talking(served, tmp_path, *lines[:2]) as session, listening(session) as heard:
+            await heard.turn_ended(await session.send("go"))
+            run = fanout_pb2.WatchFanoutRequest(run_id=heard.all(ToolAnswered)[0].run_id)
+            async for _ in served.person.fanout.WatchFanout(run, metadata=served.person.metadata):
+                pass  # until its end
+        cost = await counted(served.person)
+        async with (
+            talking(served, tmp_path, *lines[2:], session_id=session.session_id, max_cost_nanos=20 * CENT) as session,
+            listening(session) as heard,
+        ):
+            await heard.turn_ended(await session.send("more"))
+    assert (cost > 0, shares) == (True, [20 * CENT - cost])
+
+
+async def test_a_fork_owes_nothing_for_what_the_first_one_began(tmp_path: Path) -> None:
+    shares: list[int] = []
+
+    def done(moment: Moment) -> Thought:
+        shares.extend(cap for entry in moment.entries for cap in entry.get("caps", {}).values())
+        return Thought(text="done")
+
+    hanging = asks(dear(f"{COSTLY}&fault=hang", tool="start_fanout"))
+    limit = 20 * CENT
+    async with real_server(tmp_path) as served:
+        first = (hanging, Thought(text="done"))
+        async with talking(served, tmp_path, *first, max_cost_nanos=limit) as session, listening(session) as heard:
+            await heard.turn_ended(await session.send("go"))
+            forked = await session.fork()
+        second = (asks(dear(prompt="And then?")), done)
+        async with (
+            talking(served, tmp_path, *second, session_id=forked, max_cost_nanos=limit) as session,
+            listening(session) as heard,
+        ):
+            await heard.turn_ended(await session.send("more"))
+    assert shares == [limit]
 
 
 async def test_a_thought_that_could_cross_the_limit_is_not_made(house: House, tmp_path: Path) -> None:

@@ -107,6 +107,16 @@ async def test_one_goes_back_again_and_again(house: House, tmp_path: Path) -> No
     assert (await read_next(house, tmp_path, session_id))[0] == [1, 5]
 
 
+async def test_going_back_twice_at_once_is_going_back_twice(house: House, tmp_path: Path) -> None:
+    session_id = await four_turns(house, tmp_path)
+    async with talk(house, tmp_path, ScriptedMind([]), session_id) as session:
+        later, earlier = await asyncio.gather(session.rewind(4), session.rewind(2))
+        assert (later, earlier) == ("say 4", "say 2")
+    read, heard = await read_next(house, tmp_path, session_id)
+    assert read == [1, 5]
+    assert [(gone.turn, gone.thread) for gone in heard.all(Rewound)] == [(4, 1), (2, 2)]
+
+
 async def test_nobody_goes_back_while_a_turn_runs(house: House, tmp_path: Path) -> None:
     house.hold = True
     async with opened(house, tmp_path, asks(QUESTION), Thought(text="there")) as session, listening(session) as heard:
