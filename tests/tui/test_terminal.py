@@ -201,6 +201,10 @@ def test_an_editor_has_the_terminal_and_gives_the_text_back(tmp_path: Path) -> N
         chat.until_shown("│ finished elsewhere")
 
 
+ENOUGH = 6
+"""Cards that have come and gone while somebody typed; a busy machine needs longer for them."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_typing_while_a_card_appears_decides_nothing_in_a_real_terminal(seed: int, tmp_path: Path) -> None:
@@ -222,14 +226,16 @@ def test_typing_while_a_card_appears_decides_nothing_in_a_real_terminal(seed: in
     with stage("cards", tmp_path / "log", size=(100, 40)) as chat:
         chat.until_shown("May the agent do this?")
         deadline = time.monotonic() + 8
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline or _cards_gone(tmp_path) < ENOUGH:
             chat.send("".join(draw.choices(typed, k=4)))
             if draw.random() < 0.5:
                 chat.send("\x1b[O\x1b[I" + draw.choice(chords))  # the window has just come back
             chat.read(draw.uniform(0.0, 0.1))
-    counts = re.findall(r"decided: (\d+)", (tmp_path / "log").read_text())
-    assert len(counts) > 5
-    assert set(counts) == {"0"}
+    assert set(re.findall(r"decided: (\d+)", (tmp_path / "log").read_text())) == {"0"}
+
+
+def _cards_gone(folder: Path) -> int:
+    return (folder / "log").read_text().count("decided: ")
 
 
 def test_an_idle_chat_uses_no_processor(tmp_path: Path) -> None:
