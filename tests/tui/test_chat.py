@@ -30,7 +30,7 @@ async def test_the_first_words_say_what_this_is_who_answers_and_what_to_type() -
     async with staged() as stage:
         await stage.until_shown("Whet asks several models")
         await stage.until_shown("The panel that answers: sim/one, sim/two.")
-        await stage.until_shown("Ask, for example")
+        await stage.until_shown("Try: What is a hash table good for?")
         await stage.session.open(panel=("local/smollm2",))
         await stage.until_shown("Here local/smollm2 answers, in several voices: free, small, often wrong.")
         assert sum("Whet asks" in line for line in stage.lines()) == 1

@@ -373,6 +373,14 @@ class Pondering(ScriptedSession):
             self.calls.append("stopped")
 
 
+async def test_modes_that_are_gone_through_at_once_are_not_skipped() -> None:
+    async with staged() as stage:
+        await burst(stage, "shift+tab", "shift+tab", "shift+tab")
+        await stage.until(lambda: "mode ask" in stage.status() and not stage.chat._aimed)
+        await burst(stage, "shift+tab", "shift+tab")
+        await stage.until(lambda: "mode read only" in stage.status())
+
+
 async def test_compacting_is_said_and_escape_ends_it() -> None:
     async with staged(session=Pondering()) as stage:
         await said_and_answered(stage)

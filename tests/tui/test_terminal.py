@@ -201,9 +201,8 @@ def test_an_editor_has_the_terminal_and_gives_the_text_back(tmp_path: Path) -> N
         chat.until_shown("│ finished elsewhere")
 
 
-def cards_seen(log: Path) -> list[str]:
-    """How many decisions had been taken when each card went."""
-    return re.findall(r"decided: (\d+)", log.read_text()) if log.exists() else []
+ENOUGH = 6
+"""Cards that have come and gone while somebody typed; a busy machine needs longer for them."""
 
 
 @pytest.mark.slow
@@ -226,15 +225,17 @@ def test_typing_while_a_card_appears_decides_nothing_in_a_real_terminal(seed: in
     chords = ["\x19", "\x0e", "\x14", "\x1b[19~", "\x1d"]
     with stage("cards", tmp_path / "log", size=(100, 40)) as chat:
         chat.until_shown("May the agent do this?")
-        deadline = time.monotonic() + 90
-        while len(cards_seen(tmp_path / "log")) < 8:
-            assert time.monotonic() < deadline
+        deadline = time.monotonic() + 8
+        while time.monotonic() < deadline or _cards_gone(tmp_path) < ENOUGH:
             chat.send("".join(draw.choices(typed, k=4)))
             if draw.random() < 0.5:
                 chat.send("\x1b[O\x1b[I" + draw.choice(chords))  # the window has just come back
             chat.read(draw.uniform(0.0, 0.1))
-    counts = cards_seen(tmp_path / "log")
-    assert set(counts) == {"0"}
+    assert set(re.findall(r"decided: (\d+)", (tmp_path / "log").read_text())) == {"0"}
+
+
+def _cards_gone(folder: Path) -> int:
+    return (folder / "log").read_text().count("decided: ")
 
 
 def test_an_idle_chat_uses_no_processor(tmp_path: Path) -> None:

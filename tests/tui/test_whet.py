@@ -53,7 +53,8 @@ def test_a_question_is_answered_killed_and_found_again(home: Home) -> None:
         chat.until_shown("Ctrl+Y approve", timeout=40)
         chat.until_shown("decision 1 s")
         chat.send("\x19")
-        lines = chat.until_shown("fan_", timeout=30)
+        chat.until_shown("fan_", timeout=30)
+        lines = chat.until(lambda shown: "working" not in shown[-1])  # who answered is told last
         assert any("simulated" in line for line in lines)
         assert any("❯ is a tomato a fruit" in line for line in lines)
         chat.kill()

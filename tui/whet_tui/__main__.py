@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 
 from whet_tui.cli.root import run
@@ -14,6 +15,11 @@ def main() -> None:
         code = run(sys.argv[1:], os.environ)
     finally:
         flush()
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.current_thread()):
+        # A screen that failed, such as one whose page is gone, could not close its session, whose threads would be
+        # waited for without end. What the session has told is on the disk, and the kernel frees its lease.
+        sys.stderr.flush()
+        os._exit(code)  # stdout was flushed, or broken, before
     sys.exit(code)
 
 

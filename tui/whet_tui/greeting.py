@@ -6,7 +6,7 @@ from typing import Final
 from whet_tui.safe import safe_line
 
 _WHAT: Final = "Whet asks several models at once and drafts one answer from theirs."
-_TRY: Final = "Ask, for example: What is a hash table good for?  (/ commands, F1 keys, Ctrl+D quits)"
+_TRY: Final = "Try: What is a hash table good for?  (/ commands, F1 keys, Ctrl+D quits)"
 _LOCAL: Final = "local/"
 
 

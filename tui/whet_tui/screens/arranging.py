@@ -24,7 +24,7 @@ class ArrangingScreen(LeavingScreen):
     def __init__(self, around: Surroundings) -> None:
         super().__init__(around)
         self._aimed = ""
-        """The mode that Shift+Tab has come to and that still lacks its amount."""
+        """The mode that Shift+Tab has come to and that the session has not told yet, or that lacks its amount."""
         self._compacting: Worker[None] | None = None
 
     def action_next_mode(self) -> None:
@@ -36,13 +36,13 @@ class ArrangingScreen(LeavingScreen):
         mode = modes[(modes.index(self._aimed or status.mode) + 1) % len(modes)]
         if self._composer.text == _ALLOWANCE:
             self._composer.write("")
-        self._aimed = ""
+        self._aimed = mode
         if mode == "allowance" and not status.allowance_nanos:
-            self._aimed = mode
             if not self._composer.text:
                 self._composer.write(_ALLOWANCE)
             self._status.hint("Allowance: send /allowance with an amount. Shift+Tab again: read only.")
         else:
+            self._status.hint("")
             self.set_mode(mode)
 
     def set_mode(self, name: str) -> None:
@@ -68,7 +68,6 @@ class ArrangingScreen(LeavingScreen):
         if self._session is None or not nanos:
             self._status.hint("An amount in dollars: /allowance $1")
             return
-        self._aimed = ""
         self._arrange(self._session.set_mode("allowance", nanos))
 
     def compact(self) -> None:

@@ -158,6 +158,8 @@ class ChatScreen(DecidingScreen, ComposingScreen, ArrangingScreen, ReadingScreen
         self._show_queue()
         self._tray.show(view.cards, MODES.get(view.status.mode, view.status.mode), self._keys)
         self._status.tell(view.status)
+        if view.status.mode == self._aimed:
+            self._aimed = ""
         self._greet(view.status.panel, view.status.mind)
         self._show_work()
         if self.waits != self._told:
