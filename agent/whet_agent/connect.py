@@ -71,6 +71,10 @@ class ServerUnavailable(Exception):
     """No server answers and none could be started. `str()` says why and where its log is."""
 
 
+class ServerMisconfigured(ServerUnavailable):
+    """The server does not start with this configuration."""
+
+
 async def connect(settings: ConnectSettings) -> Connection:
     """Return a connection to a server that is ready (its health says SERVING). Raises `ServerUnavailable`."""
     if settings.address:
@@ -191,7 +195,8 @@ async def _start_child(settings: ConnectSettings) -> str | None:
             if code == _IN_USE:
                 await asyncio.sleep(_RIVAL_SECONDS)
                 return None
-            raise ServerUnavailable(
+            refusal = ServerMisconfigured if code == os.EX_CONFIG else ServerUnavailable
+            raise refusal(
                 f"The server ended while it started (exit code {code}). Its last words:\n"
                 f"{_last_words(log, begin)}\nThe whole log: {log}"
             )

@@ -235,6 +235,7 @@ async def test_lines_written_by_hand_are_answered_and_garbage_ends_nothing(serve
         WHET, "--data", str(server.data), "mcp", stdin=PIPE, stdout=PIPE, stderr=PIPE
     )
     assert process.stdin is not None
+    assert process.stderr is not None
     hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "by hand", "version": "0"}}
     written = [
         b"\xff\xfe garbage",
@@ -258,6 +259,8 @@ async def test_lines_written_by_hand_are_answered_and_garbage_ends_nothing(serve
     process.stdin.close()
     async with asyncio.timeout(PATIENCE):
         assert await process.wait() == 0
+        logged = (await process.stderr.read()).decode().splitlines()
+    assert len(logged) <= len(written), "a line for what was wrong, no page"
 
 
 @asynccontextmanager

@@ -65,7 +65,9 @@ class Setting:
                 return True
             case str(), str():
                 return value in self.choices or not self.choices
-            case ((int() | float()), (int() | float())) if not isinstance(value, bool):
+            case (bool(), _) | (_, bool()):
+                return False
+            case ((int() | float()), (int() | float())):
                 whole = isinstance(value, int) or isinstance(self.default, float)
                 return whole and (self.least is None or value >= self.least)
             case _:

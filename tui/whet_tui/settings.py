@@ -4,6 +4,7 @@
 `whet_tui.schema`. A mistake in it is reported and stops nothing, unless it may be about whom to ask with whose key.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -183,7 +184,7 @@ def _settled(
             complaint = f"{config}: {key} must be {setting.expected}, not {_shown(given)}."
             if setting.table == "mind":
                 raise SettingsError(complaint)
-            complaints.append(f"{complaint} {setting.default!r} is taken.")
+            complaints.append(f"{complaint} {_shown(setting.default)} is taken.")
             given = None
         found[key] = _highest(setting, given, around.get(key))
     return found
@@ -238,8 +239,8 @@ def _keys(tables: Mapping[str, Any], config: Path, complaints: list[str]) -> dic
 
 
 def _shown(value: object) -> str:
-    """What was found, as it may stand in a complaint."""
-    text = repr(value)
+    """A value as the file writes it, more or less, for a complaint."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 

@@ -170,6 +170,16 @@ def test_a_question_decided_elsewhere_is_taken_up_and_finished(whet: Shell) -> N
     assert (continued.code, continued.json["session_id"]) == (3, asked.json["session_id"])
 
 
+def test_a_slash_command_that_was_not_understood_is_a_failure(whet: Shell) -> None:
+    for wrong, said in (
+        ("/put_kap --period day", "Do you mean `/put_cap`?"),
+        ("/put_cap --period week", "`/put_cap`:"),
+    ):
+        done = whet("ask", wrong)
+        assert (done.code, said in done.out) == (1, True), done.out
+    assert whet("ask", "/help put_cap").code == 0
+
+
 def test_the_time_limit_cancels_the_turn_at_the_server(whet: Shell) -> None:
     done = whet("ask", "--timeout", "2", "--output", "json", "--model", "sim/silent", "Is it cold?")
     assert (done.code, done.json["exit_code"], done.json["state"]) == (75, 75, "cancelled")
@@ -312,6 +322,12 @@ def test_a_line_cancels_the_turn_and_the_next_message_is_taken(whet: Shell) -> N
     assert done.code == 130
     assert "list_caps" in [line["tool"] for line in done.lines if line["type"] == "call"]
     assert any(line["type"] == "note" and line["text"] == "Cancelled." for line in done.lines)
+
+
+def test_a_configuration_that_the_server_refuses_is_wrong_usage(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[server]\naproval_threshold = 1\n")
+    done = Shell(tmp_path)("ask", "Is it cold?")
+    assert (done.code, "did you mean approval_threshold?" in done.err) == (2, True)
 
 
 def test_orders_are_read_and_wrong_ones_explained() -> None:

@@ -94,14 +94,15 @@ def test_the_tables_of_the_server_are_the_servers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("theme = 3", "chat.theme must be text in quotes, not 3. 'dark' is taken."),
-        ("plain = 'yes'", "chat.plain must be true or false, not 'yes'. False is taken."),
-        ("paste_lines = true", "chat.paste_lines must be a whole number of at least 1, not True. 15 is taken."),
+        ("theme = 3", 'chat.theme must be text in quotes, not 3. "dark" is taken.'),
+        ("plain = 'yes'", 'chat.plain must be true or false, not "yes". false is taken.'),
+        ("paste_lines = true", "chat.paste_lines must be a whole number of at least 1, not true. 15 is taken."),
+        ("history = 0", "chat.history must be true or false, not 0. true is taken."),
         ("paste_lines = 0", "chat.paste_lines must be a whole number of at least 1, not 0. 15 is taken."),
         ("allowance = -0.5", "chat.allowance must be a number of at least 0, not -0.5. 1.0 is taken."),
         (
             "approval_mode = 'all'",
-            """chat.approval_mode must be one of "ask", "allowance", "read_only", not 'all'. 'ask' is taken.""",
+            """chat.approval_mode must be one of "ask", "allowance", "read_only", not "all". "ask" is taken.""",
         ),
     ],
 )

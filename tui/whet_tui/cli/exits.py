@@ -50,7 +50,7 @@ def explain(error: Exception, decider: str = "whet") -> Explained:
     # Loaded only now: a command that works needs none of these by name.
     from whet_agent.catalogue import BadArguments
     from whet_agent.client import CallError
-    from whet_agent.connect import ServerUnavailable
+    from whet_agent.connect import ServerMisconfigured, ServerUnavailable
     from whet_tui.settings import SettingsError
 
     match error:
@@ -58,10 +58,10 @@ def explain(error: Exception, decider: str = "whet") -> Explained:
             return _told(str(error), error.advice, error.code)
         case CallError():
             return _refused(error, decider)
+        case SettingsError() | BadArguments() | ServerMisconfigured():
+            return _told(str(error), "", USAGE)
         case ServerUnavailable():
             return _told(str(error), "", FAILED)
-        case SettingsError() | BadArguments():
-            return _told(str(error), "", USAGE)
         case OSError():
             named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             return _told(named, "Check the path, the permissions and the free space.", FAILED)

@@ -50,7 +50,7 @@ _HOW: Final = (
     'A line is a message. End it with \\ to go on in the next one, or write several lines between two lines of """.'
     "\nCtrl+C cancels the running turn, Ctrl+D leaves."
 )
-_CHOICES: Final = "1 approve · 2 reject [REASON] · 3 edit -- write the whole word"
+_CHOICES: Final = "approve · reject [REASON] · edit -- write the whole word"
 
 _T = TypeVar("_T")
 

@@ -37,11 +37,20 @@ def command(launch: Launch, *, over_http: bool, port: int, secret_file: Path | N
     if not over_http and (port or secret_file):
         raise click.UsageError("--port and --secret-file belong to --http.")
     settings = load_settings(launch)
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    told = logging.StreamHandler(sys.stderr)
+    told.setFormatter(_OneLine("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[told])
     secret = _secret(secret_file) if over_http else ""
     # Nothing here needs a farewell, and a thread that waits for a line of stdin would not let an interrupt end us.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     asyncio.run(_serve(settings, _program(launch, settings), port=port, secret=secret))
+
+
+class _OneLine(logging.Formatter):
+    """What the client said wrong, the SDK explains in pages, which clients show to people."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).partition("\n")[0]
 
 
 async def _serve(settings: Settings, program: str, *, port: int, secret: str) -> None:

@@ -15,10 +15,11 @@ from whet_agent.client import Client
 from whet_agent.connect import Connection
 from whet_agent.events import ApprovalAsked, Envelope, SessionOpened, TurnEnded
 from whet_agent.granting import decide_command
+from whet_agent.planner.commands import is_command
 from whet_agent.session import SessionInUse, SessionNotFound
 from whet_tui.cli.exits import FAILED, INTERRUPTED, NEEDS_DECISION, OK, TRY_AGAIN, USAGE, Stopped
 from whet_tui.cli.interruption import Interruption, interruptible
-from whet_tui.entries import Call, CallState, Card, Fanout, dollars
+from whet_tui.entries import Call, CallState, Card, Fanout, Said, dollars
 from whet_tui.opening import NO_LIMITS, Limits, Opened, open_session
 from whet_tui.settings import Settings
 from whet_tui.view import View
@@ -133,12 +134,19 @@ class Talk:
         return ended
 
     def verdict(self, ended: TurnEnded) -> int:
-        """Return the exit code of a turn. An answer that can only tell how its last call failed is no success."""
+        """Return the exit code of a turn. An answer that can only tell how its last call failed is no success, nor is
+        one that can only tell how a slash command is written.
+        """
         if ended.state == "cancelled":
             return self.interruption.code or INTERRUPTED
         calls = [each for each in self.view.entries if isinstance(each, Call) and each.turn == ended.turn]
-        failed = ended.state == "failed" or (bool(calls) and calls[-1].state is CallState.FAILED)
-        return FAILED if failed else OK
+        done = calls[-1].state is not CallState.FAILED if calls else not self._commanded(ended.turn)
+        return OK if done and ended.state == "done" else FAILED
+
+    def _commanded(self, turn: int) -> bool:
+        """Whether a turn began with a command that must make a call."""
+        said = self.view.find(f"said/{turn}")
+        return isinstance(said, Said) and is_command(said.text) and said.text.split()[0].lower() not in {"/help", "/h"}
 
     @property
     def last_fanout(self) -> Fanout | None:
