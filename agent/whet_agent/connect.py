@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from whet_agent.health import is_serving
+from whet_agent.processes import is_alive
 
 _PROBE_SECONDS: Final = 2.0
 """A server that is up answers its health check in milliseconds; one that hangs this long is treated as absent."""
@@ -107,12 +108,12 @@ async def stop(data: Path, *, timeout: float = _STOP_SECONDS) -> bool:
     Raises `TimeoutError` when it is still there in the end.
     """
     known = _known(data)
-    if known is None or not _alive(known[1]):
+    if known is None or not is_alive(known[1]):
         return False
     pid = known[1]
     os.kill(pid, signal.SIGTERM)
     async with asyncio.timeout(timeout):
-        while _alive(pid):
+        while is_alive(pid):
             with contextlib.suppress(ChildProcessError):  # it may be another process's child
                 os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222 -- WNOHANG does not wait
             await asyncio.sleep(_POLL_SECONDS)
@@ -149,7 +150,7 @@ async def _connect_elsewhere(settings: ConnectSettings) -> Connection:
 async def _running(data: Path) -> str | None:
     """Return the address in `server.json` if a ready server answers there: a killed one leaves its file behind."""
     known = _known(data)
-    if known is None or not _alive(known[1]):
+    if known is None or not is_alive(known[1]):
         return None
     return known[0] if await is_serving(known[0], timeout=_PROBE_SECONDS) else None
 
@@ -161,17 +162,6 @@ def _known(data: Path) -> tuple[str, int] | None:
         return str(known["address"]), int(known["pid"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _alive(pid: int) -> bool:
-    """Another process may have the number of a dead server by now; then the health check decides."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 async def _start(settings: ConnectSettings) -> str:

@@ -108,6 +108,12 @@ class Standing:
     finished: dict[str, Entry]
 
     @property
+    def of_turn(self) -> list[Entry]:
+        """The turn as it stands. Writing drops what finished steps had not yet handed in, though it can be read."""
+        said = {entry["k"]: entry for entry in self.entries if turn_of(entry) == self.turn}
+        return list((said | self.finished).values())
+
+    @property
     def closed(self) -> bool:
         """Whether the mind has said the last word."""
         last = self.entries[-1] if self.entries else None

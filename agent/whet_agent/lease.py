@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from whet_agent.processes import is_alive
+
 
 class LeaseTaken(Exception):
     """Another process holds the lease. `holder` is its pid, 0 when it did not say."""
@@ -48,7 +50,7 @@ def holder_of(path: Path) -> int:
             pid = file.read(20).strip()
             # A process that is gone holds nothing; only of one that is there must the lock be asked, which gets into
             # the way of whoever takes it in this very moment.
-            if not pid.isdigit() or not _is_there(int(pid)):
+            if not pid.isdigit() or not is_alive(int(pid)):
                 return 0
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -56,13 +58,3 @@ def holder_of(path: Path) -> int:
     except FileNotFoundError:
         pass
     return 0
-
-
-def _is_there(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -169,25 +169,25 @@ class AgentSession:
 
         Raises `SessionError` while a turn runs and for a turn that the conversation has not.
         """
-        return await self._turns.rewind(turn)
+        return await self._turns.past.rewind(turn)
 
     async def fork(self, turn: int = 0) -> str:
         """Begin another session with the conversation before `turn`, or with all turns that have ended; return its id.
 
         Raises `SessionError` for a turn that the conversation has not.
         """
-        return await self._turns.fork(turn)
+        return await self._turns.past.fork(turn)
 
     async def compact(self) -> None:
         """Have the early turns summarised now, whether or not the window is full. `expand` undoes it.
 
         Raises `SessionError` while a turn runs, when there is nothing to summarise, and when the mind cannot.
         """
-        await self._turns.compact()
+        await self._turns.past.compact()
 
     async def expand(self) -> None:
         """Let the mind read the whole conversation again. Raises `SessionError` when nothing is compacted."""
-        await self._turns.expand()
+        await self._turns.past.expand()
 
     async def rename(self, title: str) -> None:
         """Give the session a title. Raises `SessionError` for an empty one."""

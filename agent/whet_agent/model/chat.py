@@ -4,16 +4,16 @@ import asyncio
 import json
 import random
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 import openai
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, AsyncStream
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from whet.v1 import value_pb2
-from whet_agent.json_object import JsonView
+from whet_agent.json_object import JsonObject
 from whet_agent.model.base import MindError, Moment, Saying, Thought
 from whet_agent.model.billing import Billing
 from whet_agent.model.messages import request_of
@@ -83,13 +83,13 @@ class ChatMind:
 
     async def think(self, moment: Moment, saying: Saying) -> Thought:
         """Raises `MindError`."""
-        messages, tools = request_of(moment)
+        conversation = _written(moment)
         fault: _Fault | None = None
         for attempt in range(1, ATTEMPTS + 1):
             if fault is not None:
                 await asyncio.sleep(_wait(fault, attempt))
             try:
-                answer = await self._paid(moment, attempt, messages, tools, saying)
+                answer = await self._paid(moment, attempt, conversation, saying)
             except _Fault as failed:
                 if not failed.transient or (failed.wait or 0) > LONGEST_WAIT_SECONDS:
                     raise MindError(f"{self.name}: {failed}") from failed
@@ -101,23 +101,17 @@ class ChatMind:
     async def close(self) -> None:
         await self._client.close()
 
-    async def _paid(
-        self,
-        moment: Moment,
-        attempt: int,
-        messages: Sequence[JsonView],
-        tools: Sequence[JsonView],
-        saying: Saying,
-    ) -> _Answer:
+    async def _paid(self, moment: Moment, attempt: int, conversation: bytes, saying: Saying) -> _Answer:
         """Make one attempt between a reservation and its settlement."""
         # A token is at least a byte, so the bytes are the most tokens that the request can have. The id is new for
         # each request that is sent, also after a crash.
-        size = sum(len(_AS_JSON(part).encode()) + 2 for part in (*messages, *tools))
         request_id = f"{moment.session_id}/{moment.turn}/{moment.step}/{attempt}-{secrets.token_hex(4)}"
-        reservation = await self._billing.reserve(request_id, input_tokens=size, output_tokens=ANSWER_TOKENS)
+        reservation = await self._billing.reserve(
+            request_id, input_tokens=len(conversation), output_tokens=ANSWER_TOKENS
+        )
         billing, answer = value_pb2.BILLING_UNKNOWN, _Answer()
         try:
-            await self._understood(messages, tools, attempt, saying, answer)
+            await self._understood(conversation, attempt, saying, answer)
             if answer.usage is not None:
                 billing = value_pb2.BILLING_SETTLED
         except _Fault as fault:
@@ -130,20 +124,13 @@ class ChatMind:
             await self._billing.settle(reservation.reservation_id, billing, answer.usage or value_pb2.Usage())
         return answer
 
-    async def _understood(
-        self,
-        messages: Sequence[JsonView],
-        tools: Sequence[JsonView],
-        attempt: int,
-        saying: Saying,
-        answer: _Answer,
-    ) -> None:
+    async def _understood(self, conversation: bytes, attempt: int, saying: Saying, answer: _Answer) -> None:
         """Ask, in the server's dialect. A refusal that names an option is learned from and costs nothing."""
         try:
             while True:
                 try:
                     async with asyncio.timeout(TOTAL_SECONDS):
-                        await self._stream(messages, tools, attempt, saying, answer)
+                        await self._stream(conversation, attempt, saying, answer)
                 except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                     learned = _learn(self._dialect, str(error))
                     if learned is None:
@@ -154,25 +141,20 @@ class ChatMind:
         except (openai.OpenAIError, TimeoutError) as error:
             raise _fault(error) from error
 
-    async def _stream(
-        self,
-        messages: Sequence[JsonView],
-        tools: Sequence[JsonView],
-        attempt: int,
-        saying: Saying,
-        answer: _Answer,
-    ) -> None:
-        options: dict[str, Any] = {self._dialect.limit: ANSWER_TOKENS}
+    async def _stream(self, conversation: bytes, attempt: int, saying: Saying, answer: _Answer) -> None:
+        name = self.name.partition("/")[2] or self.name
+        options: JsonObject = {"model": name, "stream": True, self._dialect.limit: ANSWER_TOKENS}
         if self._dialect.usage_option:
             options["stream_options"] = {"include_usage": True}
-        # What is not in the body proper the SDK does not look through: with five thousand messages it took the loop
-        # away from the screen for more than a second.
-        stream = await self._client.chat.completions.create(
-            model=self.name.partition("/")[2] or self.name,
-            messages=[],
+        # The SDK looks through what it is to write itself: with five thousand messages that took the loop away from
+        # the screen for more than a second.
+        stream = await self._client.post(
+            "/chat/completions",
+            cast_to=ChatCompletion,
+            content=_AS_JSON(options)[:-1].encode() + conversation,
+            options={"headers": {"content-type": "application/json"}},
             stream=True,
-            extra_body={"messages": messages} | ({"tools": tools} if tools else {}),  # an empty list is refused
-            **options,
+            stream_cls=AsyncStream[ChatCompletionChunk],
         )
         async with stream:
             async for chunk in stream:
@@ -183,12 +165,23 @@ class ChatMind:
                     )
                 for choice in (chunk.choices or [])[:1]:
                     answer.finish = choice.finish_reason or answer.finish
-                    if choice.delta is not None and choice.delta.content:
+                    if choice.delta is None:  # not every server keeps to the protocol
+                        continue
+                    if choice.delta.content:
                         saying(attempt, len(answer.text), choice.delta.content)
                         answer.text += choice.delta.content
-                    for piece in (choice.delta.tool_calls or ()) if choice.delta is not None else ():
+                    for piece in choice.delta.tool_calls or ():
                         answer.calls.feed(piece.model_dump(exclude_none=True))
         _check(answer)
+
+
+def _written(moment: Moment) -> bytes:
+    """Return the rest of a request's JSON, from its messages on. It is written piece by piece: a long conversation in
+    one text would need several times the memory.
+    """
+    messages, tools = request_of(moment)
+    written = b', "messages": [' + b", ".join(_AS_JSON(message).encode() for message in messages) + b"]"
+    return written + (b', "tools": ' + _AS_JSON(tools).encode() if tools else b"") + b"}"  # an empty list is refused
 
 
 def _tokens(answer: _Answer) -> int:
