@@ -74,7 +74,7 @@ Scene = Callable[[Stage], Awaitable[str]]
 
 
 async def chat_empty(stage: Stage) -> str:
-    return "Ask, for example"
+    return "Try: "
 
 
 async def chat_markdown(stage: Stage) -> str:
