@@ -3,9 +3,10 @@ one over gRPC `whet_tui.grpc_desk`.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from whet_tui.desk_values import Endpoint, Following, Grouping, Probe, Run, Spending
+if TYPE_CHECKING:  # the chat knows the desk before its first frame, the values after it
+    from whet_tui.desk_values import Endpoint, Following, Grouping, Probe, Run, Spending
 
 
 class DeskError(Exception):
@@ -15,11 +16,11 @@ class DeskError(Exception):
 class Desk(Protocol):
     """Every method raises `DeskError`."""
 
-    async def runs(self) -> Sequence[Run]:
+    async def runs(self) -> "Sequence[Run]":
         """The latest fan-outs of the workspace, newest first."""
         ...
 
-    def follow(self, following: Following) -> AsyncGenerator[None, None]:
+    def follow(self, following: "Following") -> AsyncGenerator[None, None]:
         """Let the fan-out grow; tell after each change. Ends when the run has ended. It can be left and taken up again
         with the same value: nothing is told twice.
         """
@@ -29,15 +30,15 @@ class Desk(Protocol):
         """Cancel one branch, or without one the whole run; returns when that is billed and reported."""
         ...
 
-    async def endpoints(self) -> Sequence[Endpoint]:
+    async def endpoints(self) -> "Sequence[Endpoint]":
         """The endpoints with their models, by name."""
         ...
 
-    async def test(self, endpoint: str) -> Probe:
+    async def test(self, endpoint: str) -> "Probe":
         """Ask an endpoint for its models, which costs nothing."""
         ...
 
-    async def spending(self, grouping: Grouping) -> Spending: ...
+    async def spending(self, grouping: "Grouping") -> "Spending": ...
 
     async def close(self) -> None: ...
 
