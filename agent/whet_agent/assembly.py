@@ -86,7 +86,7 @@ async def assemble(
         record.tell(Notice(level="warning", text=doubt))
     if restored:
         await _earlier(agent, home.name, purse)
-    await turns.begin(record.restored)
+    turns.begin(record.restored)
     record.restored = ()  # a long turn need not be held twice
     return turns
 

@@ -42,11 +42,8 @@ class Decisions:
         """The keys of calls that have begun or have asked: a mode that changes later does not stop them."""
         self._news = asyncio.Event()
 
-    async def restore(self, restored: Iterable[Envelope], questions: Iterable[JsonView]) -> None:
-        """Learn from the journal what was asked and decided, and from the server what was decided elsewhere meanwhile.
-        What a person changed is rejected at the server once more: a crash may have come before the first time, and the
-        second changes nothing.
-        """
+    def restore(self, restored: Iterable[Envelope]) -> None:
+        """Learn from the journal what was asked and decided."""
         for envelope in restored:
             match envelope.happening:
                 case ApprovalAsked() as question:
@@ -57,6 +54,11 @@ class Decisions:
                     self._begun.add(key)
                 case _:
                     pass
+
+    async def catch_up(self, questions: Iterable[JsonView]) -> None:
+        """Learn from the server what was decided elsewhere, or before a crash. What a person changed is rejected there
+        once more: a crash may have come before the first time, and the second changes nothing.
+        """
         for value in questions:
             self.asked(question := ApprovalAsked(**value))
             answer = self._decided.get(question.approval_id)

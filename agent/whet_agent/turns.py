@@ -81,20 +81,18 @@ class Turns:
         self._ended = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
 
-    async def begin(self, restored: Sequence[Envelope]) -> None:
+    def begin(self, restored: Sequence[Envelope]) -> None:
         """Take up what the journal says is unfinished, then take messages."""
         self._lifeline.hold()
         said = {e.happening.turn: e.happening.text for e in restored if isinstance(e.happening, UserSaid)}
         ended = {e.happening.turn for e in restored if isinstance(e.happening, TurnEnded | Withdrawn)}
         self._steering.restore(restored)
+        self._decisions.restore(restored)
         for envelope in restored:
             if isinstance(envelope.happening, ModeChanged):
                 self._account.arrange(envelope.happening)
-        if unfinished := sorted(said.keys() - ended):  # else a long conversation need not be read before it goes on
-            standing = await self._thread.standing()
-            await self._decisions.restore(restored, standing.questions.values())
-            for turn in unfinished:
-                self._queue(turn, partial(self._resume, turn, said[turn]))
+        for turn in sorted(said.keys() - ended):
+            self._queue(turn, partial(self._resume, turn, said[turn]))
         self._worker = asyncio.create_task(self._work(), name=f"turns of {self._context.session_id}")
 
     def send(self, text: str, *, steered: str = "") -> int:
@@ -259,6 +257,7 @@ class Turns:
         standing = await self._thread.standing()
         if standing.turn == turn:
             await self._mending.tell_again(standing, runs=True)
+            await self._decisions.catch_up(standing.questions.values())
             if standing.questions or standing.closed or self._changed(standing):
                 return True
             if standing.unfinished:
