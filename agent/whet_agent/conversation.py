@@ -161,11 +161,6 @@ def turn_of(entry: Entry) -> int:
     return int(entry["k"].partition("/")[0])
 
 
-def step_of(entry: Entry) -> int:
-    """Return the step of what the mind said."""
-    return int(entry["k"].partition("/")[2])
-
-
 def arguments_of(text: str) -> JsonView:
     """Read a call's arguments. Raises `ValueError` with what to do when they are not a JSON object."""
     try:
