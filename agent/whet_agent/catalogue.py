@@ -14,7 +14,19 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from whet.v1 import approval_pb2, fanout_pb2, ledger_pb2, model_pb2, options_pb2, trace_pb2
+from whet.v1 import (
+    approval_pb2,
+    calibration_pb2,
+    dataset_pb2,
+    fanout_pb2,
+    judge_pb2,
+    ledger_pb2,
+    model_pb2,
+    options_pb2,
+    rubric_pb2,
+    scorer_pb2,
+    trace_pb2,
+)
 from whet_agent.arguments import BadArguments, fill
 from whet_agent.json_object import JsonView
 from whet_agent.plain import descriptor_of, short_enum_name, to_plain
@@ -22,7 +34,18 @@ from whet_agent.schema import schema_of
 
 __all__ = ["BadArguments", "Method", "Tool", "methods", "request_from", "to_plain", "tools"]
 
-_FILES: Final = (fanout_pb2, model_pb2, ledger_pb2, approval_pb2, trace_pb2)
+_FILES: Final = (
+    fanout_pb2,
+    model_pb2,
+    ledger_pb2,
+    approval_pb2,
+    trace_pb2,
+    judge_pb2,
+    calibration_pb2,
+    rubric_pb2,
+    scorer_pb2,
+    dataset_pb2,
+)
 """Every file of the contract that holds a service; a test compares them with the folder."""
 
 _FOR_THE_CALLER: Final = frozenset({"request_id", "plan_hash"})
@@ -131,6 +154,6 @@ def _method(descriptor: MethodDescriptor) -> Method:
 def _command(service: str, method: str) -> tuple[str, str]:
     noun = service.removesuffix("Service").lower()
     words = [word.lower() for word in re.findall("[A-Z][a-z0-9]*", method)]
-    if len(words) > 1 and words[-1] in {noun, noun + "s"}:
+    if len(words) > 1 and words[-1] in {noun, f"{noun}s", f"{noun}ment", f"{noun}ments"}:
         words.pop()
     return noun, "-".join(words)

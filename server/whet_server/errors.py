@@ -8,6 +8,7 @@ WhetError
   ApprovalRequired        a person must approve the call first
   ApprovalNotOpen         the approval cannot be decided or used (any more)
   NotFound                the named run, endpoint, model, reservation, cap or approval does not exist
+  HoldoutSealed           the hold-out is under seal
   CursorInvalid           the cursor is not one of this run
   PlanChanged             the plan no longer matches what would run
   WrongState              the thing cannot do that in its state
@@ -61,6 +62,14 @@ class Reason(StrEnum):
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     CANCELLED = "CANCELLED"
     INTERRUPTED = "INTERRUPTED"
+    DATASET_NOT_FOUND = "DATASET_NOT_FOUND"
+    HOLDOUT_SEALED = "HOLDOUT_SEALED"
+    RUBRIC_NOT_FOUND = "RUBRIC_NOT_FOUND"
+    SCORER_NOT_FOUND = "SCORER_NOT_FOUND"
+    JUDGE_UNCALIBRATED = "JUDGE_UNCALIBRATED"
+    JUDGE_STALE = "JUDGE_STALE"
+    JUDGE_TOO_WEAK = "JUDGE_TOO_WEAK"
+    TOO_FEW_SCORES = "TOO_FEW_SCORES"
     PROVIDER_UNREACHABLE = "PROVIDER_UNREACHABLE"
     CONNECT_TIMEOUT = "CONNECT_TIMEOUT"
     FIRST_TOKEN_TIMEOUT = "FIRST_TOKEN_TIMEOUT"  # noqa: S105 -- a reason's name, not a secret
@@ -81,6 +90,11 @@ class Reason(StrEnum):
     LOCAL_MODEL_FAILED = "LOCAL_MODEL_FAILED"
     REDIRECT_REFUSED = "REDIRECT_REFUSED"
     EMPTY_ANSWER = "EMPTY_ANSWER"
+    NO_VERDICT = "NO_VERDICT"
+    EVIDENCE_NOT_FOUND = "EVIDENCE_NOT_FOUND"
+    JUDGE_DECLINED = "JUDGE_DECLINED"
+    NOT_APPLICABLE = "NOT_APPLICABLE"
+    SCORER_FAILED = "SCORER_FAILED"
 
 
 class WhetError(Exception):
@@ -167,6 +181,24 @@ class ReservationNotFound(NotFound):
 
 class CapNotFound(NotFound):
     reason = Reason.CAP_NOT_FOUND
+
+
+class DatasetNotFound(NotFound):
+    reason = Reason.DATASET_NOT_FOUND
+
+
+class RubricNotFound(NotFound):
+    reason = Reason.RUBRIC_NOT_FOUND
+
+
+class ScorerNotFound(NotFound):
+    reason = Reason.SCORER_NOT_FOUND
+
+
+class HoldoutSealed(WhetError):
+    """The hold-out is under seal."""
+
+    reason = Reason.HOLDOUT_SEALED
 
 
 class CursorInvalid(WhetError):

@@ -170,8 +170,24 @@ class Totals(Value):
         )
 
 
+class Forecast(Value):
+    """What a run would do and cost: the figures that decide about approval."""
+
+    plan_hash: str
+    calls: int
+    cache_hits: int
+    expected: Nanos
+    worst: Nanos
+    unpriced: tuple[ModelName, ...] = ()
+    unbounded: bool = False
+    """Some model has no price and is neither on this machine nor on a private network: nobody knows the worst."""
+
+
 class RunKind(StrEnum):
     FANOUT = "fanout"
+    JUDGEMENT = "judgement"
+    AUDIT = "audit"
+    DATASET = "dataset"
 
 
 class RunState(StrEnum):

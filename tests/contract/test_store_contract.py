@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from whet_server.store.base import (
     ApprovalRecord,
     CachedAnswer,
     CapRecord,
+    Document,
     EndpointRecord,
     EventRecord,
     RemoveCached,
@@ -101,7 +103,29 @@ def approval(number: int, *, workspace: Workspace = HERE, state: str = "pending"
     )
 
 
+def document(key: str, data: bytes = b"{}", *, workspace: Workspace = HERE, collection: str = "rubric") -> Document:
+    return Document(workspace=workspace, collection=collection, key=key, data=data)
+
+
 class StoreContract:
+    async def test_a_document_is_found_as_it_was_last_written_and_in_its_workspace_only(self, store: Store) -> None:
+        await store.commit(document("a@1"), document("a@1", b"2"), document("a@1", collection="rating"))
+        assert await store.document(HERE, "rubric", "a@1") == document("a@1", b"2")
+        assert await store.document(HERE, "rubric", "a@2") is None
+        assert await store.document(Workspace("there"), "rubric", "a@1") is None
+
+    async def test_documents_are_listed_by_the_beginning_of_their_keys_in_both_directions(self, store: Store) -> None:
+        await store.commit(*map(document, ("b@1", "a@2", "a@1", "ab@1", "a@3")))
+
+        async def keys(**how: Any) -> list[str]:
+            return [found.key for found in await store.documents(HERE, "rubric", **how)]
+
+        assert await keys() == ["a@1", "a@2", "a@3", "ab@1", "b@1"]
+        assert await keys(prefix="a@") == ["a@1", "a@2", "a@3"]
+        assert await keys(prefix="a@", newest_first=True, limit=2) == ["a@3", "a@2"]
+        assert await keys(prefix="a@", newest_first=True, before="a@3") == ["a@2", "a@1"]
+        assert await keys(after="a@3", limit=1) == ["ab@1"]
+
     async def test_a_run_is_found_as_it_was_last_written(self, store: Store) -> None:
         await store.commit(run(1))
         ended = replace(

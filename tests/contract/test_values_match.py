@@ -9,11 +9,14 @@ from whet.v1 import (
     error_reason_pb2,
     event_pb2,
     fanout_pb2,
+    judging_pb2,
     ledger_pb2,
     model_pb2,
     options_pb2,
+    scorer_pb2,
     value_pb2,
 )
+from whet_server import judging
 from whet_server.approval.approvals import ApprovalState
 from whet_server.errors import Reason
 from whet_server.fanout.spec import SynthesisMode
@@ -42,6 +45,13 @@ PAYLOADS = get_args(events.AnyPayload)
         (ledger_pb2.CapPeriod.DESCRIPTOR, {"day", "month"}),
         (ledger_pb2.UsageGroup.DESCRIPTOR, {"model", "run", "day"}),
         (options_pb2.Effect.DESCRIPTOR, {"reads", "spends", "changes"}),
+        (judging_pb2.Outcome.DESCRIPTOR, set(judging.Outcome)),
+        (judging_pb2.Direction.DESCRIPTOR, set(judging.Direction)),
+        (judging_pb2.JudgeMode.DESCRIPTOR, set(judging.JudgeMode)),
+        (judging_pb2.CalibrationState.DESCRIPTOR, set(judging.CalibrationState)),
+        (judging_pb2.RatingSource.DESCRIPTOR, set(judging.RatingSource)),
+        (judging_pb2.AuditAxis.DESCRIPTOR, set(judging.AuditAxis)),
+        (judging_pb2.AuditVerdict.DESCRIPTOR, set(judging.AuditVerdict)),
     ],
 )
 def test_an_enum_of_the_wire_and_its_value_name_the_same_things(wire: EnumDescriptor, values: set[str]) -> None:
@@ -107,6 +117,12 @@ def test_every_payload_of_the_log_is_a_payload_of_the_wire() -> None:
         (events.SoleClaim, event_pb2.SoleClaim.DESCRIPTOR, {}, set(), set()),
         (events.Contradiction, event_pb2.Contradiction.DESCRIPTOR, {}, set(), set()),
         (events.VoteCount, event_pb2.VoteCount.DESCRIPTOR, {}, set(), set()),
+        *(
+            (getattr(judging, name), message, {"rate": "rate_time"}, set(), set())
+            for name, message in judging_pb2.DESCRIPTOR.message_types_by_name.items()
+        ),
+        (judging.JudgementPlan, event_pb2.JudgementPlan.DESCRIPTOR, {}, set(), set()),
+        (judging.Item, scorer_pb2.Item.DESCRIPTOR, {}, set(), set()),
         (events.SupportedSentence, event_pb2.SupportedSentence.DESCRIPTOR, {}, set(), set()),
         (Totals, value_pb2.Totals.DESCRIPTOR, {}, set(), set()),
         (Usage, value_pb2.Usage.DESCRIPTOR, {}, set(), set()),

@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from whet_server.log.events import BranchFinished, BranchPlan, DraftEnded, SynthesisFinished
-from whet_server.values import CallLimits, Failure, Message, ModelName, Nanos, Parameters, Run, Value
+from whet_server.values import CallLimits, Failure, Forecast, Message, ModelName, Nanos, Parameters, Run, Value
 
 
 class SynthesisMode(StrEnum):
@@ -52,18 +52,10 @@ class FanoutSpec(Value):
     title: str = ""
 
 
-class FanoutPlan(Value):
+class FanoutPlan(Forecast):
     """What a fan-out would do and cost."""
 
-    plan_hash: str
-    branches: tuple[BranchPlan, ...]
-    calls: int
-    cache_hits: int
-    expected: Nanos
-    worst: Nanos
-    unpriced: tuple[ModelName, ...] = ()
-    unbounded: bool = False
-    """A model without a price is asked somewhere that may send a bill, so that `worst` bounds nothing."""
+    branches: tuple[BranchPlan, ...] = ()
 
 
 class FanoutView(Value):

@@ -6,12 +6,14 @@ event is canonical JSON, so that a proof needs no library of ours (docs/trace-fo
 
 from typing import TypeAlias
 
+from whet_server.judging import AuditReport, CriterionSummary, JudgementPlan, OutcomeCount, Verdict
 from whet_server.log.lifecycle import BranchState
 from whet_server.values import (
     Attempt,
     BranchId,
     Failure,
     ModelName,
+    Nanos,
     Role,
     RunId,
     RunKind,
@@ -48,6 +50,7 @@ class RunOpened(Payload, tag="run_opened"):
     prompt: str = ""
     synthesis: str = ""
     spec: str = ""
+    judgement: JudgementPlan | None = None
 
 
 class BranchProgress(Payload, tag="branch_progress"):
@@ -166,6 +169,49 @@ class SynthesisFinished(Payload, tag="synthesis_finished"):
     simulated: bool = False
 
 
+class VerdictsReached(Payload, tag="verdicts_reached"):
+    """All scorers' verdicts of one item, or one call's to a judge."""
+
+    verdicts: tuple[Verdict, ...]
+
+
+class JudgementProgress(Payload, tag="judgement_progress"):
+    verdicts: int
+    planned: int
+    in_flight: int = 0
+    totals: Totals = Totals()
+    expected_left: Nanos = Nanos(0)
+    time_left_ns: int | None = None
+    outcomes: tuple[OutcomeCount, ...] = ()
+
+
+class JudgementSummed(Payload, tag="judgement_summed"):
+    criteria: tuple[CriterionSummary, ...]
+    combined: CriterionSummary | None = None
+
+
+class AuditReported(Payload, tag="audit_reported"):
+    report: AuditReport
+
+
+class DatasetStored(Payload, tag="dataset_stored"):
+    name: str
+    version: int
+    digest: str
+    rows: int
+    source: str = ""
+
+
+class SealOpened(Payload, tag="seal_opened"):
+    """`digest` is over the rows that were shown."""
+
+    name: str
+    version: int
+    reason: str
+    rows: int
+    digest: str
+
+
 class RunFinished(Payload, tag="run_finished"):
     """Always the last event of a run."""
 
@@ -176,9 +222,20 @@ class RunFinished(Payload, tag="run_finished"):
 
 
 DurablePayload: TypeAlias = (
-    RunOpened | AttemptFailed | BranchFinished | DraftStarted | DraftEnded | SynthesisFinished | RunFinished
+    RunOpened
+    | AttemptFailed
+    | BranchFinished
+    | DraftStarted
+    | DraftEnded
+    | SynthesisFinished
+    | VerdictsReached
+    | JudgementSummed
+    | AuditReported
+    | DatasetStored
+    | SealOpened
+    | RunFinished
 )
-LivePayload: TypeAlias = BranchProgress | BranchDelta | DraftDelta
+LivePayload: TypeAlias = BranchProgress | BranchDelta | DraftDelta | JudgementProgress
 AnyPayload: TypeAlias = DurablePayload | LivePayload
 
 

@@ -11,6 +11,7 @@ from whet_server.log.events import (
     DraftDelta,
     DraftStarted,
     Event,
+    JudgementProgress,
     LivePayload,
     RunFinished,
     SynthesisFinished,
@@ -81,8 +82,9 @@ class Tap:
         self._noted(at_once=any(isinstance(event.payload, _AT_ONCE) for event in events))
 
     def put_live(self, payload: LivePayload, time_ns: int) -> None:
-        if isinstance(payload, BranchProgress):
-            self._pending[payload.branch_id, BranchProgress] = Event(sequence=0, time_ns=time_ns, payload=payload)
+        if isinstance(payload, BranchProgress | JudgementProgress):
+            of = payload.branch_id if isinstance(payload, BranchProgress) else None
+            self._pending[of, type(payload)] = Event(sequence=0, time_ns=time_ns, payload=payload)
             self._noted(at_once=False)
             return
         key = payload.branch_id if isinstance(payload, BranchDelta) else payload.revision

@@ -12,11 +12,10 @@ from google.protobuf.message import Message
 
 from whet.v1 import options_pb2
 from whet_server.approval.approvals import Approvals
-from whet_server.fanout.spec import FanoutPlan
 from whet_server.rpc.convert.enums import EFFECT
 from whet_server.rpc.identity import SERVICES
 from whet_server.rpc.requests import payload_digest
-from whet_server.values import Nanos, Principal, Role
+from whet_server.values import Forecast, Nanos, Principal, Role
 
 TOOLS: Final[Mapping[str, options_pb2.Tool]] = {
     f"{service.full_name}/{method.name}": method.GetOptions().Extensions[options_pb2.tool]
@@ -36,12 +35,12 @@ class Gate:
         self.threshold = threshold
         """An agent's call whose worst cost is above this needs a person's approval."""
 
-    def needs_approval(self, plan: FanoutPlan) -> bool:
+    def needs_approval(self, plan: Forecast) -> bool:
         """Whether an agent would need approval for what the plan says."""
         return plan.worst > self.threshold or plan.unbounded
 
     async def spends(
-        self, principal: Principal, method: str, request: Message, *, request_id: str, plan: FanoutPlan
+        self, principal: Principal, method: str, request: Message, *, request_id: str, plan: Forecast
     ) -> None:
         """Pass an agent's call that costs money, or raise `ApprovalRequired` or `ApprovalNotOpen`."""
         if principal.role is Role.AGENT and self.needs_approval(plan):

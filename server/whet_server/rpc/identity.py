@@ -15,7 +15,18 @@ from typing import Final
 
 import msgspec
 
-from whet.v1 import approval_pb2, fanout_pb2, ledger_pb2, model_pb2, trace_pb2
+from whet.v1 import (
+    approval_pb2,
+    calibration_pb2,
+    dataset_pb2,
+    fanout_pb2,
+    judge_pb2,
+    ledger_pb2,
+    model_pb2,
+    rubric_pb2,
+    scorer_pb2,
+    trace_pb2,
+)
 from whet_server.errors import RoleNotAllowed, TokenExpired, Unauthenticated
 from whet_server.rpc.convert.values import rfc3339
 from whet_server.values import Principal, Role, Value, Workspace
@@ -28,6 +39,11 @@ SERVICES: Final = (
     ledger_pb2.DESCRIPTOR.services_by_name["LedgerService"],
     approval_pb2.DESCRIPTOR.services_by_name["ApprovalService"],
     trace_pb2.DESCRIPTOR.services_by_name["TraceService"],
+    dataset_pb2.DESCRIPTOR.services_by_name["DatasetService"],
+    scorer_pb2.DESCRIPTOR.services_by_name["ScorerService"],
+    rubric_pb2.DESCRIPTOR.services_by_name["RubricService"],
+    judge_pb2.DESCRIPTOR.services_by_name["JudgeService"],
+    calibration_pb2.DESCRIPTOR.services_by_name["CalibrationService"],
 )
 """Every service of the contract that this server answers."""
 
@@ -64,6 +80,36 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = MappingProxyType(
         "whet.v1.TraceService/WatchTrace": _BOTH,
         "whet.v1.TraceService/ExportTrace": _BOTH,
         "whet.v1.TraceService/VerifyTrace": _BOTH,
+        "whet.v1.DatasetService/PutDataset": _BOTH,
+        "whet.v1.DatasetService/GetDataset": _BOTH,
+        "whet.v1.DatasetService/ListDatasets": _BOTH,
+        "whet.v1.DatasetService/ListRows": _BOTH,
+        "whet.v1.DatasetService/ExportDataset": _BOTH,
+        "whet.v1.DatasetService/SplitDataset": _BOTH,
+        "whet.v1.DatasetService/TagDataset": _BOTH,
+        "whet.v1.DatasetService/OpenSeal": _BOTH,
+        "whet.v1.ScorerService/ListScorers": _BOTH,
+        "whet.v1.ScorerService/ScoreItems": _BOTH,
+        "whet.v1.ScorerService/ServeScorer": _BOTH,
+        "whet.v1.RubricService/PutRubric": _BOTH,
+        "whet.v1.RubricService/GetRubric": _BOTH,
+        "whet.v1.RubricService/ListRubrics": _BOTH,
+        "whet.v1.JudgeService/PlanJudgement": _BOTH,
+        "whet.v1.JudgeService/RunJudgement": _BOTH,
+        "whet.v1.JudgeService/StartJudgement": _BOTH,
+        "whet.v1.JudgeService/WatchJudgement": _BOTH,
+        "whet.v1.JudgeService/GetJudgement": _BOTH,
+        "whet.v1.JudgeService/ListJudgements": _BOTH,
+        "whet.v1.JudgeService/CancelJudgement": _BOTH,
+        "whet.v1.JudgeService/GateJudgement": _BOTH,
+        "whet.v1.CalibrationService/PutRatings": _PERSON,
+        "whet.v1.CalibrationService/ListRatings": _BOTH,
+        "whet.v1.CalibrationService/Calibrate": _BOTH,
+        "whet.v1.CalibrationService/ListCalibrations": _BOTH,
+        "whet.v1.CalibrationService/CheckJudge": _BOTH,
+        "whet.v1.CalibrationService/PlanAudit": _BOTH,
+        "whet.v1.CalibrationService/RunAudit": _BOTH,
+        "whet.v1.CalibrationService/GetAudit": _BOTH,
     }
 )
 """The roles that may make each call. A call without a line here keeps the server from starting: nobody shall be let in

@@ -60,6 +60,14 @@ CODES: Final[Mapping[Reason, grpc.StatusCode]] = MappingProxyType(
         Reason.DEADLINE_EXCEEDED: _Code.DEADLINE_EXCEEDED,
         Reason.CANCELLED: _Code.CANCELLED,
         Reason.INTERRUPTED: _Code.ABORTED,
+        Reason.DATASET_NOT_FOUND: _Code.NOT_FOUND,
+        Reason.HOLDOUT_SEALED: _Code.FAILED_PRECONDITION,
+        Reason.RUBRIC_NOT_FOUND: _Code.NOT_FOUND,
+        Reason.SCORER_NOT_FOUND: _Code.NOT_FOUND,
+        Reason.JUDGE_UNCALIBRATED: _Code.FAILED_PRECONDITION,
+        Reason.JUDGE_STALE: _Code.FAILED_PRECONDITION,
+        Reason.JUDGE_TOO_WEAK: _Code.FAILED_PRECONDITION,
+        Reason.TOO_FEW_SCORES: _Code.FAILED_PRECONDITION,
         Reason.PROVIDER_UNREACHABLE: _Code.UNAVAILABLE,
         Reason.CONNECT_TIMEOUT: _Code.DEADLINE_EXCEEDED,
         Reason.FIRST_TOKEN_TIMEOUT: _Code.DEADLINE_EXCEEDED,
@@ -80,6 +88,11 @@ CODES: Final[Mapping[Reason, grpc.StatusCode]] = MappingProxyType(
         Reason.LOCAL_MODEL_FAILED: _Code.UNAVAILABLE,
         Reason.REDIRECT_REFUSED: _Code.FAILED_PRECONDITION,
         Reason.EMPTY_ANSWER: _Code.UNAVAILABLE,
+        Reason.NO_VERDICT: _Code.UNKNOWN,
+        Reason.EVIDENCE_NOT_FOUND: _Code.UNKNOWN,
+        Reason.JUDGE_DECLINED: _Code.FAILED_PRECONDITION,
+        Reason.NOT_APPLICABLE: _Code.FAILED_PRECONDITION,
+        Reason.SCORER_FAILED: _Code.UNAVAILABLE,
     }
 )
 

@@ -107,6 +107,17 @@ class ApprovalRecord(Value):
     """The request id of the one call that used the grant."""
 
 
+class Document(Value):
+    """A thing that is found by its key and listed by the beginning of its key: data sets, rubrics, ratings,
+    calibrations. `data` is JSON of the value that its room defines; a row of a data set is one too.
+    """
+
+    workspace: Workspace
+    collection: str
+    key: str
+    data: bytes
+
+
 class RemoveCap(Value):
     workspace: Workspace
     period: str
@@ -133,6 +144,7 @@ Write: TypeAlias = (
     | EndpointRecord
     | CachedAnswer
     | ApprovalRecord
+    | Document
     | RemoveCap
     | RemoveEndpoint
     | RemoveCached
@@ -234,6 +246,21 @@ class Store(Protocol):
         limit: int = 50,
     ) -> Sequence[ApprovalRecord]: ...
 
+    async def document(self, workspace: Workspace, collection: str, key: str) -> Document | None: ...
+
+    async def documents(
+        self,
+        workspace: Workspace,
+        collection: str,
+        *,
+        prefix: str = "",
+        after: str | None = None,
+        before: str | None = None,
+        newest_first: bool = False,
+        limit: int = 500,
+    ) -> Sequence[Document]:
+        """Return documents whose key begins with `prefix`, by key: those strictly after and before the given keys."""
+
     async def close(self) -> None:
         """Finish what was submitted and release the files."""
 
@@ -243,6 +270,7 @@ __all__ = [
     "CacheSize",
     "CachedAnswer",
     "CapRecord",
+    "Document",
     "EndpointRecord",
     "EventRecord",
     "RemoveCached",

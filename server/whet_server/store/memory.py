@@ -12,6 +12,7 @@ from whet_server.store.base import (
     CachedAnswer,
     CacheSize,
     CapRecord,
+    Document,
     EndpointRecord,
     EventRecord,
     RemoveCached,
@@ -39,6 +40,7 @@ class MemoryStore:
         self._endpoints: dict[tuple[Workspace, str], EndpointRecord] = {}
         self._cached: dict[tuple[Workspace, bytes], CachedAnswer] = {}
         self._approvals: dict[tuple[Workspace, str], ApprovalRecord] = {}
+        self._documents: dict[tuple[Workspace, str], dict[str, Document]] = {}
         self._appliers: dict[type, Callable[[Any], object]] = {
             Run: lambda run: self._runs.update({run.run_id: run}),
             EventRecord: lambda event: self._events.setdefault(event.run_id, {}).update({event.sequence: event}),
@@ -51,6 +53,9 @@ class MemoryStore:
             CachedAnswer: lambda answer: self._cached.update({(answer.workspace, answer.key): answer}),
             ApprovalRecord: lambda approval: self._approvals.update(
                 {(approval.workspace, approval.approval_id): approval}
+            ),
+            Document: lambda document: self._documents.setdefault((document.workspace, document.collection), {}).update(
+                {document.key: document}
             ),
             RemoveCap: lambda removal: self._caps.pop((removal.workspace, removal.period), None),
             RemoveEndpoint: lambda removal: self._endpoints.pop((removal.workspace, removal.name), None),
@@ -150,6 +155,28 @@ class MemoryStore:
     ) -> Sequence[ApprovalRecord]:
         wanted = _matching(self._approvals.values(), workspace=workspace, state=state, digest=digest)
         return _newest(wanted, lambda approval: approval.approval_id, before, limit)
+
+    async def document(self, workspace: Workspace, collection: str, key: str) -> Document | None:
+        return self._documents.get((workspace, collection), {}).get(key)
+
+    async def documents(
+        self,
+        workspace: Workspace,
+        collection: str,
+        *,
+        prefix: str = "",
+        after: str | None = None,
+        before: str | None = None,
+        newest_first: bool = False,
+        limit: int = 500,
+    ) -> Sequence[Document]:
+        found = self._documents.get((workspace, collection), {})
+        wanted = [
+            key
+            for key in sorted(found, reverse=newest_first)
+            if key.startswith(prefix) and (after is None or key > after) and (before is None or key < before)
+        ]
+        return [found[key] for key in wanted[:limit]]
 
     def _remove_cached(self, removal: RemoveCached) -> None:
         self._cached = {

@@ -17,6 +17,7 @@ from whet_server.store.base import (
     ApprovalRecord,
     CachedAnswer,
     CapRecord,
+    Document,
     EndpointRecord,
     EventRecord,
     RemoveCached,
@@ -138,6 +139,12 @@ def _cached(answer: CachedAnswer) -> Change:
 def _approval(approval: ApprovalRecord) -> Change:
     key = (approval.workspace, approval.approval_id)
     return Change(tables.APPROVAL, key, (*key, approval.state, approval.digest, _to_json(approval)))
+
+
+@_writes(Document)
+def _document(document: Document) -> Change:
+    key = (document.workspace, document.collection, document.key)
+    return Change(tables.DOCUMENT, key, (*key, document.data))
 
 
 @_writes(RemoveCap)

@@ -28,6 +28,7 @@ from whet_server.store.base import (
     CachedAnswer,
     CacheSize,
     CapRecord,
+    Document,
     EndpointRecord,
     EventRecord,
     RemoveCached,
@@ -39,7 +40,7 @@ from whet_server.store.base import (
 from whet_server.store.cached_keys import CachedKeys
 from whet_server.store.lookups import Lookups, lookup
 from whet_server.store.migrate import migrate
-from whet_server.store.tables import APPROVAL, CACHED, CAP, ENDPOINT, EVENT, REQUEST, RESERVATION, RUN
+from whet_server.store.tables import APPROVAL, CACHED, CAP, DOCUMENT, ENDPOINT, EVENT, REQUEST, RESERVATION, RUN
 from whet_server.store.writer import Writer
 from whet_server.values import Billing, Nanos, Run, RunId, RunKind, RunState, Workspace
 
@@ -47,6 +48,8 @@ READERS: Final = 3
 """Connections that read at once: reads take microseconds, and more threads only compete for the same processor."""
 LOCK_WAIT_SECONDS: Final = 5.0
 """Nobody else writes to the file; a copy being taken by hand may hold it this long."""
+LAST_CHARACTER: Final = "\U0010ffff"
+"""Stands behind every key that begins with the same letters."""
 AnySelect: TypeAlias = Select[*tuple[Any, ...]]
 
 _RUN: Final = lookup(select(RUN.c.data), RUN.c.run_id)
@@ -60,6 +63,9 @@ _EVENTS: Final = lookup(  # as bytes, also where somebody has written text by ha
 _REQUEST: Final = lookup(select(REQUEST.c.data), REQUEST.c.workspace, REQUEST.c.request_id)
 _RESERVATION: Final = lookup(select(RESERVATION), RESERVATION.c.workspace, RESERVATION.c.reservation_id)
 _CACHED: Final = lookup(select(CACHED.c.data), CACHED.c.workspace, CACHED.c.key)
+_DOCUMENT: Final = lookup(
+    select(DOCUMENT.c.key, DOCUMENT.c.data), DOCUMENT.c.workspace, DOCUMENT.c.collection, DOCUMENT.c.key
+)
 _APPROVAL: Final = lookup(select(APPROVAL.c.data), APPROVAL.c.workspace, APPROVAL.c.approval_id)
 
 
@@ -238,6 +244,33 @@ class SqlStore:
         query = query.order_by(APPROVAL.c.approval_id.desc()).limit(limit)
         return [rows.read_approval(row.data) for row in await self._all(query)]
 
+    async def document(self, workspace: Workspace, collection: str, key: str) -> Document | None:
+        found = await self._lookups.find(_DOCUMENT, workspace, collection, key)
+        return _document(workspace, collection, *found[0]) if found else None
+
+    async def documents(
+        self,
+        workspace: Workspace,
+        collection: str,
+        *,
+        prefix: str = "",
+        after: str | None = None,
+        before: str | None = None,
+        newest_first: bool = False,
+        limit: int = 500,
+    ) -> Sequence[Document]:
+        key = DOCUMENT.c.key
+        query = select(key, DOCUMENT.c.data)
+        query = query.where(DOCUMENT.c.workspace == workspace, DOCUMENT.c.collection == collection)
+        if prefix:
+            query = query.where(key >= prefix, key < prefix + LAST_CHARACTER)
+        if after is not None:
+            query = query.where(key > after)
+        if before is not None:
+            query = query.where(key < before)
+        query = query.order_by(key.desc() if newest_first else key).limit(limit)
+        return [_document(workspace, collection, *row) for row in await self._all(query)]
+
     async def _load_cached_keys(self) -> None:
         for workspace, key, expire_ns in await self._all(select(CACHED.c.workspace, CACHED.c.key, CACHED.c.expire_ns)):
             self._cached_keys.add(workspace, key, expire_ns)
@@ -252,6 +285,10 @@ class SqlStore:
 
 def _where(query: AnySelect, column: ColumnElement[Any], wanted: str | None) -> AnySelect:
     return query if wanted is None else query.where(column == wanted)
+
+
+def _document(workspace: Workspace, collection: str, key: str, data: bytes) -> Document:
+    return Document(workspace=workspace, collection=collection, key=key, data=data)
 
 
 def _usage_by(key: ColumnElement[str]) -> AnySelect:

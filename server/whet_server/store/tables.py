@@ -106,3 +106,11 @@ APPROVAL: Final = Table(
     Index("approval_by_digest", "workspace", "digest", "approval_id"),
     Index("approval_by_state", "workspace", "state", "approval_id"),
 )
+DOCUMENT: Final = Table(
+    "document",
+    METADATA,
+    _text("workspace", key=True),
+    _text("collection", key=True),
+    _text("key", key=True),
+    _blob("data"),
+)

@@ -23,6 +23,11 @@ NOUNS: Final[Mapping[str, str]] = {
     "ledger": "What was spent, what is unknown, and the caps.",
     "approval": "What waits for a person's decision.",
     "trace": "The record of every run, and its proof.",
+    "judge": "Judge and score many answers, with every outcome counted.",
+    "calibration": "People's ratings, agreement with them, and audits of judges.",
+    "rubric": "Rubrics that judges judge by, and their versions.",
+    "scorer": "Scorers, which need no judge.",
+    "dataset": "Data sets: versions, splits and the sealed hold-out.",
 }
 """One group for each service of the contract; its verbs are made from the contract when the group is entered."""
 

@@ -78,6 +78,22 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The caller, a person or the finish rule cancelled the work."""
     ERROR_REASON_INTERRUPTED: _ErrorReason.ValueType  # 27
     """The server stopped while the work was under way."""
+    ERROR_REASON_DATASET_NOT_FOUND: _ErrorReason.ValueType  # 28
+    """No such data set, or no such version of it. Metadata: dataset."""
+    ERROR_REASON_HOLDOUT_SEALED: _ErrorReason.ValueType  # 29
+    """The hold-out is under seal: OpenSeal opens it, once and on the record. Metadata: dataset, version."""
+    ERROR_REASON_RUBRIC_NOT_FOUND: _ErrorReason.ValueType  # 30
+    """No such rubric, or no such version of it. Metadata: rubric."""
+    ERROR_REASON_SCORER_NOT_FOUND: _ErrorReason.ValueType  # 31
+    """No such scorer, or a user's own that is not connected. Metadata: scorer."""
+    ERROR_REASON_JUDGE_UNCALIBRATED: _ErrorReason.ValueType  # 32
+    """The judge was never checked against people. Metadata: judge_digest."""
+    ERROR_REASON_JUDGE_STALE: _ErrorReason.ValueType  # 33
+    """The judge was checked, and has changed since. Metadata: judge_digest, changed."""
+    ERROR_REASON_JUDGE_TOO_WEAK: _ErrorReason.ValueType  # 34
+    """The judge agrees too little with people, or too few ratings say so. Metadata: weighted_kappa, items."""
+    ERROR_REASON_TOO_FEW_SCORES: _ErrorReason.ValueType  # 35
+    """Too few items have a score to decide anything. Metadata: scored, items."""
     ERROR_REASON_PROVIDER_UNREACHABLE: _ErrorReason.ValueType  # 100
     """The provider could not be reached: refused, no route, name not found, TLS failed. Transient."""
     ERROR_REASON_CONNECT_TIMEOUT: _ErrorReason.ValueType  # 101
@@ -118,6 +134,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The provider redirected the call, which is never followed. Permanent."""
     ERROR_REASON_EMPTY_ANSWER: _ErrorReason.ValueType  # 119
     """The answer is empty where text was due. Transient."""
+    ERROR_REASON_NO_VERDICT: _ErrorReason.ValueType  # 200
+    """The judge's answer is no verdict by its rubric, also after one repair. Permanent."""
+    ERROR_REASON_EVIDENCE_NOT_FOUND: _ErrorReason.ValueType  # 201
+    """A quote that the judge gave does not occur in the judged text, also after one repair. Permanent."""
+    ERROR_REASON_JUDGE_DECLINED: _ErrorReason.ValueType  # 202
+    """The judge declined to judge. Permanent."""
+    ERROR_REASON_NOT_APPLICABLE: _ErrorReason.ValueType  # 203
+    """The scorer cannot say anything of this item: the message says what is missing. Permanent."""
+    ERROR_REASON_SCORER_FAILED: _ErrorReason.ValueType  # 204
+    """A user's scorer failed, sent something that is no score, or went away. Transient."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call, or one part of a run, failed. In `google.rpc.ErrorInfo.reason` the value stands without its prefix, with the
@@ -180,6 +206,22 @@ ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 26
 """The caller, a person or the finish rule cancelled the work."""
 ERROR_REASON_INTERRUPTED: ErrorReason.ValueType  # 27
 """The server stopped while the work was under way."""
+ERROR_REASON_DATASET_NOT_FOUND: ErrorReason.ValueType  # 28
+"""No such data set, or no such version of it. Metadata: dataset."""
+ERROR_REASON_HOLDOUT_SEALED: ErrorReason.ValueType  # 29
+"""The hold-out is under seal: OpenSeal opens it, once and on the record. Metadata: dataset, version."""
+ERROR_REASON_RUBRIC_NOT_FOUND: ErrorReason.ValueType  # 30
+"""No such rubric, or no such version of it. Metadata: rubric."""
+ERROR_REASON_SCORER_NOT_FOUND: ErrorReason.ValueType  # 31
+"""No such scorer, or a user's own that is not connected. Metadata: scorer."""
+ERROR_REASON_JUDGE_UNCALIBRATED: ErrorReason.ValueType  # 32
+"""The judge was never checked against people. Metadata: judge_digest."""
+ERROR_REASON_JUDGE_STALE: ErrorReason.ValueType  # 33
+"""The judge was checked, and has changed since. Metadata: judge_digest, changed."""
+ERROR_REASON_JUDGE_TOO_WEAK: ErrorReason.ValueType  # 34
+"""The judge agrees too little with people, or too few ratings say so. Metadata: weighted_kappa, items."""
+ERROR_REASON_TOO_FEW_SCORES: ErrorReason.ValueType  # 35
+"""Too few items have a score to decide anything. Metadata: scored, items."""
 ERROR_REASON_PROVIDER_UNREACHABLE: ErrorReason.ValueType  # 100
 """The provider could not be reached: refused, no route, name not found, TLS failed. Transient."""
 ERROR_REASON_CONNECT_TIMEOUT: ErrorReason.ValueType  # 101
@@ -220,4 +262,14 @@ ERROR_REASON_REDIRECT_REFUSED: ErrorReason.ValueType  # 118
 """The provider redirected the call, which is never followed. Permanent."""
 ERROR_REASON_EMPTY_ANSWER: ErrorReason.ValueType  # 119
 """The answer is empty where text was due. Transient."""
+ERROR_REASON_NO_VERDICT: ErrorReason.ValueType  # 200
+"""The judge's answer is no verdict by its rubric, also after one repair. Permanent."""
+ERROR_REASON_EVIDENCE_NOT_FOUND: ErrorReason.ValueType  # 201
+"""A quote that the judge gave does not occur in the judged text, also after one repair. Permanent."""
+ERROR_REASON_JUDGE_DECLINED: ErrorReason.ValueType  # 202
+"""The judge declined to judge. Permanent."""
+ERROR_REASON_NOT_APPLICABLE: ErrorReason.ValueType  # 203
+"""The scorer cannot say anything of this item: the message says what is missing. Permanent."""
+ERROR_REASON_SCORER_FAILED: ErrorReason.ValueType  # 204
+"""A user's scorer failed, sent something that is no score, or went away. Transient."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -24,58 +24,73 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from whet.v1 import judging_pb2 as whet_dot_v1_dot_judging__pb2
 from whet.v1 import value_pb2 as whet_dot_v1_dot_value__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13whet/v1/event.proto\x12\x07whet.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x13whet/v1/value.proto\"s\n\nEventBatch\x12\x1e\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x0e.whet.v1.Event\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\x12\x11\n\tcaught_up\x18\x03 \x01(\x08\x12\x1d\n\x05\x64rain\x18\x04 \x01(\x0b\x32\x0e.whet.v1.Drain\"H\n\x05\x44rain\x12,\n\ttime_left\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tresumable\x18\x02 \x01(\x08\"\xd7\x04\n\x05\x45vent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12.\n\nevent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04hash\x18\x03 \x01(\x0c\x12\x11\n\tskippable\x18\x04 \x01(\x08\x12(\n\nrun_opened\x18\n \x01(\x0b\x32\x12.whet.v1.RunOpenedH\x00\x12\x32\n\x0f\x62ranch_progress\x18\x0b \x01(\x0b\x32\x17.whet.v1.BranchProgressH\x00\x12,\n\x0c\x62ranch_delta\x18\x0c \x01(\x0b\x32\x14.whet.v1.BranchDeltaH\x00\x12\x30\n\x0e\x61ttempt_failed\x18\r \x01(\x0b\x32\x16.whet.v1.AttemptFailedH\x00\x12\x32\n\x0f\x62ranch_finished\x18\x0e \x01(\x0b\x32\x17.whet.v1.BranchFinishedH\x00\x12.\n\rdraft_started\x18\x0f \x01(\x0b\x32\x15.whet.v1.DraftStartedH\x00\x12*\n\x0b\x64raft_delta\x18\x10 \x01(\x0b\x32\x13.whet.v1.DraftDeltaH\x00\x12*\n\x0b\x64raft_ended\x18\x11 \x01(\x0b\x32\x13.whet.v1.DraftEndedH\x00\x12\x38\n\x12synthesis_finished\x18\x12 \x01(\x0b\x32\x1a.whet.v1.SynthesisFinishedH\x00\x12,\n\x0crun_finished\x18\x13 \x01(\x0b\x32\x14.whet.v1.RunFinishedH\x00\x42\t\n\x07payload\"\xb6\x01\n\tRunOpened\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x1e\n\x04kind\x18\x02 \x01(\x0e\x32\x10.whet.v1.RunKind\x12\r\n\x05title\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12%\n\x08\x62ranches\x18\x06 \x03(\x0b\x32\x13.whet.v1.BranchPlan\x12\x0e\n\x06prompt\x18\x07 \x01(\t\x12\x11\n\tsynthesis\x18\x08 \x01(\t\"b\n\nBranchPlan\x12\x11\n\tbranch_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07persona\x18\x03 \x01(\t\x12\x0e\n\x06sample\x18\x04 \x01(\x05\x12\x11\n\tsimulated\x18\x05 \x01(\x08\"\x93\x01\n\x0e\x42ranchProgress\x12\x11\n\tbranch_id\x18\x01 \x01(\t\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.whet.v1.BranchState\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x10\n\x08\x66raction\x18\x04 \x01(\x01\x12\'\n\x04wait\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\">\n\x0b\x42ranchDelta\x12\x11\n\tbranch_id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04text\x18\x03 \x01(\t\"E\n\rAttemptFailed\x12\x11\n\tbranch_id\x18\x01 \x01(\t\x12!\n\x07\x61ttempt\x18\x02 \x01(\x0b\x32\x10.whet.v1.Attempt\"\x8a\x03\n\x0e\x42ranchFinished\x12\x11\n\tbranch_id\x18\x01 \x01(\t\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.whet.v1.BranchState\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12!\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x10.whet.v1.Failure\x12\"\n\x08\x61ttempts\x18\x06 \x03(\x0b\x32\x10.whet.v1.Attempt\x12\x1d\n\x05usage\x18\x07 \x01(\x0b\x32\x0e.whet.v1.Usage\x12\x1f\n\x06totals\x18\x08 \x01(\x0b\x32\x0f.whet.v1.Totals\x12*\n\x07latency\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x13\x66irst_token_latency\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x63\x61\x63hed\x18\x0b \x01(\x08\x12\x11\n\tsimulated\x18\x0c \x01(\x08\x12\x15\n\rfinish_reason\x18\r \x01(\t\"a\n\x0c\x44raftStarted\x12\x10\n\x08revision\x18\x01 \x01(\x05\x12\r\n\x05reset\x18\x02 \x01(\x08\x12\x12\n\nbranch_ids\x18\x03 \x03(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\r\n\x05\x66inal\x18\x05 \x01(\x08\"<\n\nDraftDelta\x12\x10\n\x08revision\x18\x01 \x01(\x05\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04text\x18\x03 \x01(\t\"\x87\x02\n\nDraftEnded\x12\x10\n\x08revision\x18\x01 \x01(\x05\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.whet.v1.BranchState\x12\x0c\n\x04text\x18\x03 \x01(\t\x12!\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x10.whet.v1.Failure\x12\"\n\x08\x61ttempts\x18\x05 \x03(\x0b\x32\x10.whet.v1.Attempt\x12\x1f\n\x06totals\x18\x06 \x01(\x0b\x32\x0f.whet.v1.Totals\x12*\n\x07latency\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05model\x18\x08 \x01(\t\x12\x11\n\tsimulated\x18\t \x01(\x08\"D\n\x04Span\x12\x11\n\tbranch_id\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x05\x12\r\n\x05score\x18\x04 \x01(\x01\"O\n\x11SupportedSentence\x12\r\n\x05start\x18\x01 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x05\x12\x1e\n\x07support\x18\x03 \x03(\x0b\x32\r.whet.v1.Span\"H\n\tSoleClaim\x12\x1b\n\x04span\x18\x01 \x01(\x0b\x32\r.whet.v1.Span\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x10\n\x08in_final\x18\x03 \x01(\x08\"\x7f\n\rContradiction\x12\x1b\n\x04left\x18\x01 \x01(\x0b\x32\r.whet.v1.Span\x12\x1c\n\x05right\x18\x02 \x01(\x0b\x32\r.whet.v1.Span\x12\x11\n\tleft_text\x18\x03 \x01(\t\x12\x12\n\nright_text\x18\x04 \x01(\t\x12\x0c\n\x04kind\x18\x05 \x01(\t\">\n\tVoteCount\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\t\x12\r\n\x05votes\x18\x02 \x01(\x05\x12\x12\n\nbranch_ids\x18\x03 \x03(\t\"\xcd\x02\n\x11SynthesisFinished\x12#\n\x05state\x18\x01 \x01(\x0e\x32\x14.whet.v1.BranchState\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x05\x12\x12\n\nbranch_ids\x18\x04 \x03(\t\x12-\n\tsentences\x18\x05 \x03(\x0b\x32\x1a.whet.v1.SupportedSentence\x12\'\n\x0bsole_claims\x18\x06 \x03(\x0b\x32\x12.whet.v1.SoleClaim\x12.\n\x0e\x63ontradictions\x18\x07 \x03(\x0b\x32\x16.whet.v1.Contradiction\x12!\n\x05votes\x18\x08 \x03(\x0b\x32\x12.whet.v1.VoteCount\x12!\n\x07\x66\x61ilure\x18\t \x01(\x0b\x32\x10.whet.v1.Failure\x12\x11\n\tsimulated\x18\n \x01(\x08\"\x9f\x01\n\x0bRunFinished\x12 \n\x05state\x18\x01 \x01(\x0e\x32\x11.whet.v1.RunState\x12!\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x10.whet.v1.Failure\x12\x1f\n\x06totals\x18\x03 \x01(\x0b\x32\x0f.whet.v1.Totals\x12*\n\x07latency\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration*8\n\x07RunKind\x12\x18\n\x14RUN_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fRUN_KIND_FANOUT\x10\x01*\x9b\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_RUNNING\x10\x01\x12\x17\n\x13RUN_STATE_SUCCEEDED\x10\x02\x12\x15\n\x11RUN_STATE_PARTIAL\x10\x03\x12\x14\n\x10RUN_STATE_FAILED\x10\x04\x12\x17\n\x13RUN_STATE_CANCELLED\x10\x05*\xf9\x01\n\x0b\x42ranchState\x12\x1c\n\x18\x42RANCH_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42RANCH_STATE_WAITING\x10\x01\x12\x18\n\x14\x42RANCH_STATE_LOADING\x10\x02\x12\x16\n\x12\x42RANCH_STATE_ASKED\x10\x03\x12\x1a\n\x16\x42RANCH_STATE_STREAMING\x10\x04\x12\x15\n\x11\x42RANCH_STATE_DONE\x10\x05\x12\x18\n\x14\x42RANCH_STATE_PARTIAL\x10\x06\x12\x17\n\x13\x42RANCH_STATE_FAILED\x10\x07\x12\x1a\n\x16\x42RANCH_STATE_CANCELLED\x10\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13whet/v1/event.proto\x12\x07whet.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15whet/v1/judging.proto\x1a\x13whet/v1/value.proto\"s\n\nEventBatch\x12\x1e\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x0e.whet.v1.Event\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\x12\x11\n\tcaught_up\x18\x03 \x01(\x08\x12\x1d\n\x05\x64rain\x18\x04 \x01(\x0b\x32\x0e.whet.v1.Drain\"H\n\x05\x44rain\x12,\n\ttime_left\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tresumable\x18\x02 \x01(\x08\"\x8d\x07\n\x05\x45vent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12.\n\nevent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04hash\x18\x03 \x01(\x0c\x12\x11\n\tskippable\x18\x04 \x01(\x08\x12(\n\nrun_opened\x18\n \x01(\x0b\x32\x12.whet.v1.RunOpenedH\x00\x12\x32\n\x0f\x62ranch_progress\x18\x0b \x01(\x0b\x32\x17.whet.v1.BranchProgressH\x00\x12,\n\x0c\x62ranch_delta\x18\x0c \x01(\x0b\x32\x14.whet.v1.BranchDeltaH\x00\x12\x30\n\x0e\x61ttempt_failed\x18\r \x01(\x0b\x32\x16.whet.v1.AttemptFailedH\x00\x12\x32\n\x0f\x62ranch_finished\x18\x0e \x01(\x0b\x32\x17.whet.v1.BranchFinishedH\x00\x12.\n\rdraft_started\x18\x0f \x01(\x0b\x32\x15.whet.v1.DraftStartedH\x00\x12*\n\x0b\x64raft_delta\x18\x10 \x01(\x0b\x32\x13.whet.v1.DraftDeltaH\x00\x12*\n\x0b\x64raft_ended\x18\x11 \x01(\x0b\x32\x13.whet.v1.DraftEndedH\x00\x12\x38\n\x12synthesis_finished\x18\x12 \x01(\x0b\x32\x1a.whet.v1.SynthesisFinishedH\x00\x12,\n\x0crun_finished\x18\x13 \x01(\x0b\x32\x14.whet.v1.RunFinishedH\x00\x12\x34\n\x10verdicts_reached\x18\x14 \x01(\x0b\x32\x18.whet.v1.VerdictsReachedH\x00\x12\x38\n\x12judgement_progress\x18\x15 \x01(\x0b\x32\x1a.whet.v1.JudgementProgressH\x00\x12\x34\n\x10judgement_summed\x18\x16 \x01(\x0b\x32\x18.whet.v1.JudgementSummedH\x00\x12\x30\n\x0e\x61udit_reported\x18\x17 \x01(\x0b\x32\x16.whet.v1.AuditReportedH\x00\x12\x30\n\x0e\x64\x61taset_stored\x18\x18 \x01(\x0b\x32\x16.whet.v1.DatasetStoredH\x00\x12*\n\x0bseal_opened\x18\x19 \x01(\x0b\x32\x13.whet.v1.SealOpenedH\x00\x42\t\n\x07payload\"\xe1\x01\n\tRunOpened\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x1e\n\x04kind\x18\x02 \x01(\x0e\x32\x10.whet.v1.RunKind\x12\r\n\x05title\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12%\n\x08\x62ranches\x18\x06 \x03(\x0b\x32\x13.whet.v1.BranchPlan\x12\x0e\n\x06prompt\x18\x07 \x01(\t\x12\x11\n\tsynthesis\x18\x08 \x01(\t\x12)\n\tjudgement\x18\t \x01(\x0b\x32\x16.whet.v1.JudgementPlan\"u\n\rJudgementPlan\x12\r\n\x05items\x18\x01 \x01(\x05\x12\x10\n\x08\x63riteria\x18\x02 \x03(\t\x12\x0e\n\x06judges\x18\x03 \x03(\t\x12\x10\n\x08verdicts\x18\x04 \x01(\x05\x12\x0e\n\x06origin\x18\x05 \x01(\t\x12\x11\n\tsimulated\x18\x06 \x01(\x08\"5\n\x0fVerdictsReached\x12\"\n\x08verdicts\x18\x01 \x03(\x0b\x32\x10.whet.v1.Verdict\"\xe8\x01\n\x11JudgementProgress\x12\x10\n\x08verdicts\x18\x01 \x01(\x05\x12\x0f\n\x07planned\x18\x02 \x01(\x05\x12\x11\n\tin_flight\x18\x03 \x01(\x05\x12\x1f\n\x06totals\x18\x04 \x01(\x0b\x32\x0f.whet.v1.Totals\x12%\n\rexpected_left\x18\x05 \x01(\x0b\x32\x0e.whet.v1.Money\x12,\n\ttime_left\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\'\n\x08outcomes\x18\x07 \x03(\x0b\x32\x15.whet.v1.OutcomeCount\"k\n\x0fJudgementSummed\x12+\n\x08\x63riteria\x18\x01 \x03(\x0b\x32\x19.whet.v1.CriterionSummary\x12+\n\x08\x63ombined\x18\x02 \x01(\x0b\x32\x19.whet.v1.CriterionSummary\"5\n\rAuditReported\x12$\n\x06report\x18\x01 \x01(\x0b\x32\x14.whet.v1.AuditReport\"\\\n\rDatasetStored\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x0c\n\x04rows\x18\x04 \x01(\x05\x12\x0e\n\x06source\x18\x05 \x01(\t\"Y\n\nSealOpened\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0c\n\x04rows\x18\x04 \x01(\x05\x12\x0e\n\x06\x64igest\x18\x05 \x01(\t\"b\n\nBranchPlan\x12\x11\n\tbranch_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07persona\x18\x03 \x01(\t\x12\x0e\n\x06sample\x18\x04 \x01(\x05\x12\x11\n\tsimulated\x18\x05 \x01(\x08\"\x93\x01\n\x0e\x42ranchProgress\x12\x11\n\tbranch_id\x18\x01 \x01(\t\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.whet.v1.BranchState\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x10\n\x08\x66raction\x18\x04 \x01(\x01\x12\'\n\x04wait\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\">\n\x0b\x42ranchDelta\x12\x11\n\tbranch_id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04text\x18\x03 \x01(\t\"E\n\rAttemptFailed\x12\x11\n\tbranch_id\x18\x01 \x01(\t\x12!\n\x07\x61ttempt\x18\x02 \x01(\x0b\x32\x10.whet.v1.Attempt\"\x8a\x03\n\x0e\x42ranchFinished\x12\x11\n\tbranch_id\x18\x01 \x01(\t\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.whet.v1.BranchState\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12!\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x10.whet.v1.Failure\x12\"\n\x08\x61ttempts\x18\x06 \x03(\x0b\x32\x10.whet.v1.Attempt\x12\x1d\n\x05usage\x18\x07 \x01(\x0b\x32\x0e.whet.v1.Usage\x12\x1f\n\x06totals\x18\x08 \x01(\x0b\x32\x0f.whet.v1.Totals\x12*\n\x07latency\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x36\n\x13\x66irst_token_latency\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x63\x61\x63hed\x18\x0b \x01(\x08\x12\x11\n\tsimulated\x18\x0c \x01(\x08\x12\x15\n\rfinish_reason\x18\r \x01(\t\"a\n\x0c\x44raftStarted\x12\x10\n\x08revision\x18\x01 \x01(\x05\x12\r\n\x05reset\x18\x02 \x01(\x08\x12\x12\n\nbranch_ids\x18\x03 \x03(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\r\n\x05\x66inal\x18\x05 \x01(\x08\"<\n\nDraftDelta\x12\x10\n\x08revision\x18\x01 \x01(\x05\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04text\x18\x03 \x01(\t\"\x87\x02\n\nDraftEnded\x12\x10\n\x08revision\x18\x01 \x01(\x05\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.whet.v1.BranchState\x12\x0c\n\x04text\x18\x03 \x01(\t\x12!\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x10.whet.v1.Failure\x12\"\n\x08\x61ttempts\x18\x05 \x03(\x0b\x32\x10.whet.v1.Attempt\x12\x1f\n\x06totals\x18\x06 \x01(\x0b\x32\x0f.whet.v1.Totals\x12*\n\x07latency\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05model\x18\x08 \x01(\t\x12\x11\n\tsimulated\x18\t \x01(\x08\"D\n\x04Span\x12\x11\n\tbranch_id\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x03 \x01(\x05\x12\r\n\x05score\x18\x04 \x01(\x01\"O\n\x11SupportedSentence\x12\r\n\x05start\x18\x01 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x02 \x01(\x05\x12\x1e\n\x07support\x18\x03 \x03(\x0b\x32\r.whet.v1.Span\"H\n\tSoleClaim\x12\x1b\n\x04span\x18\x01 \x01(\x0b\x32\r.whet.v1.Span\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x10\n\x08in_final\x18\x03 \x01(\x08\"\x7f\n\rContradiction\x12\x1b\n\x04left\x18\x01 \x01(\x0b\x32\r.whet.v1.Span\x12\x1c\n\x05right\x18\x02 \x01(\x0b\x32\r.whet.v1.Span\x12\x11\n\tleft_text\x18\x03 \x01(\t\x12\x12\n\nright_text\x18\x04 \x01(\t\x12\x0c\n\x04kind\x18\x05 \x01(\t\">\n\tVoteCount\x12\x0e\n\x06\x61nswer\x18\x01 \x01(\t\x12\r\n\x05votes\x18\x02 \x01(\x05\x12\x12\n\nbranch_ids\x18\x03 \x03(\t\"\xcd\x02\n\x11SynthesisFinished\x12#\n\x05state\x18\x01 \x01(\x0e\x32\x14.whet.v1.BranchState\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x05\x12\x12\n\nbranch_ids\x18\x04 \x03(\t\x12-\n\tsentences\x18\x05 \x03(\x0b\x32\x1a.whet.v1.SupportedSentence\x12\'\n\x0bsole_claims\x18\x06 \x03(\x0b\x32\x12.whet.v1.SoleClaim\x12.\n\x0e\x63ontradictions\x18\x07 \x03(\x0b\x32\x16.whet.v1.Contradiction\x12!\n\x05votes\x18\x08 \x03(\x0b\x32\x12.whet.v1.VoteCount\x12!\n\x07\x66\x61ilure\x18\t \x01(\x0b\x32\x10.whet.v1.Failure\x12\x11\n\tsimulated\x18\n \x01(\x08\"\x9f\x01\n\x0bRunFinished\x12 \n\x05state\x18\x01 \x01(\x0e\x32\x11.whet.v1.RunState\x12!\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x10.whet.v1.Failure\x12\x1f\n\x06totals\x18\x03 \x01(\x0b\x32\x0f.whet.v1.Totals\x12*\n\x07latency\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration*z\n\x07RunKind\x12\x18\n\x14RUN_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fRUN_KIND_FANOUT\x10\x01\x12\x16\n\x12RUN_KIND_JUDGEMENT\x10\x02\x12\x12\n\x0eRUN_KIND_AUDIT\x10\x03\x12\x14\n\x10RUN_KIND_DATASET\x10\x04*\x9b\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_RUNNING\x10\x01\x12\x17\n\x13RUN_STATE_SUCCEEDED\x10\x02\x12\x15\n\x11RUN_STATE_PARTIAL\x10\x03\x12\x14\n\x10RUN_STATE_FAILED\x10\x04\x12\x17\n\x13RUN_STATE_CANCELLED\x10\x05*\xf9\x01\n\x0b\x42ranchState\x12\x1c\n\x18\x42RANCH_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x42RANCH_STATE_WAITING\x10\x01\x12\x18\n\x14\x42RANCH_STATE_LOADING\x10\x02\x12\x16\n\x12\x42RANCH_STATE_ASKED\x10\x03\x12\x1a\n\x16\x42RANCH_STATE_STREAMING\x10\x04\x12\x15\n\x11\x42RANCH_STATE_DONE\x10\x05\x12\x18\n\x14\x42RANCH_STATE_PARTIAL\x10\x06\x12\x17\n\x13\x42RANCH_STATE_FAILED\x10\x07\x12\x1a\n\x16\x42RANCH_STATE_CANCELLED\x10\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'whet.v1.event_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RUNKIND']._serialized_start=3221
-  _globals['_RUNKIND']._serialized_end=3277
-  _globals['_RUNSTATE']._serialized_start=3280
-  _globals['_RUNSTATE']._serialized_end=3435
-  _globals['_BRANCHSTATE']._serialized_start=3438
-  _globals['_BRANCHSTATE']._serialized_end=3687
-  _globals['_EVENTBATCH']._serialized_start=118
-  _globals['_EVENTBATCH']._serialized_end=233
-  _globals['_DRAIN']._serialized_start=235
-  _globals['_DRAIN']._serialized_end=307
-  _globals['_EVENT']._serialized_start=310
-  _globals['_EVENT']._serialized_end=909
-  _globals['_RUNOPENED']._serialized_start=912
-  _globals['_RUNOPENED']._serialized_end=1094
-  _globals['_BRANCHPLAN']._serialized_start=1096
-  _globals['_BRANCHPLAN']._serialized_end=1194
-  _globals['_BRANCHPROGRESS']._serialized_start=1197
-  _globals['_BRANCHPROGRESS']._serialized_end=1344
-  _globals['_BRANCHDELTA']._serialized_start=1346
-  _globals['_BRANCHDELTA']._serialized_end=1408
-  _globals['_ATTEMPTFAILED']._serialized_start=1410
-  _globals['_ATTEMPTFAILED']._serialized_end=1479
-  _globals['_BRANCHFINISHED']._serialized_start=1482
-  _globals['_BRANCHFINISHED']._serialized_end=1876
-  _globals['_DRAFTSTARTED']._serialized_start=1878
-  _globals['_DRAFTSTARTED']._serialized_end=1975
-  _globals['_DRAFTDELTA']._serialized_start=1977
-  _globals['_DRAFTDELTA']._serialized_end=2037
-  _globals['_DRAFTENDED']._serialized_start=2040
-  _globals['_DRAFTENDED']._serialized_end=2303
-  _globals['_SPAN']._serialized_start=2305
-  _globals['_SPAN']._serialized_end=2373
-  _globals['_SUPPORTEDSENTENCE']._serialized_start=2375
-  _globals['_SUPPORTEDSENTENCE']._serialized_end=2454
-  _globals['_SOLECLAIM']._serialized_start=2456
-  _globals['_SOLECLAIM']._serialized_end=2528
-  _globals['_CONTRADICTION']._serialized_start=2530
-  _globals['_CONTRADICTION']._serialized_end=2657
-  _globals['_VOTECOUNT']._serialized_start=2659
-  _globals['_VOTECOUNT']._serialized_end=2721
-  _globals['_SYNTHESISFINISHED']._serialized_start=2724
-  _globals['_SYNTHESISFINISHED']._serialized_end=3057
-  _globals['_RUNFINISHED']._serialized_start=3060
-  _globals['_RUNFINISHED']._serialized_end=3219
+  _globals['_RUNKIND']._serialized_start=4355
+  _globals['_RUNKIND']._serialized_end=4477
+  _globals['_RUNSTATE']._serialized_start=4480
+  _globals['_RUNSTATE']._serialized_end=4635
+  _globals['_BRANCHSTATE']._serialized_start=4638
+  _globals['_BRANCHSTATE']._serialized_end=4887
+  _globals['_EVENTBATCH']._serialized_start=141
+  _globals['_EVENTBATCH']._serialized_end=256
+  _globals['_DRAIN']._serialized_start=258
+  _globals['_DRAIN']._serialized_end=330
+  _globals['_EVENT']._serialized_start=333
+  _globals['_EVENT']._serialized_end=1242
+  _globals['_RUNOPENED']._serialized_start=1245
+  _globals['_RUNOPENED']._serialized_end=1470
+  _globals['_JUDGEMENTPLAN']._serialized_start=1472
+  _globals['_JUDGEMENTPLAN']._serialized_end=1589
+  _globals['_VERDICTSREACHED']._serialized_start=1591
+  _globals['_VERDICTSREACHED']._serialized_end=1644
+  _globals['_JUDGEMENTPROGRESS']._serialized_start=1647
+  _globals['_JUDGEMENTPROGRESS']._serialized_end=1879
+  _globals['_JUDGEMENTSUMMED']._serialized_start=1881
+  _globals['_JUDGEMENTSUMMED']._serialized_end=1988
+  _globals['_AUDITREPORTED']._serialized_start=1990
+  _globals['_AUDITREPORTED']._serialized_end=2043
+  _globals['_DATASETSTORED']._serialized_start=2045
+  _globals['_DATASETSTORED']._serialized_end=2137
+  _globals['_SEALOPENED']._serialized_start=2139
+  _globals['_SEALOPENED']._serialized_end=2228
+  _globals['_BRANCHPLAN']._serialized_start=2230
+  _globals['_BRANCHPLAN']._serialized_end=2328
+  _globals['_BRANCHPROGRESS']._serialized_start=2331
+  _globals['_BRANCHPROGRESS']._serialized_end=2478
+  _globals['_BRANCHDELTA']._serialized_start=2480
+  _globals['_BRANCHDELTA']._serialized_end=2542
+  _globals['_ATTEMPTFAILED']._serialized_start=2544
+  _globals['_ATTEMPTFAILED']._serialized_end=2613
+  _globals['_BRANCHFINISHED']._serialized_start=2616
+  _globals['_BRANCHFINISHED']._serialized_end=3010
+  _globals['_DRAFTSTARTED']._serialized_start=3012
+  _globals['_DRAFTSTARTED']._serialized_end=3109
+  _globals['_DRAFTDELTA']._serialized_start=3111
+  _globals['_DRAFTDELTA']._serialized_end=3171
+  _globals['_DRAFTENDED']._serialized_start=3174
+  _globals['_DRAFTENDED']._serialized_end=3437
+  _globals['_SPAN']._serialized_start=3439
+  _globals['_SPAN']._serialized_end=3507
+  _globals['_SUPPORTEDSENTENCE']._serialized_start=3509
+  _globals['_SUPPORTEDSENTENCE']._serialized_end=3588
+  _globals['_SOLECLAIM']._serialized_start=3590
+  _globals['_SOLECLAIM']._serialized_end=3662
+  _globals['_CONTRADICTION']._serialized_start=3664
+  _globals['_CONTRADICTION']._serialized_end=3791
+  _globals['_VOTECOUNT']._serialized_start=3793
+  _globals['_VOTECOUNT']._serialized_end=3855
+  _globals['_SYNTHESISFINISHED']._serialized_start=3858
+  _globals['_SYNTHESISFINISHED']._serialized_end=4191
+  _globals['_RUNFINISHED']._serialized_start=4194
+  _globals['_RUNFINISHED']._serialized_end=4353
 # @@protoc_insertion_point(module_scope)

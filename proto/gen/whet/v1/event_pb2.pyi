@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from whet.v1 import judging_pb2 as _judging_pb2
 from whet.v1 import value_pb2 as _value_pb2
 import builtins as _builtins
 import sys
@@ -32,6 +33,12 @@ class _RunKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunKind.Value
     """Not said. In a filter: any."""
     RUN_KIND_FANOUT: _RunKind.ValueType  # 1
     """A fan-out."""
+    RUN_KIND_JUDGEMENT: _RunKind.ValueType  # 2
+    """A judgement."""
+    RUN_KIND_AUDIT: _RunKind.ValueType  # 3
+    """An audit of a judge."""
+    RUN_KIND_DATASET: _RunKind.ValueType  # 4
+    """A data set was stored, or its seal opened."""
 
 class RunKind(_RunKind, metaclass=_RunKindEnumTypeWrapper):
     """What kind of work a run is."""
@@ -40,6 +47,12 @@ RUN_KIND_UNSPECIFIED: RunKind.ValueType  # 0
 """Not said. In a filter: any."""
 RUN_KIND_FANOUT: RunKind.ValueType  # 1
 """A fan-out."""
+RUN_KIND_JUDGEMENT: RunKind.ValueType  # 2
+"""A judgement."""
+RUN_KIND_AUDIT: RunKind.ValueType  # 3
+"""An audit of a judge."""
+RUN_KIND_DATASET: RunKind.ValueType  # 4
+"""A data set was stored, or its seal opened."""
 Global___RunKind: _TypeAlias = RunKind  # noqa: Y015
 
 class _RunState:
@@ -216,6 +229,12 @@ class Event(_message.Message):
     DRAFT_ENDED_FIELD_NUMBER: _builtins.int
     SYNTHESIS_FINISHED_FIELD_NUMBER: _builtins.int
     RUN_FINISHED_FIELD_NUMBER: _builtins.int
+    VERDICTS_REACHED_FIELD_NUMBER: _builtins.int
+    JUDGEMENT_PROGRESS_FIELD_NUMBER: _builtins.int
+    JUDGEMENT_SUMMED_FIELD_NUMBER: _builtins.int
+    AUDIT_REPORTED_FIELD_NUMBER: _builtins.int
+    DATASET_STORED_FIELD_NUMBER: _builtins.int
+    SEAL_OPENED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The place in the run's log, from 1; 0 for a live event."""
     hash: _builtins.bytes
@@ -266,6 +285,30 @@ class Event(_message.Message):
     def run_finished(self) -> Global___RunFinished:
         """The run came to its end. Always the last event."""
 
+    @_builtins.property
+    def verdicts_reached(self) -> Global___VerdictsReached:
+        """Verdicts came in."""
+
+    @_builtins.property
+    def judgement_progress(self) -> Global___JudgementProgress:
+        """Live: how far a judgement is."""
+
+    @_builtins.property
+    def judgement_summed(self) -> Global___JudgementSummed:
+        """The sums of a judgement."""
+
+    @_builtins.property
+    def audit_reported(self) -> Global___AuditReported:
+        """What an audit found."""
+
+    @_builtins.property
+    def dataset_stored(self) -> Global___DatasetStored:
+        """A version of a data set was stored."""
+
+    @_builtins.property
+    def seal_opened(self) -> Global___SealOpened:
+        """The hold-out of a data set was opened."""
+
     def __init__(
         self,
         *,
@@ -283,12 +326,18 @@ class Event(_message.Message):
         draft_ended: Global___DraftEnded | None = ...,
         synthesis_finished: Global___SynthesisFinished | None = ...,
         run_finished: Global___RunFinished | None = ...,
+        verdicts_reached: Global___VerdictsReached | None = ...,
+        judgement_progress: Global___JudgementProgress | None = ...,
+        judgement_summed: Global___JudgementSummed | None = ...,
+        audit_reported: Global___AuditReported | None = ...,
+        dataset_stored: Global___DatasetStored | None = ...,
+        seal_opened: Global___SealOpened | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_failed", b"attempt_failed", "branch_delta", b"branch_delta", "branch_finished", b"branch_finished", "branch_progress", b"branch_progress", "draft_delta", b"draft_delta", "draft_ended", b"draft_ended", "draft_started", b"draft_started", "event_time", b"event_time", "payload", b"payload", "run_finished", b"run_finished", "run_opened", b"run_opened", "synthesis_finished", b"synthesis_finished"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_failed", b"attempt_failed", "audit_reported", b"audit_reported", "branch_delta", b"branch_delta", "branch_finished", b"branch_finished", "branch_progress", b"branch_progress", "dataset_stored", b"dataset_stored", "draft_delta", b"draft_delta", "draft_ended", b"draft_ended", "draft_started", b"draft_started", "event_time", b"event_time", "judgement_progress", b"judgement_progress", "judgement_summed", b"judgement_summed", "payload", b"payload", "run_finished", b"run_finished", "run_opened", b"run_opened", "seal_opened", b"seal_opened", "synthesis_finished", b"synthesis_finished", "verdicts_reached", b"verdicts_reached"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_failed", b"attempt_failed", "branch_delta", b"branch_delta", "branch_finished", b"branch_finished", "branch_progress", b"branch_progress", "draft_delta", b"draft_delta", "draft_ended", b"draft_ended", "draft_started", b"draft_started", "event_time", b"event_time", "hash", b"hash", "payload", b"payload", "run_finished", b"run_finished", "run_opened", b"run_opened", "sequence", b"sequence", "skippable", b"skippable", "synthesis_finished", b"synthesis_finished"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_failed", b"attempt_failed", "audit_reported", b"audit_reported", "branch_delta", b"branch_delta", "branch_finished", b"branch_finished", "branch_progress", b"branch_progress", "dataset_stored", b"dataset_stored", "draft_delta", b"draft_delta", "draft_ended", b"draft_ended", "draft_started", b"draft_started", "event_time", b"event_time", "hash", b"hash", "judgement_progress", b"judgement_progress", "judgement_summed", b"judgement_summed", "payload", b"payload", "run_finished", b"run_finished", "run_opened", b"run_opened", "seal_opened", b"seal_opened", "sequence", b"sequence", "skippable", b"skippable", "synthesis_finished", b"synthesis_finished", "verdicts_reached", b"verdicts_reached"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["run_opened", "branch_progress", "branch_delta", "attempt_failed", "branch_finished", "draft_started", "draft_delta", "draft_ended", "synthesis_finished", "run_finished"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["run_opened", "branch_progress", "branch_delta", "attempt_failed", "branch_finished", "draft_started", "draft_delta", "draft_ended", "synthesis_finished", "run_finished", "verdicts_reached", "judgement_progress", "judgement_summed", "audit_reported", "dataset_stored", "seal_opened"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -308,6 +357,7 @@ class RunOpened(_message.Message):
     BRANCHES_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
     SYNTHESIS_FIELD_NUMBER: _builtins.int
+    JUDGEMENT_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run's id."""
     kind: Global___RunKind.ValueType
@@ -326,6 +376,10 @@ class RunOpened(_message.Message):
     def branches(self) -> _containers.RepeatedCompositeFieldContainer[Global___BranchPlan]:
         """The branches, in their order; samples are counted out."""
 
+    @_builtins.property
+    def judgement(self) -> Global___JudgementPlan:
+        """Of a judgement or an audit: what it is to do."""
+
     def __init__(
         self,
         *,
@@ -337,14 +391,269 @@ class RunOpened(_message.Message):
         branches: _abc.Iterable[Global___BranchPlan] | None = ...,
         prompt: _builtins.str = ...,
         synthesis: _builtins.str = ...,
+        judgement: Global___JudgementPlan | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["judgement", b"judgement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["branches", b"branches", "kind", b"kind", "prompt", b"prompt", "request_id", b"request_id", "role", b"role", "run_id", b"run_id", "synthesis", b"synthesis", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branches", b"branches", "judgement", b"judgement", "kind", b"kind", "prompt", b"prompt", "request_id", b"request_id", "role", b"role", "run_id", b"run_id", "synthesis", b"synthesis", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunOpened: _TypeAlias = RunOpened  # noqa: Y015
+
+@_typing.final
+class JudgementPlan(_message.Message):
+    """What a judgement is to do."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    CRITERIA_FIELD_NUMBER: _builtins.int
+    JUDGES_FIELD_NUMBER: _builtins.int
+    VERDICTS_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    SIMULATED_FIELD_NUMBER: _builtins.int
+    items: _builtins.int
+    """Items."""
+    verdicts: _builtins.int
+    """Verdicts it asks for."""
+    origin: _builtins.str
+    """Where the items come from: `data set support@3, dev`, `fan-out fan_01`, or empty."""
+    simulated: _builtins.bool
+    """A judge is simulated."""
+    @_builtins.property
+    def criteria(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The criteria's names, in their order."""
+
+    @_builtins.property
+    def judges(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The models that judge, as `endpoint/model`."""
+
+    def __init__(
+        self,
+        *,
+        items: _builtins.int = ...,
+        criteria: _abc.Iterable[_builtins.str] | None = ...,
+        judges: _abc.Iterable[_builtins.str] | None = ...,
+        verdicts: _builtins.int = ...,
+        origin: _builtins.str = ...,
+        simulated: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["criteria", b"criteria", "items", b"items", "judges", b"judges", "origin", b"origin", "simulated", b"simulated", "verdicts", b"verdicts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JudgementPlan: _TypeAlias = JudgementPlan  # noqa: Y015
+
+@_typing.final
+class VerdictsReached(_message.Message):
+    """Verdicts came in: all scorers' of one item, or one judge's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERDICTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[_judging_pb2.Verdict]:
+        """The verdicts."""
+
+    def __init__(
+        self,
+        *,
+        verdicts: _abc.Iterable[_judging_pb2.Verdict] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["verdicts", b"verdicts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerdictsReached: _TypeAlias = VerdictsReached  # noqa: Y015
+
+@_typing.final
+class JudgementProgress(_message.Message):
+    """How far a judgement is. Sent a few times a second."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERDICTS_FIELD_NUMBER: _builtins.int
+    PLANNED_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    TOTALS_FIELD_NUMBER: _builtins.int
+    EXPECTED_LEFT_FIELD_NUMBER: _builtins.int
+    TIME_LEFT_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    verdicts: _builtins.int
+    """Verdicts that are in."""
+    planned: _builtins.int
+    """Verdicts it asks for."""
+    in_flight: _builtins.int
+    """Calls under way."""
+    @_builtins.property
+    def totals(self) -> _value_pb2.Totals:
+        """Sums so far."""
+
+    @_builtins.property
+    def expected_left(self) -> _value_pb2.Money:
+        """What the rest is likely to cost."""
+
+    @_builtins.property
+    def time_left(self) -> _duration_pb2.Duration:
+        """How long the rest is likely to take; not set before anything is in."""
+
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[_judging_pb2.OutcomeCount]:
+        """Every outcome so far."""
+
+    def __init__(
+        self,
+        *,
+        verdicts: _builtins.int = ...,
+        planned: _builtins.int = ...,
+        in_flight: _builtins.int = ...,
+        totals: _value_pb2.Totals | None = ...,
+        expected_left: _value_pb2.Money | None = ...,
+        time_left: _duration_pb2.Duration | None = ...,
+        outcomes: _abc.Iterable[_judging_pb2.OutcomeCount] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expected_left", b"expected_left", "time_left", b"time_left", "totals", b"totals"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_left", b"expected_left", "in_flight", b"in_flight", "outcomes", b"outcomes", "planned", b"planned", "time_left", b"time_left", "totals", b"totals", "verdicts", b"verdicts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JudgementProgress: _TypeAlias = JudgementProgress  # noqa: Y015
+
+@_typing.final
+class JudgementSummed(_message.Message):
+    """The sums of a judgement, once all verdicts are in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CRITERIA_FIELD_NUMBER: _builtins.int
+    COMBINED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def criteria(self) -> _containers.RepeatedCompositeFieldContainer[_judging_pb2.CriterionSummary]:
+        """The criteria."""
+
+    @_builtins.property
+    def combined(self) -> _judging_pb2.CriterionSummary:
+        """The items' weighted scores; not set when no criterion counts."""
+
+    def __init__(
+        self,
+        *,
+        criteria: _abc.Iterable[_judging_pb2.CriterionSummary] | None = ...,
+        combined: _judging_pb2.CriterionSummary | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["combined", b"combined"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["combined", b"combined", "criteria", b"criteria"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JudgementSummed: _TypeAlias = JudgementSummed  # noqa: Y015
+
+@_typing.final
+class AuditReported(_message.Message):
+    """What an audit found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPORT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def report(self) -> _judging_pb2.AuditReport:
+        """The report."""
+
+    def __init__(
+        self,
+        *,
+        report: _judging_pb2.AuditReport | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditReported: _TypeAlias = AuditReported  # noqa: Y015
+
+@_typing.final
+class DatasetStored(_message.Message):
+    """A version of a data set was stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name."""
+    version: _builtins.int
+    """The version."""
+    digest: _builtins.str
+    """SHA-256 over the rows, in hexadecimal."""
+    rows: _builtins.int
+    """Its rows."""
+    source: _builtins.str
+    """The file's name, as the caller gave it."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.int = ...,
+        digest: _builtins.str = ...,
+        rows: _builtins.int = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "name", b"name", "rows", b"rows", "source", b"source", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DatasetStored: _TypeAlias = DatasetStored  # noqa: Y015
+
+@_typing.final
+class SealOpened(_message.Message):
+    """The hold-out of a data set was opened."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name."""
+    version: _builtins.int
+    """The version."""
+    reason: _builtins.str
+    """Why."""
+    rows: _builtins.int
+    """How many rows it showed."""
+    digest: _builtins.str
+    """SHA-256 over those rows, in hexadecimal."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        rows: _builtins.int = ...,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "name", b"name", "reason", b"reason", "rows", b"rows", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SealOpened: _TypeAlias = SealOpened  # noqa: Y015
 
 @_typing.final
 class BranchPlan(_message.Message):

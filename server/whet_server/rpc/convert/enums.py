@@ -46,7 +46,14 @@ BILLING: Final = EnumTable(
         value_pb2.BILLING_RESERVED: Billing.RESERVED,
     }
 )
-RUN_KIND: Final = EnumTable({event_pb2.RUN_KIND_FANOUT: RunKind.FANOUT})
+RUN_KIND: Final = EnumTable(
+    {
+        event_pb2.RUN_KIND_FANOUT: RunKind.FANOUT,
+        event_pb2.RUN_KIND_JUDGEMENT: RunKind.JUDGEMENT,
+        event_pb2.RUN_KIND_AUDIT: RunKind.AUDIT,
+        event_pb2.RUN_KIND_DATASET: RunKind.DATASET,
+    }
+)
 RUN_STATE: Final = EnumTable(
     {
         event_pb2.RUN_STATE_RUNNING: RunState.RUNNING,

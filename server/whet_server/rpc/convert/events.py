@@ -9,6 +9,7 @@ from whet_server.log import events
 from whet_server.log.events import Event
 from whet_server.log.log import Batch
 from whet_server.rpc.convert.enums import BRANCH_STATE, RUN_KIND, RUN_STATE
+from whet_server.rpc.convert.mirror import fill, message_of
 from whet_server.rpc.convert.values import (
     SECOND,
     attempt_message,
@@ -19,7 +20,9 @@ from whet_server.rpc.convert.values import (
     usage_message,
 )
 
-SKIPPABLE: Final = frozenset({events.BranchProgress, events.BranchDelta, events.DraftDelta, events.AttemptFailed})
+SKIPPABLE: Final = frozenset(
+    {events.BranchProgress, events.BranchDelta, events.DraftDelta, events.JudgementProgress, events.AttemptFailed}
+)
 """What a client may go on without: a durable event repeats what live ones told, and a failed attempt stands in its
 branch's end too."""
 
@@ -93,6 +96,7 @@ def run_opened(payload: events.RunOpened, message: event_pb2.Event) -> None:
             branches=[branch_plan_message(plan) for plan in payload.branches],
             prompt=payload.prompt,
             synthesis=payload.synthesis,
+            judgement=None if payload.judgement is None else message_of(payload.judgement, event_pb2.JudgementPlan),
         )
     )
 
@@ -224,6 +228,12 @@ _FILL: Final[Mapping[type[events.Payload], Callable[[Any, event_pb2.Event], None
         events.DraftDelta: draft_delta,
         events.DraftEnded: draft_ended,
         events.SynthesisFinished: synthesis_finished,
+        events.VerdictsReached: lambda payload, message: fill(payload, message.verdicts_reached),
+        events.JudgementProgress: lambda payload, message: fill(payload, message.judgement_progress),
+        events.JudgementSummed: lambda payload, message: fill(payload, message.judgement_summed),
+        events.AuditReported: lambda payload, message: fill(payload, message.audit_reported),
+        events.DatasetStored: lambda payload, message: fill(payload, message.dataset_stored),
+        events.SealOpened: lambda payload, message: fill(payload, message.seal_opened),
         events.RunFinished: run_finished,
     }
 )

@@ -1,0 +1,1 @@
+"""Audits: is a judge biased."""

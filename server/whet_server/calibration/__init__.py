@@ -1,0 +1,1 @@
+"""People's ratings, and how far judges agree with them."""

@@ -1,0 +1,1 @@
+"""Scorers: pure functions of one item, and those that users serve."""
