@@ -72,6 +72,14 @@ PLACES: Final = (
         summary="See and change settings, colours and keys",
         screen="whet_tui.screens.settings:SettingsScreen",
     ),
+    Place(
+        place_id="datasets",
+        title="Data sets",
+        key="alt+8",
+        command="datasets",
+        summary="Look through data sets: versions, splits, rows; open the seal of a hold-out",
+        screen="whet_tui.screens.datasets:DatasetsScreen",
+    ),
 )
 
 BY_COMMAND: Final[Mapping[str, Place]] = {place.command: place for place in PLACES}
