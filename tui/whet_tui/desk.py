@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:  # the chat knows the desk before its first frame, the values after it
     from whet_tui.desk_values import Endpoint, Following, Grouping, Probe, Run, Spending
+    from whet_tui.judging_desk import JudgingDesk
 
 
 class DeskError(Exception):
@@ -15,6 +16,11 @@ class DeskError(Exception):
 
 class Desk(Protocol):
     """Every method raises `DeskError`."""
+
+    @property
+    def judging(self) -> "JudgingDesk":
+        """What the Judges place asks."""
+        ...
 
     async def runs(self) -> "Sequence[Run]":
         """The latest fan-outs of the workspace, newest first."""
