@@ -89,7 +89,7 @@ async def test_a_data_set_tells_its_splits_its_seal_and_its_columns() -> None:
     async with staged((120, 40)) as stage:
         await opened(stage)
         text = stage.text()
-        assert "support #gold" in text
+        assert "support@2 #gold" in text
         assert "train 30 / dev 10 / hold-out 10" in text
         assert "⊘ sealed" in text
         assert "○ opened 30 s ago" in text

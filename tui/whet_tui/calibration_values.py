@@ -4,20 +4,13 @@ proto/whet/v1/calibration.proto and judging.proto.
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
-from whet_tui.entries import FanoutState, Money
+from whet_tui.entries import Money
+from whet_tui.judging_values import Estimate, Judge, OutcomeCount, RunState, Standing
 
-RunState = FanoutState
-"""An audit ends as every run does."""
-
-
-class Standing(StrEnum):
-    """Whether a judge was checked against people."""
-
-    CALIBRATED = "calibrated"
-    UNCALIBRATED = "uncalibrated"
-    STALE = "stale"
-    TOO_WEAK = "too_weak"
+_UNKNOWN: Final = Estimate()
+_NOBODY: Final = Judge()
 
 
 class AuditVerdict(StrEnum):
@@ -37,41 +30,6 @@ class AuditAxis(StrEnum):
     INJECTION = "injection"
 
 
-class Outcome(StrEnum):
-    """How a question ended; only `scored` carries a score."""
-
-    SCORED = "scored"
-    ABSTAINED = "abstained"
-    REFUSED = "refused"
-    UNPARSEABLE = "unparseable"
-    TIMED_OUT = "timed_out"
-    UNAFFORDABLE = "unaffordable"
-    UNCALIBRATED = "uncalibrated"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-    @property
-    def words(self) -> str:
-        return self.replace("_", " ")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """A figure with its interval; None where the data do not define it."""
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    level: float = 0.95
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judge:
-    rubric: str = ""
-    models: tuple[str, ...] = ()
-    samples: int = 1
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
     """How far a judge and people agree, on one dimension or, without one, on the whole."""
@@ -79,14 +37,14 @@ class Agreement:
     dimension: str = ""
     items: int = 0
     unscored: int = 0
-    exact: Estimate = Estimate()
-    kappa: Estimate = Estimate()
-    weighted_kappa: Estimate = Estimate()
-    alpha: Estimate = Estimate()
-    spearman: Estimate = Estimate()
-    bias: Estimate = Estimate()
-    error: Estimate = Estimate()
-    people_alpha: Estimate = Estimate()
+    exact: Estimate = _UNKNOWN
+    kappa: Estimate = _UNKNOWN
+    weighted_kappa: Estimate = _UNKNOWN
+    alpha: Estimate = _UNKNOWN
+    spearman: Estimate = _UNKNOWN
+    bias: Estimate = _UNKNOWN
+    error: Estimate = _UNKNOWN
+    people_alpha: Estimate = _UNKNOWN
     levels: tuple[int, ...] = ()
     matrix: tuple[int, ...] = ()
     """How often people said the row's level and the judge the column's, row by row."""
@@ -98,17 +56,11 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OutcomeCount:
-    outcome: Outcome
-    count: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
     """A judge compared with people."""
 
     calibration_id: str
-    judge: Judge = Judge()
+    judge: Judge = _NOBODY
     run_id: str = ""
     criterion: str = ""
     agreements: tuple[Agreement, ...] = ()
@@ -140,9 +92,9 @@ class AxisResult:
     verdict: AuditVerdict = AuditVerdict.UNDECIDED
     pairs: int = 0
     scored_pairs: int = 0
-    flip_rate: Estimate = Estimate()
-    noise_rate: Estimate = Estimate()
-    shift: Estimate = Estimate()
+    flip_rate: Estimate = _UNKNOWN
+    noise_rate: Estimate = _UNKNOWN
+    shift: Estimate = _UNKNOWN
     p_value: float | None = None
     finding: str = ""
     examples: tuple[AuditExample, ...] = ()
@@ -172,7 +124,7 @@ class Audit:
 
     run_id: str
     state: RunState = RunState.RUNNING
-    judge: Judge = Judge()
+    judge: Judge = _NOBODY
     report: AuditReport | None = None
     """What it found; None before its end."""
     verdicts: int = 0

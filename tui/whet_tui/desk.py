@@ -9,6 +9,7 @@ if TYPE_CHECKING:  # the chat knows the desk before its first frame, the values 
     from whet_tui.calibration_values import Audit, AuditRun, Calibration
     from whet_tui.dataset_values import Dataset, RowPage, Split
     from whet_tui.desk_values import Endpoint, Following, Grouping, Probe, Run, Spending
+    from whet_tui.judging_desk import JudgingDesk
 
 
 class DeskError(Exception):
@@ -17,6 +18,11 @@ class DeskError(Exception):
 
 class Desk(Protocol):
     """Every method raises `DeskError`."""
+
+    @property
+    def judging(self) -> "JudgingDesk":
+        """What the Judges place asks."""
+        ...
 
     async def runs(self) -> "Sequence[Run]":
         """The latest fan-outs of the workspace, newest first."""

@@ -12,6 +12,7 @@ from whet_tui.desk import DeskError
 from whet_tui.desk_values import Endpoint, Following, Grouping, Probe, Run, Spending, UsageLine
 from whet_tui.entries import Fanout, FanoutState, Lane, Money
 from whet_tui.lanes import hear
+from whet_tui.memory_judging import MemoryJudging
 
 _PAGE: Final = 20
 """Rows of a data set on a page."""
@@ -38,6 +39,7 @@ class MemoryDesk:
         """How many follow a run right now."""
         self._told: dict[str, list[event_pb2.Event]] = {}
         self._grown = asyncio.Condition()
+        self.judging = MemoryJudging(self._look, self._answer, self._grown, self._wake)
 
     async def tell(self, run_id: str, *events: event_pb2.Event) -> None:
         """Let these events happen in a run. The first of a run is its `run_opened`."""

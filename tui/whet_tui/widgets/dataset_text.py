@@ -14,7 +14,6 @@ from whet_tui.widgets.sheet import Cell, Column, Sheet
 
 COLUMNS: Final = (
     Column(title="data set", grows=True),
-    Column(title="version", right=True),
     Column(title="rows", right=True),
     Column(title="splits", most=46, rank=1),
     Column(title="seal", most=18),
@@ -60,8 +59,7 @@ def _seal(data: Dataset, now: int) -> Cell:
 def dataset_row(data: Dataset, now: int) -> list[Cell]:
     tags = f" #{' #'.join(data.tags)}" if data.tags else ""
     return [
-        Cell(safe_line(data.name + tags, 200)),
-        Cell(str(data.version)),
+        Cell(safe_line(key_of(data) + tags, 200)),
         Cell(f"{data.rows:,}"),
         Cell(_splits(data)),
         _seal(data, now),
