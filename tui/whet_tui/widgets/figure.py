@@ -65,6 +65,7 @@ class Figure(Vertical):
         plots = self.plots and draw is not None
         words = self.query_one("#figure-text", Static)
         words.display = not plots
+        self.set_class(plots, "plot")
         words.update(text)
         if plots and self._plot is None:
             from textual_plotext import PlotextPlot  # for those who look at a plot
