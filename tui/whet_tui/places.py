@@ -72,6 +72,14 @@ PLACES: Final = (
         summary="See and change settings, colours and keys",
         screen="whet_tui.screens.settings:SettingsScreen",
     ),
+    Place(
+        place_id="judges",
+        title="Judges",
+        key="alt+7",
+        command="judges",
+        summary="See judgements: scores, what was not scored, disagreements first; rate answers by keys",
+        screen="whet_tui.screens.judges:JudgesScreen",
+    ),
 )
 
 BY_COMMAND: Final[Mapping[str, Place]] = {place.command: place for place in PLACES}

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
-from rich.style import Style
 from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
@@ -16,7 +15,7 @@ from whet_tui.desk_values import Cap, Grouping, Spending, UsageLine
 from whet_tui.entries import Money, dollars, money_line
 from whet_tui.safe import safe_line
 from whet_tui.screens.place import PlaceScreen
-from whet_tui.widgets.ink import Ink
+from whet_tui.widgets.ink import Ink, paint
 from whet_tui.widgets.rows import Rows
 from whet_tui.widgets.sheet import Cell, Column, Sheet
 
@@ -239,16 +238,8 @@ def _draw(plot: "PlotextPlot", days: Sequence[UsageLine], ink: Ink) -> None:
         names,
         [[line.money.settled / _NANOS for line in days], [line.money.unknown / _NANOS for line in days]],
         marker=["█", "?"],  # type: ignore[arg-type]  # the stub knows less than the code
-        color=[_paint(ink.good), _paint(ink.warning)],  # type: ignore[arg-type]  # the same
+        color=[paint(ink.good), paint(ink.warning)],  # type: ignore[arg-type]  # the same
         labels=["settled", "unknown"],  # type: ignore[call-arg]  # the stub has another name than the code
         width=0.4,
     )
     plot.refresh()
-
-
-def _paint(style: Style) -> tuple[int, int, int] | int | str:
-    """A style's colour in the plot's words."""
-    colour = style.color
-    if colour is None or colour.is_default:
-        return "default"
-    return (*colour.triplet,) if colour.triplet is not None else colour.number or 0
