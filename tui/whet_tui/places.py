@@ -73,6 +73,14 @@ PLACES: Final = (
         screen="whet_tui.screens.settings:SettingsScreen",
     ),
     Place(
+        place_id="judges",
+        title="Judges",
+        key="alt+7",
+        command="judges",
+        summary="See judgements: scores, what was not scored, disagreements first; rate answers by keys",
+        screen="whet_tui.screens.judges:JudgesScreen",
+    ),
+    Place(
         place_id="datasets",
         title="Data sets",
         key="alt+8",

@@ -16,8 +16,8 @@ from whet_tui.desk_values import Cap, Grouping, Spending, UsageLine
 from whet_tui.entries import Money, dollars, money_line
 from whet_tui.safe import safe_line
 from whet_tui.screens.place import PlaceScreen
-from whet_tui.widgets.figure import Figure, paint
-from whet_tui.widgets.ink import Ink
+from whet_tui.widgets.figure import Figure
+from whet_tui.widgets.ink import Ink, paint
 from whet_tui.widgets.rows import Rows
 from whet_tui.widgets.sheet import Cell, Column, Sheet
 

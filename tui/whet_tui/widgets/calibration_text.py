@@ -11,8 +11,8 @@ from whet_tui.judging_values import Estimate, Judge, Standing
 from whet_tui.safe import safe_line
 from whet_tui.spans import ago
 from whet_tui.widgets.estimates import bar, figure, interval, told
-from whet_tui.widgets.figure import Draw, paint
-from whet_tui.widgets.ink import Ink
+from whet_tui.widgets.figure import Draw
+from whet_tui.widgets.ink import Ink, paint
 from whet_tui.widgets.sheet import Cell, Column, InkName, Sheet
 
 COLUMNS: Final = (

@@ -5,7 +5,6 @@ unless the person says which of the two it shall be.
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from rich.style import Style
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -79,11 +78,3 @@ class Figure(Vertical):
             self._plot.plt.clear_data()
             draw(self._plot.plt)
             self._plot.refresh()
-
-
-def paint(style: Style) -> tuple[int, int, int] | int | str:
-    """A style's colour in the plot's words."""
-    colour = style.color
-    if colour is None or colour.is_default:
-        return "default"
-    return (*colour.triplet,) if colour.triplet is not None else colour.number or 0
