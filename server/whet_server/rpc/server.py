@@ -1,5 +1,6 @@
 """The gRPC server: services, interceptors, health and reflection on one address, from the first call to the last."""
 
+import asyncio
 import re
 import time
 from collections.abc import Callable
@@ -48,6 +49,7 @@ from whet_server.rpc.rules import Rules
 from whet_server.rpc.scorer import ScorerServicer
 from whet_server.rpc.spans import SpanLayer
 from whet_server.rpc.trace import TraceServicer
+from whet_server.runs import Capability
 from whet_server.score.scorers import Scorers
 from whet_server.store.base import Store
 from whet_server.trace.traces import Traces
@@ -98,6 +100,11 @@ class Rooms:
     panel: frozenset[ModelName] = frozenset()
     """The models that are asked when nobody says which."""
 
+    @property
+    def capabilities(self) -> tuple[Capability, ...]:
+        """Return the rooms that have runs."""
+        return (self.fanouts,)
+
 
 class RpcServer:
     """One server. `activity` tells how long nobody has called."""
@@ -107,7 +114,7 @@ class RpcServer:
         check_allowed(methods)
         rules = Rules(method.input_type for service in SERVICES for method in service.methods)
         self.activity = Activity(clock=time.monotonic)
-        self._fanouts = rooms.fanouts
+        self._capabilities = rooms.capabilities
         self._life = Life()
         self._requests = Requests(rooms.store, clock=clock)
         self._health = health.Health(service.full_name for service in SERVICES)
@@ -173,7 +180,7 @@ class RpcServer:
         """Refuse new work, tell watchers, give runs `seconds` to end, close what is open."""
         self._health.stop_serving()
         self._life.drain(seconds)
-        await self._fanouts.drain(seconds)
+        await asyncio.gather(*(capability.drain(seconds) for capability in self._capabilities))
         self._life.close()
         self._health.close()
         await self._server.stop(CLOSE_SECONDS)

@@ -9,7 +9,6 @@ from whet_server.score.finding import DoesNotApply, Finding, candidate_of, refer
 from whet_server.score.normal import normal
 from whet_server.score.spec import ContainsScorer, ExactScorer, KeywordsScorer, RegexScorer
 
-
 MAX_LOOKS: Final = 100_000_000
 """Characters times keywords of one item: a second of looking."""
 REGEX_BYTES: Final = 1 << 20
