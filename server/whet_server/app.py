@@ -28,6 +28,7 @@ from whet_server.log.log import EventLog
 from whet_server.rpc.identity import Tokens
 from whet_server.rpc.server import Rooms, RpcServer
 from whet_server.runs import Capability
+from whet_server.score.scorers import Scorers
 from whet_server.store.base import Store
 from whet_server.store.sql import SqlStore
 from whet_server.trace.traces import Traces
@@ -105,6 +106,8 @@ async def opened_rooms(
         stack.push_async_callback(cache.close)
         caller = ModelCaller(endpoints, ledger, cache, transports)
         log = EventLog(store, clock=clock)
+        scorers = Scorers()
+        stack.callback(scorers.close)
         defaults = await _defaults(config, endpoints)
         yield Rooms(
             fanouts=Fanouts(log, caller, store, defaults, clock=clock, on_end=ledger.forget_run),
@@ -114,6 +117,7 @@ async def opened_rooms(
             cache=cache,
             approvals=Approvals(store, clock=clock),
             traces=Traces(log),
+            scorers=scorers,
             store=store,
             approval_threshold=config.approval_threshold,
             panel=frozenset(branch.model for branch in defaults.panel),

@@ -12,7 +12,14 @@ import grpc.aio
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from whet.v1 import approval_pb2_grpc, fanout_pb2_grpc, ledger_pb2_grpc, model_pb2_grpc, trace_pb2_grpc
+from whet.v1 import (
+    approval_pb2_grpc,
+    fanout_pb2_grpc,
+    ledger_pb2_grpc,
+    model_pb2_grpc,
+    scorer_pb2_grpc,
+    trace_pb2_grpc,
+)
 from whet_server.approval.approvals import Approvals
 from whet_server.fanout.fanouts import Fanouts
 from whet_server.ledger.ledger import Ledger
@@ -39,9 +46,11 @@ from whet_server.rpc.life import Life
 from whet_server.rpc.model import ModelServicer
 from whet_server.rpc.requests import Requests
 from whet_server.rpc.rules import Rules
+from whet_server.rpc.scorer import ScorerServicer
 from whet_server.rpc.spans import SpanLayer
 from whet_server.rpc.trace import TraceServicer
 from whet_server.runs import Capability
+from whet_server.score.scorers import Scorers
 from whet_server.store.base import Store
 from whet_server.trace.traces import Traces
 from whet_server.values import ModelName, Nanos
@@ -85,6 +94,7 @@ class Rooms:
     cache: ResponseCache
     approvals: Approvals
     traces: Traces
+    scorers: Scorers
     store: Store
     approval_threshold: Nanos
     panel: frozenset[ModelName] = frozenset()
@@ -136,6 +146,7 @@ class RpcServer:
             ApprovalServicer(rooms.approvals, self._requests), server
         )
         trace_pb2_grpc.add_TraceServiceServicer_to_server(TraceServicer(rooms.traces, life), server)
+        scorer_pb2_grpc.add_ScorerServiceServicer_to_server(ScorerServicer(rooms.scorers), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [service.full_name for service in SERVICES]
         reflection.enable_server_reflection([*names, health.SERVICE, reflection.SERVICE_NAME], server)
