@@ -26,6 +26,8 @@ _WIDEST: Final = "\N{GRINNING FACE}"
 """A character of four bytes: no text of so many characters can be longer."""
 _COMPLAINT: Final = 1_000
 """Characters of what is said to be wrong with an answer; more than `judge.reading` ever says."""
+_LONG_ANSWER: Final = 100_000
+"""Characters of an answer that is no verdict; of longer ones a judge is shown no more either."""
 _AT_ONCE: Final = 200
 """Prompts made before others get their turn."""
 _SECONDS: Final[Mapping[str, float]] = {"local": 6.0, "sim": 0.3}
@@ -108,7 +110,7 @@ def _worst(call: CallSpec, info: ModelInfo) -> int:
 @cache
 def _repair_bytes() -> int:
     """Return how much longer than the question its repair can be: the answer as it is shown again, and the complaint."""
-    longest = prompts.repair((), _WIDEST * prompts.REPEATED, _WIDEST * _COMPLAINT)
+    longest = prompts.repair((), _WIDEST * _LONG_ANSWER, _WIDEST * _COMPLAINT)
     return Worst(longest, Parameters()).input_tokens
 
 

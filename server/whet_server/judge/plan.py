@@ -70,7 +70,7 @@ class Planner:
             items=len(gathered.items),
             criteria=tuple(each.name for each in asked),
             judges=tuple(dict.fromkeys(model for each in asked if each.judge for model in each.judge.models)),
-            verdicts=sum(_count(each, gathered.items) for each in asked),
+            verdicts=sum(expected(each, gathered.items) for each in asked),
             origin=gathered.origin,
             simulated=any(info.simulated for info in models.values()),
         )
@@ -270,7 +270,7 @@ def _check_candidates(spec: JudgementSpec, asked: Sequence[Asked], items: Sequen
         raise InvalidField(*wrong)
 
 
-def _count(asked: Asked, items: Sequence[Item]) -> int:
+def expected(asked: Asked, items: Sequence[Item]) -> int:
     """Return how many verdicts a criterion asks for."""
     if asked.judge is None or asked.rubric is None:
         return len(items)
