@@ -49,10 +49,11 @@ class Rubrics:
         return built_in
 
     async def put(
-        self, workspace: Workspace, name: str, text: str, *, also: Callable[[str], Sequence[RequestRecord]]
+        self, workspace: Workspace, name: str, text: str, *, also: Callable[[Rubric, bool], Sequence[RequestRecord]]
     ) -> tuple[Rubric, bool]:
-        """Keep a text as the next version of `name`, together with what `also` makes of `name@version`; or return the
-        newest version, when its text is the same, and False. Raises `InvalidField` for a text that is no rubric.
+        """Keep a text as the next version of `name` and return it and True; or the newest version, when its text is the
+        same, and False. What `also` makes of these two becomes durable with it. Raises `InvalidField` for a text that
+        is no rubric.
         """
         async with self._lock:
             try:
@@ -60,7 +61,7 @@ class Rubrics:
             except RubricNotFound:
                 newest = None
             if newest is not None and newest.text == tidy(text):
-                await self._store.commit(*also(f"{name}@{newest.version}"))
+                await self._store.commit(*also(newest, False))
                 return newest, False
             built_in = _built_in(name)
             version = 1 + max(newest.version if newest else 0, built_in.version if built_in else 0)
@@ -69,7 +70,7 @@ class Rubrics:
             document = Document(
                 workspace=workspace, collection=COLLECTION, key=_key(name, version), data=msgspec.json.encode(kept)
             )
-            await self._store.commit(document, *also(f"{name}@{version}"))
+            await self._store.commit(document, *also(rubric, True))
             return rubric, True
 
     async def newest(self, workspace: Workspace) -> Sequence[Rubric]:

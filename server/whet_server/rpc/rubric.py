@@ -32,9 +32,15 @@ class RubricServicer(rubric_pb2_grpc.RubricServiceServicer):
         async with self._requests.turn(principal.workspace, _PUT, request.request_id, request) as turn:
             if turn.answer is None:
                 await self._gate.changes(principal, _PUT, request, request_id=turn.request_id)
-                rubric, created = await self._rubrics.put(principal.workspace, name, request.text, also=turn.record)
+                rubric, created = await self._rubrics.put(
+                    principal.workspace,
+                    name,
+                    request.text,
+                    also=lambda kept, new: turn.record(f"{kept.name}@{kept.version} {new:d}"),
+                )
             else:
-                rubric, created = await self._rubrics.get(principal.workspace, turn.answer), False
+                kept, _, new = turn.answer.partition(" ")
+                rubric, created = await self._rubrics.get(principal.workspace, kept), new == "1"
         return rubric_pb2.PutRubricResponse(rubric=message_of(rubric, rubric_pb2.Rubric), created=created)
 
     async def GetRubric(self, request: rubric_pb2.GetRubricRequest, context: Context) -> rubric_pb2.GetRubricResponse:
