@@ -17,7 +17,7 @@ BYTES_PER_TOKEN = 4
 
 
 async def put(rubrics: Rubrics, text: str, name: str = "tone") -> tuple[Rubric, bool]:
-    return await rubrics.put(HOME, name, text, also=lambda rubric, created: ())
+    return await rubrics.put(HOME, name, text, also=lambda *_: ())
 
 
 @pytest.mark.parametrize("name", whet_prompts.rubric_names())
@@ -71,12 +71,8 @@ async def test_versions_go_on_from_the_built_in_one_and_stand_above_it() -> None
 async def test_the_same_text_makes_no_new_version_and_an_older_one_does() -> None:
     rubrics = Rubrics(MemoryStore())
     one, two = TEXT, TEXT.replace("short?", "brief?")
-    assert [
-        (rubric.version, created) for rubric, created in [await put(rubrics, text) for text in (one, one + "\n")]
-    ] == [
-        (1, True),
-        (1, False),
-    ]
+    first, again = await put(rubrics, one), await put(rubrics, one + "\n")
+    assert (first[0].version, first[1], again) == (1, True, (first[0], False))
     assert [(await put(rubrics, text))[0].version for text in (two, one)] == [2, 3]
     assert [rubric.name for rubric in await rubrics.newest(HOME)] == sorted([*whet_prompts.rubric_names(), "tone"])
 
