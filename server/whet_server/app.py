@@ -14,6 +14,7 @@ from whet_server.config import ENVIRONMENT_ENDPOINT, ServerConfig, local_panel, 
 from whet_server.datadir import DEFAULT_WORKSPACE, DataDir
 from whet_server.errors import WhetError
 from whet_server.fanout.fanouts import FanoutDefaults, Fanouts
+from whet_server.judge.rubrics import Rubrics
 from whet_server.ledger.ledger import Ledger
 from whet_server.llm.base import Answer, EndpointKind, EndpointSettings, Request, Sink, Transport
 from whet_server.llm.cache import ResponseCache
@@ -118,6 +119,7 @@ async def opened_rooms(
             approvals=Approvals(store, clock=clock),
             traces=Traces(log),
             scorers=scorers,
+            rubrics=Rubrics(store, clock=clock),
             store=store,
             approval_threshold=config.approval_threshold,
             panel=frozenset(branch.model for branch in defaults.panel),

@@ -17,11 +17,13 @@ from whet.v1 import (
     fanout_pb2_grpc,
     ledger_pb2_grpc,
     model_pb2_grpc,
+    rubric_pb2_grpc,
     scorer_pb2_grpc,
     trace_pb2_grpc,
 )
 from whet_server.approval.approvals import Approvals
 from whet_server.fanout.fanouts import Fanouts
+from whet_server.judge.rubrics import Rubrics
 from whet_server.ledger.ledger import Ledger
 from whet_server.llm.base import Caller
 from whet_server.llm.cache import ResponseCache
@@ -45,6 +47,7 @@ from whet_server.rpc.ledger import LedgerServicer
 from whet_server.rpc.life import Life
 from whet_server.rpc.model import ModelServicer
 from whet_server.rpc.requests import Requests
+from whet_server.rpc.rubric import RubricServicer
 from whet_server.rpc.rules import Rules
 from whet_server.rpc.scorer import ScorerServicer
 from whet_server.rpc.spans import SpanLayer
@@ -95,6 +98,7 @@ class Rooms:
     approvals: Approvals
     traces: Traces
     scorers: Scorers
+    rubrics: Rubrics
     store: Store
     approval_threshold: Nanos
     panel: frozenset[ModelName] = frozenset()
@@ -147,6 +151,7 @@ class RpcServer:
         )
         trace_pb2_grpc.add_TraceServiceServicer_to_server(TraceServicer(rooms.traces, life), server)
         scorer_pb2_grpc.add_ScorerServiceServicer_to_server(ScorerServicer(rooms.scorers), server)
+        rubric_pb2_grpc.add_RubricServiceServicer_to_server(RubricServicer(rooms.rubrics, requests, gate), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [service.full_name for service in SERVICES]
         reflection.enable_server_reflection([*names, health.SERVICE, reflection.SERVICE_NAME], server)
