@@ -20,6 +20,7 @@ from whet.v1 import (
     fanout_pb2_grpc,
     ledger_pb2_grpc,
     model_pb2_grpc,
+    scorer_pb2_grpc,
     trace_pb2_grpc,
 )
 from whet_server.app import opened_rooms
@@ -95,6 +96,7 @@ class Client:
         self.ledger = ledger_pb2_grpc.LedgerServiceStub(channel)
         self.model = model_pb2_grpc.ModelServiceStub(channel)
         self.approval = approval_pb2_grpc.ApprovalServiceStub(channel)
+        self.scorer = scorer_pb2_grpc.ScorerServiceStub(channel)
         self.trace = trace_pb2_grpc.TraceServiceStub(channel)
 
     def run(self, request: fanout_pb2.RunFanoutRequest) -> "RunCall":
