@@ -161,9 +161,7 @@ class Datasets:
             holdouts = await self._holdouts(workspace, name)
             shown = next(holdout for holdout in holdouts if holdout.version == found.version)
             run = self._run(principal, f"open the seal of {name} version {found.version}", request_id)
-            opened = replace(
-                found, sealed=False, open_ns=run.create_ns, open_run_id=run.run_id, open_reason=reason
-            )
+            opened = replace(found, sealed=False, open_ns=run.create_ns, open_run_id=run.run_id, open_reason=reason)
             event = SealOpened(
                 name=name, version=found.version, reason=reason, rows=len(shown.rows), digest=shown.digest
             )
@@ -173,7 +171,14 @@ class Datasets:
             return opened
 
     async def rows(
-        self, workspace: Workspace, name: str, version: int = 0, *, split: Split | None = None, after: int = 0, limit: int = 0
+        self,
+        workspace: Workspace,
+        name: str,
+        version: int = 0,
+        *,
+        split: Split | None = None,
+        after: int = 0,
+        limit: int = 0,
     ) -> Readable:
         """Give out rows in the order of the file, those with a number above `after`: of one split, or all that are
         not under seal. The one place where rows leave, and so the one that asks for the seal. Raises
@@ -254,9 +259,7 @@ class Datasets:
     async def _holdouts(self, workspace: Workspace, name: str) -> Sequence[Holdout]:
         return [Holdout.read(each) for each in await self._shelf.holdouts(workspace, name)]
 
-    async def _with_seen(
-        self, workspace: Workspace, opened: Dataset, holdouts: Sequence[Holdout]
-    ) -> Sequence[Dataset]:
+    async def _with_seen(self, workspace: Workspace, opened: Dataset, holdouts: Sequence[Holdout]) -> Sequence[Dataset]:
         """Return the other versions whose hold-outs have rows that have been shown now, with their number."""
         versions = [opened, *await self._shelf.versions(workspace, opened.name)]
         open_ones = {each.version for each in versions if each.open_ns is not None}
@@ -284,9 +287,7 @@ class Datasets:
 
     async def _log_run(self, run: Run, event: DurablePayload, writes: Sequence[Write]) -> None:
         """Make a run of one event durable with what it did, from its beginning to its end in one transaction."""
-        opened = RunOpened(
-            run_id=run.run_id, kind=run.kind, title=run.title, role=run.role, request_id=run.request_id
-        )
+        opened = RunOpened(run_id=run.run_id, kind=run.kind, title=run.title, role=run.role, request_id=run.request_id)
         writer, begun = self._log.begin(run, opened, also=writes)
         happened = writer.post(event)
         finished = RunFinished(state=RunState.SUCCEEDED, latency_ns=self._clock() - run.create_ns)

@@ -153,14 +153,11 @@ def _placed(dataset: Dataset, lines: Sequence[Line], kept: int, before: Before) 
     counts = tuple(SplitCount(split=split, rows=sum(each is split for each in splits)) for split in Split)
     dataset = replace(dataset, rows=len(rows), splits=counts, digest=digest_of(digests))
     facts = [
-        (digest, line.fields, split, was)
-        for digest, line, split, was in zip(digests, lines, splits, held, strict=True)
+        (digest, line.fields, split, was) for digest, line, split, was in zip(digests, lines, splits, held, strict=True)
     ]
     holdout = holdout_of(dataset, facts)
     seen = sum(seals.seen(row.digest) for row in holdout.rows)
-    return Prepared(
-        dataset=replace(dataset, sealed=bool(holdout.rows), seen_rows=seen), rows=rows, holdout=holdout
-    )
+    return Prepared(dataset=replace(dataset, sealed=bool(holdout.rows), seen_rows=seen), rows=rows, holdout=holdout)
 
 
 def _splits(policy: SplitPolicy, lines: Sequence[Line], held: Sequence[bool]) -> list[Split]:

@@ -74,8 +74,13 @@ def _reader(field: Any) -> Callable[[Any], Any]:
     if DataType.is_floating(kind):
         return _finite
     plain = (
-        DataType.is_boolean, DataType.is_integer, DataType.is_string, DataType.is_large_string,
-        DataType.is_string_view, DataType.is_null, DataType.is_dictionary,
+        DataType.is_boolean,
+        DataType.is_integer,
+        DataType.is_string,
+        DataType.is_large_string,
+        DataType.is_string_view,
+        DataType.is_null,
+        DataType.is_dictionary,
     )
     if any(fits(kind) for fits in plain):
         return _plain

@@ -115,9 +115,13 @@ class Shelf:
 
     async def holdouts(self, workspace: Workspace, name: str) -> Sequence[bytes]:
         """Return what is known of the hold-outs of all versions, as JSON of `Holdout`."""
-        return [each.data for each in await self._store.documents(workspace, HOLDOUTS, prefix=f"{name}@", limit=100_000)]
+        return [
+            each.data for each in await self._store.documents(workspace, HOLDOUTS, prefix=f"{name}@", limit=100_000)
+        ]
 
-    async def rows(self, dataset: Dataset, workspace: Workspace, splits: Iterable[Split], *, after: int = 0, limit: int = 0) -> Sequence[Row]:
+    async def rows(
+        self, dataset: Dataset, workspace: Workspace, splits: Iterable[Split], *, after: int = 0, limit: int = 0
+    ) -> Sequence[Row]:
         """Return rows of these splits in the order of the file, those with a number above `after`; 0: no limit."""
         wanted = limit or dataset.rows
         parts = [await self._split_rows(dataset, workspace, split, after, wanted) for split in splits]

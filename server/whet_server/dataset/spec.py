@@ -148,5 +148,3 @@ class Readable(Value):
     dataset: Dataset
     rows: tuple[Row, ...]
     sealed_rows: int
-
-

@@ -18,9 +18,7 @@ def filled(policy: SplitPolicy, name: str, key: str) -> SplitPolicy:
     """Return the policy with everything said, so that later versions inherit exactly this one."""
     shares = (policy.train, policy.dev, policy.holdout)
     train, dev, holdout = shares if any(shares) else DEFAULT_SHARES
-    return replace(
-        policy, train=train, dev=dev, holdout=holdout, group=policy.group or key, salt=policy.salt or name
-    )
+    return replace(policy, train=train, dev=dev, holdout=holdout, group=policy.group or key, salt=policy.salt or name)
 
 
 def check_policy(policy: SplitPolicy, columns: Iterable[Column]) -> None:

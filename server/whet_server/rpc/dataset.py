@@ -7,7 +7,7 @@ from typing import Final
 from whet.v1 import dataset_pb2, dataset_pb2_grpc
 from whet_server.dataset.datasets import Datasets
 from whet_server.dataset.reading import MAX_BYTES
-from whet_server.dataset.spec import Column, DataFormat, Dataset, Header, Row, Split, SplitPolicy
+from whet_server.dataset.spec import DataFormat, Dataset, Header, Split, SplitPolicy
 from whet_server.errors import InvalidField, MalformedMessage, TooLarge
 from whet_server.rpc import calls
 from whet_server.rpc.convert.mirror import message_of, value_of
