@@ -77,7 +77,7 @@ def test_alpha_of_scores_that_are_no_levels_equals_the_packages() -> None:
     data = generator.random(60) + generator.normal(0, 0.2, (3, 60))
     items = [list(map(float, column)) for column in data.T]
     for metric in (Metric.INTERVAL, Metric.ORDINAL):
-        expected = krippendorff.alpha(reliability_data=data, level_of_measurement=metric.value)
+        expected = krippendorff.alpha(reliability_data=data, level_of_measurement=cast("Any", metric.value))
         assert value(alpha(items, metric)) == pytest.approx(expected, abs=CLOSE)
 
 
