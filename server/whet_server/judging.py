@@ -194,6 +194,7 @@ class CriterionSummary(Value):
     calibration: CalibrationState | None = None
     simulated: bool = False
     degraded: bool = False
+    judge: Judge | None = None
 
 
 class JudgementPlan(Value):

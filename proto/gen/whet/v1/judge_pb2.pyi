@@ -657,8 +657,11 @@ class GetJudgementResponse(_message.Message):
     JUDGEMENT_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    RATED_ITEMS_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """The token of the next page; empty on the last."""
+    rated_items: _builtins.int
+    """How many of all its items somebody has rated by the rubrics of the run."""
     @_builtins.property
     def judgement(self) -> Global___Judgement:
         """The judgement."""
@@ -673,10 +676,11 @@ class GetJudgementResponse(_message.Message):
         judgement: Global___Judgement | None = ...,
         items: _abc.Iterable[Global___JudgedItem] | None = ...,
         next_page_token: _builtins.str = ...,
+        rated_items: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["judgement", b"judgement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "judgement", b"judgement", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "judgement", b"judgement", "next_page_token", b"next_page_token", "rated_items", b"rated_items"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

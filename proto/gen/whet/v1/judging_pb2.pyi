@@ -658,6 +658,7 @@ class CriterionSummary(_message.Message):
     CALIBRATION_FIELD_NUMBER: _builtins.int
     SIMULATED_FIELD_NUMBER: _builtins.int
     DEGRADED_FIELD_NUMBER: _builtins.int
+    JUDGE_FIELD_NUMBER: _builtins.int
     criterion: _builtins.str
     """The criterion."""
     unit: _builtins.str
@@ -712,6 +713,10 @@ class CriterionSummary(_message.Message):
     def corrected_mean(self) -> Global___Estimate:
         """The mean corrected by human ratings of a part of the items (prediction-powered inference); only on request."""
 
+    @_builtins.property
+    def judge(self) -> Global___Judge:
+        """Who judges it, the rubric with its version; not set for a scorer."""
+
     def __init__(
         self,
         *,
@@ -735,10 +740,11 @@ class CriterionSummary(_message.Message):
         calibration: Global___CalibrationState.ValueType = ...,
         simulated: _builtins.bool = ...,
         degraded: _builtins.bool = ...,
+        judge: Global___Judge | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_deviation", b"_deviation", "_mean_value", b"_mean_value", "corrected_mean", b"corrected_mean", "deviation", b"deviation", "mean", b"mean", "mean_value", b"mean_value", "panel_alpha", b"panel_alpha"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_deviation", b"_deviation", "_mean_value", b"_mean_value", "corrected_mean", b"corrected_mean", "deviation", b"deviation", "judge", b"judge", "mean", b"mean", "mean_value", b"mean_value", "panel_alpha", b"panel_alpha"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_deviation", b"_deviation", "_mean_value", b"_mean_value", "calibration", b"calibration", "corrected_mean", b"corrected_mean", "corrected_on", b"corrected_on", "criterion", b"criterion", "degraded", b"degraded", "deviation", b"deviation", "dimensions", b"dimensions", "direction", b"direction", "histogram", b"histogram", "items", b"items", "mean", b"mean", "mean_value", b"mean_value", "order_flips", b"order_flips", "order_pairs", b"order_pairs", "outcomes", b"outcomes", "panel_alpha", b"panel_alpha", "scored_items", b"scored_items", "simulated", b"simulated", "standings", b"standings", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_deviation", b"_deviation", "_mean_value", b"_mean_value", "calibration", b"calibration", "corrected_mean", b"corrected_mean", "corrected_on", b"corrected_on", "criterion", b"criterion", "degraded", b"degraded", "deviation", b"deviation", "dimensions", b"dimensions", "direction", b"direction", "histogram", b"histogram", "items", b"items", "judge", b"judge", "mean", b"mean", "mean_value", b"mean_value", "order_flips", b"order_flips", "order_pairs", b"order_pairs", "outcomes", b"outcomes", "panel_alpha", b"panel_alpha", "scored_items", b"scored_items", "simulated", b"simulated", "standings", b"standings", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__deviation: _TypeAlias = _typing.Literal["deviation"]  # noqa: Y015
     _WhichOneofArgType__deviation: _TypeAlias = _typing.Literal["_deviation", b"_deviation"]  # noqa: Y015
