@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from whet_server.approval.approvals import Approvals
 from whet_server.config import ENVIRONMENT_ENDPOINT, ServerConfig, local_panel, panel_of, preferred
 from whet_server.datadir import DEFAULT_WORKSPACE, DataDir
+from whet_server.dataset.datasets import Datasets
 from whet_server.errors import WhetError
 from whet_server.fanout.fanouts import FanoutDefaults, Fanouts
 from whet_server.judge.rubrics import Rubrics
@@ -118,6 +119,7 @@ async def opened_rooms(
             cache=cache,
             approvals=Approvals(store, clock=clock),
             traces=Traces(log),
+            datasets=Datasets(log, store, clock=clock),
             scorers=scorers,
             rubrics=Rubrics(store, clock=clock),
             store=store,

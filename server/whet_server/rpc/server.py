@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection
 
 from whet.v1 import (
     approval_pb2_grpc,
+    dataset_pb2_grpc,
     fanout_pb2_grpc,
     ledger_pb2_grpc,
     model_pb2_grpc,
@@ -22,6 +23,7 @@ from whet.v1 import (
     trace_pb2_grpc,
 )
 from whet_server.approval.approvals import Approvals
+from whet_server.dataset.datasets import Datasets
 from whet_server.fanout.fanouts import Fanouts
 from whet_server.judge.rubrics import Rubrics
 from whet_server.ledger.ledger import Ledger
@@ -30,6 +32,7 @@ from whet_server.llm.cache import ResponseCache
 from whet_server.llm.registry import Endpoints
 from whet_server.rpc import health
 from whet_server.rpc.approval import ApprovalServicer
+from whet_server.rpc.dataset import DatasetServicer
 from whet_server.rpc.fanout import FanoutServicer
 from whet_server.rpc.gate import Gate
 from whet_server.rpc.identity import SERVICES, Tokens, check_allowed
@@ -97,6 +100,7 @@ class Rooms:
     cache: ResponseCache
     approvals: Approvals
     traces: Traces
+    datasets: Datasets
     scorers: Scorers
     rubrics: Rubrics
     store: Store
@@ -116,7 +120,7 @@ class RpcServer:
     def __init__(self, rooms: Rooms, tokens: Tokens, *, clock: Callable[[], int], spans: bool = False) -> None:
         methods = [f"{service.full_name}/{method.name}" for service in SERVICES for method in service.methods]
         check_allowed(methods)
-        rules = Rules(method.input_type for service in SERVICES for method in service.methods)
+        self._rules = rules = Rules(method.input_type for service in SERVICES for method in service.methods)
         self.activity = Activity(clock=time.monotonic)
         self._capabilities = rooms.capabilities
         self._life = Life()
@@ -150,6 +154,8 @@ class RpcServer:
             ApprovalServicer(rooms.approvals, self._requests), server
         )
         trace_pb2_grpc.add_TraceServiceServicer_to_server(TraceServicer(rooms.traces, life), server)
+        dataset = DatasetServicer(rooms.datasets, requests, gate, life, self._rules)
+        dataset_pb2_grpc.add_DatasetServiceServicer_to_server(dataset, server)
         scorer_pb2_grpc.add_ScorerServiceServicer_to_server(ScorerServicer(rooms.scorers), server)
         rubric_pb2_grpc.add_RubricServiceServicer_to_server(RubricServicer(rooms.rubrics, requests, gate), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

@@ -15,6 +15,7 @@ from google.rpc.status_pb2 import Status
 
 from whet.v1 import (
     approval_pb2_grpc,
+    dataset_pb2_grpc,
     event_pb2,
     fanout_pb2,
     fanout_pb2_grpc,
@@ -97,6 +98,7 @@ class Client:
         self.model = model_pb2_grpc.ModelServiceStub(channel)
         self.approval = approval_pb2_grpc.ApprovalServiceStub(channel)
         self.scorer = scorer_pb2_grpc.ScorerServiceStub(channel)
+        self.dataset = dataset_pb2_grpc.DatasetServiceStub(channel)
         self.trace = trace_pb2_grpc.TraceServiceStub(channel)
 
     def run(self, request: fanout_pb2.RunFanoutRequest) -> "RunCall":
