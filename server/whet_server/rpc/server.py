@@ -115,6 +115,7 @@ class RpcServer:
         rules = Rules(method.input_type for service in SERVICES for method in service.methods)
         self.activity = Activity(clock=time.monotonic)
         self._capabilities = rooms.capabilities
+        self._scorers = rooms.scorers
         self._life = Life()
         self._requests = Requests(rooms.store, clock=clock)
         self._health = health.Health(service.full_name for service in SERVICES)
@@ -125,7 +126,7 @@ class RpcServer:
                 *([LayerInterceptor(SpanLayer())] if spans else []),
                 LayerInterceptor(IdentityLayer(tokens)),
                 LayerInterceptor(DeadlineLayer()),
-                DecodingInterceptor(),
+                DecodingInterceptor(rules),
                 LayerInterceptor(RulesLayer(rules)),
             ],
             options=OPTIONS,
@@ -146,7 +147,9 @@ class RpcServer:
             ApprovalServicer(rooms.approvals, self._requests), server
         )
         trace_pb2_grpc.add_TraceServiceServicer_to_server(TraceServicer(rooms.traces, life), server)
-        scorer_pb2_grpc.add_ScorerServiceServicer_to_server(ScorerServicer(rooms.scorers), server)
+        scorer_pb2_grpc.add_ScorerServiceServicer_to_server(
+            ScorerServicer(rooms.scorers, rooms.ledger, rooms.store, requests, gate, life), server
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [service.full_name for service in SERVICES]
         reflection.enable_server_reflection([*names, health.SERVICE, reflection.SERVICE_NAME], server)
@@ -183,6 +186,7 @@ class RpcServer:
         await asyncio.gather(*(capability.drain(seconds) for capability in self._capabilities))
         self._life.close()
         self._health.close()
+        self._scorers.end_streams()
         await self._server.stop(CLOSE_SECONDS)
         await self._requests.idle(CLOSE_SECONDS)
 
