@@ -108,8 +108,8 @@ async def opened_rooms(
         stack.push_async_callback(cache.close)
         caller = ModelCaller(endpoints, ledger, cache, transports)
         log = EventLog(store, clock=clock)
-        scorers = Scorers()
-        stack.callback(scorers.close)
+        scorers = Scorers(caller, endpoints)
+        stack.push_async_callback(scorers.close)
         defaults = await _defaults(config, endpoints)
         yield Rooms(
             fanouts=Fanouts(log, caller, store, defaults, clock=clock, on_end=ledger.forget_run),

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Final
 
 from whet_server.judge import prompts
-from whet_server.judge.plan import Planned, call_of, plan_hash, questions
+from whet_server.judge.plan import Planned, call_of, expected, plan_hash, questions
 from whet_server.judge.spec import JudgementForecast
 from whet_server.llm.base import Caller, CallSpec, ModelInfo
 from whet_server.llm.tab import Worst
@@ -20,6 +20,7 @@ from whet_server.values import ModelName, Nanos, Parameters, RunId, Value, Works
 
 SAMPLE: Final = 500
 """Questions that are looked up one by one: a share of cached ones is then known to within five in a hundred."""
+_FEW: Final = 20
 SHORT_VERDICT: Final = 80
 """Tokens of a verdict that says little."""
 _WIDEST: Final = "\N{GRINNING FACE}"
@@ -70,6 +71,21 @@ async def forecast(
         duration_ns=round(_seconds(sums, planned.record.spec.concurrency) * 1e9),
         sealed_rows=planned.sealed_rows,
     )
+
+
+async def likely(
+    caller: Caller, workspace: Workspace, planned: Planned, blocked: Set[str] = frozenset()
+) -> Nanos:
+    """Guess what all questions would cost from a few of them, for a start that cannot wait for a forecast."""
+    total = planned.record.plan.verdicts
+    every = max(1, total // _FEW)
+    found = [
+        await caller.estimate(call_of(planned.record, question, workspace, RunId("plan"), number))
+        for number, question in enumerate(questions(planned.record, planned.items))
+        if not number % every and question.criterion not in blocked
+    ]
+    asked = sum(expected(each, planned.items) for each in planned.record.criteria if each.judge and each.name not in blocked)
+    return Nanos(round(sum(each.expected or 0 for each in found) / len(found) * asked)) if found else Nanos(0)
 
 
 async def _summed(caller: Caller, workspace: Workspace, planned: Planned, blocked: Set[str]) -> _Sums:

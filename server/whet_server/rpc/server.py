@@ -123,6 +123,7 @@ class RpcServer:
         self._rules = rules = Rules(method.input_type for service in SERVICES for method in service.methods)
         self.activity = Activity(clock=time.monotonic)
         self._capabilities = rooms.capabilities
+        self._scorers = rooms.scorers
         self._life = Life()
         self._requests = Requests(rooms.store, clock=clock)
         self._health = health.Health(service.full_name for service in SERVICES)
@@ -133,7 +134,7 @@ class RpcServer:
                 *([LayerInterceptor(SpanLayer())] if spans else []),
                 LayerInterceptor(IdentityLayer(tokens)),
                 LayerInterceptor(DeadlineLayer()),
-                DecodingInterceptor(),
+                DecodingInterceptor(rules),
                 LayerInterceptor(RulesLayer(rules)),
             ],
             options=OPTIONS,
@@ -156,7 +157,9 @@ class RpcServer:
         trace_pb2_grpc.add_TraceServiceServicer_to_server(TraceServicer(rooms.traces, life), server)
         dataset = DatasetServicer(rooms.datasets, requests, gate, life, self._rules)
         dataset_pb2_grpc.add_DatasetServiceServicer_to_server(dataset, server)
-        scorer_pb2_grpc.add_ScorerServiceServicer_to_server(ScorerServicer(rooms.scorers), server)
+        scorer_pb2_grpc.add_ScorerServiceServicer_to_server(
+            ScorerServicer(rooms.scorers, rooms.ledger, rooms.store, requests, gate, life), server
+        )
         rubric_pb2_grpc.add_RubricServiceServicer_to_server(RubricServicer(rooms.rubrics, requests, gate), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [service.full_name for service in SERVICES]
@@ -194,6 +197,7 @@ class RpcServer:
         await asyncio.gather(*(capability.drain(seconds) for capability in self._capabilities))
         self._life.close()
         self._health.close()
+        self._scorers.end_streams()
         await self._server.stop(CLOSE_SECONDS)
         await self._requests.idle(CLOSE_SECONDS)
 
