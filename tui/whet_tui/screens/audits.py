@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from whet_tui.around import Around
     from whet_tui.places import Place
 
-_EMPTY: Final = """No judge has been audited yet. An audit tests one for biases: position, length, self-preference,
-formatting, sycophancy, planted injections. What it costs is said first by plan-audit:
-
-  whet calibration run-audit --judge-model ENDPOINT/MODEL --dataset-name NAME"""
+_EMPTY: Final = (
+    "No judge has been audited yet. An audit tests one for biases: position, length, self-preference, formatting, "
+    "sycophancy, planted injections. What it costs is said first by plan-audit:\n\n"
+    "  whet calibration run-audit --judge-model ENDPOINT/MODEL --dataset-name NAME"
+)
 
 
 class AuditsScreen(ReportScreen):

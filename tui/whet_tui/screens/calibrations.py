@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from whet_tui.around import Around
     from whet_tui.places import Place
 
-_EMPTY: Final = """No judge has been compared with people yet. Judge something, rate a part of it by keys in Judges
-(Alt+7) or from a file (whet calibration put-ratings), and then:
-
-  whet calibration calibrate RUN"""
+_EMPTY: Final = (
+    "No judge has been compared with people yet. Judge something, rate a part of it by keys in Judges (Alt+7) or from "
+    "a file (whet calibration put-ratings), and then:\n\n  whet calibration calibrate RUN"
+)
 
 
 class CalibrationsScreen(ReportScreen):

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from whet_tui.around import Around
     from whet_tui.places import Place
 
-_EMPTY: Final = """No data set yet. Begin with a file of JSONL, CSV or Parquet:
-
-  whet dataset put NAME --path FILE
-
-or ask for it in the chat (Alt+1). Rows come into train, dev and hold-out by themselves, and the hold-out is sealed."""
+_EMPTY: Final = (
+    "No data set yet. Begin with a file of JSONL, CSV or Parquet:\n\n  whet dataset put NAME --path FILE\n\n"
+    "or ask for it in the chat (Alt+1). Rows come into train, dev and hold-out by themselves, and the hold-out is "
+    "sealed."
+)
 _MARGIN: Final = 4
 """Padding and the scroll bar."""
 _FILTERS: Final = (None, *Split)

@@ -6,6 +6,7 @@ from typing import Final
 
 from rich.text import Text
 
+from whet_tui import dataset_values
 from whet_tui.dataset_values import Dataset, Row, Split
 from whet_tui.safe import exact_json, safe, safe_line
 from whet_tui.spans import ago
@@ -101,7 +102,7 @@ def _facts(data: Dataset) -> list[str]:
     policy = data.policy
     shares = f"{policy.train:g} / {policy.dev:g} / {policy.holdout:g}"
     split = f"by the column {safe_line(policy.column, 60)}" if policy.column else f"{shares} by hash"
-    together = f", equal {safe_line(policy.group, 60)} together" if policy.group else ""
+    together = f", equal {safe_line(policy.group, 60)} together" if policy.group not in {"", data.key} else ""
     named = f"key {safe_line(data.key, 60)}" if data.key else "rows named by their content"
     source = safe_line(data.source, 120) or "a call"
     return [
@@ -122,11 +123,12 @@ def _values(row: Row) -> dict[str, object]:
 
 def row_sheet(data: Dataset, rows: Sequence[Row]) -> Sheet:
     """The rows as a table; columns that find no room are left out, the last ones first."""
-    names = [column.name for column in data.columns[:_SHOWN_COLUMNS]]
+    shown = data.columns[:_SHOWN_COLUMNS]
+    names = [column.name for column in shown]
     columns = [
         Column(title="#", right=True),
         Column(title="split"),
-        *(Column(title=safe_line(name, 40), grows=True, rank=place) for place, name in enumerate(names)),
+        *(_row_column(column, rank) for rank, column in enumerate(shown)),
     ]
     cells = []
     for row in rows:
@@ -134,6 +136,12 @@ def row_sheet(data: Dataset, rows: Sequence[Row]) -> Sheet:
         told = [Cell(safe_line(_told(values.get(name)), 200)) for name in names]
         cells.append([Cell(str(row.number), "muted"), Cell(row.split.words, "muted"), *told])
     return Sheet(columns, cells)
+
+
+def _row_column(column: dataset_values.Column, rank: int) -> Column:
+    """Text takes the room that there is, shared; figures take what they need."""
+    grows = column.type not in {"integer", "number", "boolean"}
+    return Column(title=safe_line(column.name, 40), grows=grows, right=not grows, most=16, rank=rank)
 
 
 def _told(value: object) -> str:
