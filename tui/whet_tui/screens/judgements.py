@@ -31,6 +31,8 @@ _FRAME: Final = 0.2
 """Seconds between two drawings of what arrives."""
 _LEAST_ROOM: Final = (90, 34)
 """Columns and rows below which a plot says less than its text."""
+_SCORES: Final = 54
+"""Columns of the scores where there is room beside the sums."""
 _READ_AHEAD: Final = 4
 """Sums of other judgements that are read with one look, for the list."""
 _LISTED: Final = 20
@@ -47,14 +49,14 @@ class JudgementsScreen(PlaceScreen):
     """The list, followed while it runs; the sums of the judgement under the cursor."""
 
     DEFAULT_CSS = """
-    JudgementsScreen #judging { layout: vertical; height: 1fr; }
-    JudgementsScreen #judgements { height: 6; }
+    JudgementsScreen #judging { height: 1fr; }
+    JudgementsScreen #judgements { height: 30%; min-height: 6; }
     JudgementsScreen #sums { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
     JudgementsScreen #sums-text, JudgementsScreen #scores-text { height: auto; }
     JudgementsScreen #scores-plot { height: 14; }
-    JudgementsScreen.wide #judging { layout: horizontal; }
-    JudgementsScreen.wide #judgements { width: 44; height: 1fr; border-right: solid $surface; }
-    JudgementsScreen.wide #sums { width: 1fr; }
+    JudgementsScreen.wide #sums { layout: horizontal; }
+    JudgementsScreen.wide #sums-text { width: 1fr; }
+    JudgementsScreen.wide #scores-text, JudgementsScreen.wide #scores-plot { width: 52; margin-left: 2; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "criterion", "Next criterion", id="judges.criterion"),
@@ -200,16 +202,17 @@ class JudgementsScreen(PlaceScreen):
         """Draw what is in view from what is known."""
         self._frame_pending = False
         self._list()
-        judgement, criterion, ink = self.judgement, self.criterion, self.ink
+        judgement, criterion = self.judgement, self.criterion
         plots = self._plots
         if judgement is None:
             self.write("#sums-text", Text(_EMPTY))
             self.write("#scores-text", Text())
         else:
-            room = max(30, self.query_one("#sums").size.width - 3)
+            room = max(30, self.query_one("#sums").size.width - 3 - _SCORES * self.wide)
             self.write("#sums-text", self._sums_text(judgement, criterion, room))
-            shown = criterion is not None and bool(criterion.histogram) and not plots
-            self.write("#scores-text", sums.histogram(criterion, ink) if shown and criterion else Text())
+            histogram = criterion is not None and any(criterion.histogram) and not plots
+            self.write("#scores-text", sums.histogram(criterion, self.ink) if histogram and criterion else Text())
+            self.query_one("#scores-text").display = histogram
         self._show_plot(criterion if plots else None)
         self.refresh_bindings()
 
