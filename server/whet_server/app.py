@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Final
 from whet_server.approval.approvals import Approvals
 from whet_server.config import ENVIRONMENT_ENDPOINT, ServerConfig, local_panel, panel_of, preferred
 from whet_server.datadir import DEFAULT_WORKSPACE, DataDir
+from whet_server.dataset.datasets import Datasets
 from whet_server.errors import WhetError
 from whet_server.fanout.fanouts import FanoutDefaults, Fanouts
+from whet_server.judge.rubrics import Rubrics
 from whet_server.ledger.ledger import Ledger
 from whet_server.llm.base import Answer, EndpointKind, EndpointSettings, Request, Sink, Transport
 from whet_server.llm.cache import ResponseCache
@@ -28,6 +30,7 @@ from whet_server.log.log import EventLog
 from whet_server.rpc.identity import Tokens
 from whet_server.rpc.server import Rooms, RpcServer
 from whet_server.runs import Capability
+from whet_server.score.scorers import Scorers
 from whet_server.store.base import Store
 from whet_server.store.sql import SqlStore
 from whet_server.trace.traces import Traces
@@ -105,6 +108,8 @@ async def opened_rooms(
         stack.push_async_callback(cache.close)
         caller = ModelCaller(endpoints, ledger, cache, transports)
         log = EventLog(store, clock=clock)
+        scorers = Scorers(caller, endpoints)
+        stack.push_async_callback(scorers.close)
         defaults = await _defaults(config, endpoints)
         yield Rooms(
             fanouts=Fanouts(log, caller, store, defaults, clock=clock, on_end=ledger.forget_run),
@@ -114,6 +119,9 @@ async def opened_rooms(
             cache=cache,
             approvals=Approvals(store, clock=clock),
             traces=Traces(log),
+            datasets=Datasets(log, store, clock=clock),
+            scorers=scorers,
+            rubrics=Rubrics(store, clock=clock),
             store=store,
             approval_threshold=config.approval_threshold,
             panel=frozenset(branch.model for branch in defaults.panel),

@@ -12,15 +12,27 @@ import grpc.aio
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from whet.v1 import approval_pb2_grpc, fanout_pb2_grpc, ledger_pb2_grpc, model_pb2_grpc, trace_pb2_grpc
+from whet.v1 import (
+    approval_pb2_grpc,
+    dataset_pb2_grpc,
+    fanout_pb2_grpc,
+    ledger_pb2_grpc,
+    model_pb2_grpc,
+    rubric_pb2_grpc,
+    scorer_pb2_grpc,
+    trace_pb2_grpc,
+)
 from whet_server.approval.approvals import Approvals
+from whet_server.dataset.datasets import Datasets
 from whet_server.fanout.fanouts import Fanouts
+from whet_server.judge.rubrics import Rubrics
 from whet_server.ledger.ledger import Ledger
 from whet_server.llm.base import Caller
 from whet_server.llm.cache import ResponseCache
 from whet_server.llm.registry import Endpoints
 from whet_server.rpc import health
 from whet_server.rpc.approval import ApprovalServicer
+from whet_server.rpc.dataset import DatasetServicer
 from whet_server.rpc.fanout import FanoutServicer
 from whet_server.rpc.gate import Gate
 from whet_server.rpc.identity import SERVICES, Tokens, check_allowed
@@ -38,10 +50,13 @@ from whet_server.rpc.ledger import LedgerServicer
 from whet_server.rpc.life import Life
 from whet_server.rpc.model import ModelServicer
 from whet_server.rpc.requests import Requests
+from whet_server.rpc.rubric import RubricServicer
 from whet_server.rpc.rules import Rules
+from whet_server.rpc.scorer import ScorerServicer
 from whet_server.rpc.spans import SpanLayer
 from whet_server.rpc.trace import TraceServicer
 from whet_server.runs import Capability
+from whet_server.score.scorers import Scorers
 from whet_server.store.base import Store
 from whet_server.trace.traces import Traces
 from whet_server.values import ModelName, Nanos
@@ -85,6 +100,9 @@ class Rooms:
     cache: ResponseCache
     approvals: Approvals
     traces: Traces
+    datasets: Datasets
+    scorers: Scorers
+    rubrics: Rubrics
     store: Store
     approval_threshold: Nanos
     panel: frozenset[ModelName] = frozenset()
@@ -102,9 +120,10 @@ class RpcServer:
     def __init__(self, rooms: Rooms, tokens: Tokens, *, clock: Callable[[], int], spans: bool = False) -> None:
         methods = [f"{service.full_name}/{method.name}" for service in SERVICES for method in service.methods]
         check_allowed(methods)
-        rules = Rules(method.input_type for service in SERVICES for method in service.methods)
+        self._rules = rules = Rules(method.input_type for service in SERVICES for method in service.methods)
         self.activity = Activity(clock=time.monotonic)
         self._capabilities = rooms.capabilities
+        self._scorers = rooms.scorers
         self._life = Life()
         self._requests = Requests(rooms.store, clock=clock)
         self._health = health.Health(service.full_name for service in SERVICES)
@@ -115,7 +134,7 @@ class RpcServer:
                 *([LayerInterceptor(SpanLayer())] if spans else []),
                 LayerInterceptor(IdentityLayer(tokens)),
                 LayerInterceptor(DeadlineLayer()),
-                DecodingInterceptor(),
+                DecodingInterceptor(rules),
                 LayerInterceptor(RulesLayer(rules)),
             ],
             options=OPTIONS,
@@ -136,6 +155,12 @@ class RpcServer:
             ApprovalServicer(rooms.approvals, self._requests), server
         )
         trace_pb2_grpc.add_TraceServiceServicer_to_server(TraceServicer(rooms.traces, life), server)
+        dataset = DatasetServicer(rooms.datasets, requests, gate, life, self._rules)
+        dataset_pb2_grpc.add_DatasetServiceServicer_to_server(dataset, server)
+        scorer_pb2_grpc.add_ScorerServiceServicer_to_server(
+            ScorerServicer(rooms.scorers, rooms.ledger, rooms.store, requests, gate, life), server
+        )
+        rubric_pb2_grpc.add_RubricServiceServicer_to_server(RubricServicer(rooms.rubrics, requests, gate), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [service.full_name for service in SERVICES]
         reflection.enable_server_reflection([*names, health.SERVICE, reflection.SERVICE_NAME], server)
@@ -172,6 +197,7 @@ class RpcServer:
         await asyncio.gather(*(capability.drain(seconds) for capability in self._capabilities))
         self._life.close()
         self._health.close()
+        self._scorers.end_streams()
         await self._server.stop(CLOSE_SECONDS)
         await self._requests.idle(CLOSE_SECONDS)
 
