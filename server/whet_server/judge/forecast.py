@@ -109,9 +109,7 @@ async def _summed(caller: Caller, workspace: Workspace, planned: Planned, blocke
             expected += found.expected or 0
             low += 0 if found.cached else _low(call, planned.models[question.model])
         calls += 1
-    return _Sums(
-        calls=calls, looked=looked, cached=cached, low=low, expected=expected, worst=worst, asked=dict(asked)
-    )
+    return _Sums(calls=calls, looked=looked, cached=cached, low=low, expected=expected, worst=worst, asked=dict(asked))
 
 
 def _worst(call: CallSpec, info: ModelInfo) -> int:
