@@ -7,17 +7,31 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Final
 
-from whet.v1 import event_pb2, fanout_pb2, ledger_pb2, model_pb2, value_pb2
+from whet.v1 import (
+    calibration_pb2,
+    dataset_pb2,
+    event_pb2,
+    fanout_pb2,
+    ledger_pb2,
+    model_pb2,
+    trace_pb2,
+    value_pb2,
+)
 from whet_agent.client import Client
 from whet_agent.connect import Connection, ServerUnavailable, connect, find
 from whet_tui.asking_server import Asker
+from whet_tui.calibration_values import Audit, AuditRun, Calibration
+from whet_tui.dataset_values import Dataset, RowPage, Split
 from whet_tui.desk_values import Cap, Endpoint, Following, Grouping, Model, Probe, Run, Spending, UsageLine
 from whet_tui.entries import FanoutState, Money
 from whet_tui.grpc_judging import GrpcJudging
 from whet_tui.lanes import RUN_STATES, hear, money_of, nanos_of, time_of
+from whet_tui.reading_wire import read
 
 _RUNS: Final = 200
-"""Runs that a list shows: more than anybody scrolls through."""
+"""Runs, data sets or calibrations that a list shows: more than anybody scrolls through."""
+_ROWS: Final = 100
+"""Rows of a data set on a page."""
 _CANCEL_SECONDS: Final = 60.0
 """A cancelled call is billed and reported before the answer comes."""
 _TEST_SECONDS: Final = 60.0
@@ -103,6 +117,35 @@ class GrpcDesk:
             lines=tuple(lines),
             days=tuple(_usage_line(line.key, line.totals) for line in reversed(days.lines)),
         )
+
+    async def datasets(self, name: str = "") -> Sequence[Dataset]:
+        request = dataset_pb2.ListDatasetsRequest(name=name, page=value_pb2.Page(size=_RUNS))
+        answer = await self._ask("ListDatasets", request, dataset_pb2.ListDatasetsResponse)
+        return [read(each, Dataset) for each in answer.datasets]
+
+    async def rows(self, name: str, version: int, *, split: Split | None = None, token: str = "") -> RowPage:
+        request = dataset_pb2.ListRowsRequest(name=name, version=version, page=value_pb2.Page(size=_ROWS, token=token))
+        if split:
+            request.split = dataset_pb2.Split.Value(f"SPLIT_{split.upper()}")
+        return read(await self._ask("ListRows", request, dataset_pb2.ListRowsResponse), RowPage)
+
+    async def open_seal(self, name: str, version: int, reason: str) -> Dataset:
+        request = dataset_pb2.OpenSealRequest(name=name, version=version, reason=reason)
+        return read((await self._ask("OpenSeal", request, dataset_pb2.OpenSealResponse)).dataset, Dataset)
+
+    async def calibrations(self) -> Sequence[Calibration]:
+        request = calibration_pb2.ListCalibrationsRequest(page=value_pb2.Page(size=_RUNS))
+        answer = await self._ask("ListCalibrations", request, calibration_pb2.ListCalibrationsResponse)
+        return [read(each, Calibration) for each in answer.calibrations]
+
+    async def audits(self) -> Sequence[AuditRun]:
+        request = trace_pb2.ListTracesRequest(kind=event_pb2.RUN_KIND_AUDIT, page=value_pb2.Page(size=_RUNS))
+        answer = await self._ask("ListTraces", request, trace_pb2.ListTracesResponse)
+        return [read(trace, AuditRun) for trace in answer.traces]
+
+    async def audit(self, run_id: str) -> Audit:
+        request = calibration_pb2.GetAuditRequest(run_id=run_id)
+        return read(await self._ask("GetAudit", request, calibration_pb2.GetAuditResponse), Audit)
 
     async def close(self) -> None:
         await self._client.close()

@@ -80,6 +80,14 @@ PLACES: Final = (
         summary="See judgements: scores, what was not scored, disagreements first; rate answers by keys",
         screen="whet_tui.screens.judges:JudgesScreen",
     ),
+    Place(
+        place_id="datasets",
+        title="Data sets",
+        key="alt+8",
+        command="datasets",
+        summary="Look through data sets: versions, splits, rows; open the seal of a hold-out",
+        screen="whet_tui.screens.datasets:DatasetsScreen",
+    ),
 )
 
 BY_COMMAND: Final[Mapping[str, Place]] = {place.command: place for place in PLACES}

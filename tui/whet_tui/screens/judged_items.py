@@ -100,7 +100,7 @@ class JudgedItemsScreen(JudgementsScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What is done with items is offered where they are, and what is done with judgements where those are."""
         items = self.has_class("items")
-        if action in {"criterion", "plot", "cancel"}:
+        if action in {"criterion", "plot", "cancel", "calibrations", "audits"}:
             return not items
         if action in {"blind", "order", "filter", "renew"}:
             return items

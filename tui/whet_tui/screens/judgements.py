@@ -61,6 +61,8 @@ class JudgementsScreen(PlaceScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "criterion", "Next criterion", id="judges.criterion"),
         Binding("p", "plot", "Plot or text", id="judges.plot"),
+        Binding("C", "calibrations", "Calibrations", id="judges.calibrations"),
+        Binding("A", "audits", "Audits", id="judges.audits"),
         Binding("X", "cancel", "Cancel", id="judges.cancel"),
         Binding("tab", "app.focus_next", "Next pane", show=False, id="judges.next"),
     ]
@@ -249,6 +251,18 @@ class JudgementsScreen(PlaceScreen):
             if criterion is not None:
                 self._plot.theme = "clear" if self.app.current_theme.ansi else "auto"  # which paints no ground
                 sums.plot(self._plot, criterion, self.ink)
+
+    def action_calibrations(self) -> None:
+        """See which judges were compared with people."""
+        from whet_tui.screens.calibrations import CalibrationsScreen  # for those who look
+
+        self.app.push_screen(CalibrationsScreen(self.place, self.around))
+
+    def action_audits(self) -> None:
+        """See what audits of judges found."""
+        from whet_tui.screens.audits import AuditsScreen  # for those who look
+
+        self.app.push_screen(AuditsScreen(self.place, self.around))
 
     def action_criterion(self) -> None:
         """Look at the next criterion."""
