@@ -8,7 +8,8 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from whet_server.calibration.calibrations import Calibrations, Standing
+from whet_server.calibration.calibrations import Calibrations
+from whet_server.calibration.standing import Standing
 from whet_server.judge.plan import Planner, left_out
 from whet_server.judge.recovery import verdicts_of
 from whet_server.judge.run import JudgementRun
@@ -109,9 +110,7 @@ class Reports:
         if record.spec.correct:
             ratings = await self.ratings(workspace, record, folded.items)
             corrections = {
-                asked.name: people(asked, folded.items, ratings)
-                for asked in record.criteria
-                if asked.judge is not None
+                asked.name: people(asked, folded.items, ratings) for asked in record.criteria if asked.judge is not None
             }
         return await asyncio.to_thread(
             summed,
