@@ -142,7 +142,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """A judgement as it stands; in lists without `criteria` and `combined`."""
+    """A judgement as it stands; in lists without `criteria`, and with `combined` only once it has ended."""
 
     run_id: str
     title: str = ""

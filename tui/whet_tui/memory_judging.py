@@ -66,7 +66,7 @@ class MemoryJudging:
 
     async def judgements(self) -> Sequence[Judgement]:
         self._look()
-        return [replace(kept.judgement, criteria=(), combined=None) for kept in reversed(self._kept.values())]
+        return [_listed(kept.judgement) for kept in reversed(self._kept.values())]
 
     async def items(self, query: ItemQuery, token: str = "", size: int = 50) -> ItemPage:
         self._look()
@@ -137,6 +137,11 @@ class MemoryJudging:
         if run_id not in self._kept:
             raise DeskError(f"There is no judgement {run_id!r}.")
         return self._kept[run_id]
+
+
+def _listed(judgement: Judgement) -> Judgement:
+    """A judgement as lists give it."""
+    return replace(judgement, criteria=(), combined=judgement.combined if judgement.ended else None)
 
 
 def _place(rating: Rating) -> tuple[str, str, str]:

@@ -53,6 +53,7 @@ class Ratings:
         self._given: dict[Spot, Given] = {}
         self._steps: list[Step] = []
         self._kept: set[tuple[str, str]] = set()
+        self._last: Given | None = None
 
     def at(self, spot: Spot, judged: JudgedItem) -> Rating | None:
         """What this person says there: given here, or known to the server."""
@@ -73,7 +74,8 @@ class Ratings:
 
     def put(self, spot: Spot, rating: Rating) -> None:
         """Take a rating that cannot be taken back."""
-        self._given[spot] = Given(spot=spot, rating=rating)
+        self._given.pop(spot, None)
+        self._last = self._given[spot] = Given(spot=spot, rating=rating)
 
     def undo(self) -> Step | None:
         """The last key, which is forgotten; what had stood there before it is taken to be sent again."""
@@ -93,14 +95,24 @@ class Ratings:
         """Whether nothing else was given there since."""
         return self._given.get(given.spot) is given
 
-    def keep(self, given: Given) -> None:
-        """The server has it."""
+    def keep(self, given: Given) -> bool:
+        """The server has it. Return whether it is the first rating of its item that was kept here."""
+        item = (given.spot.run_id, given.spot.item_id)
+        new = item not in self._kept
         given.mark, given.failure = Mark.KEPT, ""
-        self._kept.add((given.spot.run_id, given.spot.item_id))
+        self._kept.add(item)
+        return new
 
-    def has_rated(self, run_id: str, item_id: str) -> bool:
-        """Whether this person has rated the item here and the server has it."""
-        return (run_id, item_id) in self._kept
+    def of_item(self, run_id: str, item_id: str) -> Mark | None:
+        """Whether what was rated here of an item is safe; None when nothing was."""
+        item = (run_id, item_id)
+        unsent = any(item == (given.spot.run_id, given.spot.item_id) for given in self.unsent)
+        return Mark.WAITING if unsent else Mark.KEPT if item in self._kept else None
+
+    @property
+    def last(self) -> Given | None:
+        """What was given last, as it stands."""
+        return self._last
 
     def _is_mine(self, rating: Rating, spot: Spot) -> bool:
         return (rating.rater, rating.rubric, rating.dimension) == (self.rater, spot.rubric, spot.dimension)

@@ -115,6 +115,10 @@ class Judgements:
         """Watch a judgement or an audit. Raises `RunNotFound` also for runs of another kind."""
         return self._runs.watch(workspace, run_id, cursor)
 
+    async def run(self, workspace: Workspace, run_id: RunId) -> Run:
+        """Return the row of a judgement or an audit. Raises `RunNotFound`."""
+        return await self._runs.run(workspace, run_id)
+
     async def get(self, workspace: Workspace, run_id: RunId) -> JudgementView:
         """Return a judgement or an audit as it stands. Raises `RunNotFound`."""
         run = await self._runs.run(workspace, run_id)
@@ -246,9 +250,7 @@ class Judgements:
         if not record.spec.require_calibrated:
             return {}
         return {
-            name: Failure(
-                reason=standing.error_reason or "", message=standing.reason, metadata=dict(standing.metadata)
-            )
+            name: Failure(reason=standing.error_reason or "", message=standing.reason, metadata=dict(standing.metadata))
             for name, standing in (await self._reports.standings(workspace, record.criteria)).items()
             if standing.state is not CalibrationState.CALIBRATED
         }

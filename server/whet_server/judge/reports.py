@@ -8,7 +8,8 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from whet_server.calibration.calibrations import Calibrations, Standing
+from whet_server.calibration.calibrations import Calibrations
+from whet_server.calibration.standing import Standing
 from whet_server.judge.plan import Planner, left_out
 from whet_server.judge.recovery import verdicts_of
 from whet_server.judge.run import JudgementRun
@@ -78,7 +79,11 @@ class Reports:
         end = next((event.payload for event in ends if isinstance(event.payload, RunFinished)), None)
         sums = next((event.payload for event in ends if isinstance(event.payload, JudgementSummed)), None)
         return JudgementView(
-            run=run, plan=plan, verdicts=_reached(sums), failure=end.failure if end is not None else None
+            run=run,
+            plan=plan,
+            sums=Sums(combined=sums.combined) if sums is not None else Sums(),
+            verdicts=_reached(sums),
+            failure=end.failure if end is not None else None,
         )
 
     async def items(self, run: Run, found: Seen, order: ItemOrder) -> tuple[list[JudgedItem], int]:
@@ -109,9 +114,7 @@ class Reports:
         if record.spec.correct:
             ratings = await self.ratings(workspace, record, folded.items)
             corrections = {
-                asked.name: people(asked, folded.items, ratings)
-                for asked in record.criteria
-                if asked.judge is not None
+                asked.name: people(asked, folded.items, ratings) for asked in record.criteria if asked.judge is not None
             }
         return await asyncio.to_thread(
             summed,

@@ -1,6 +1,6 @@
 """CalibrationService: unpack, call, pack. Its audits are `rpc/audit.py`'s."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Final, Protocol
 
@@ -15,26 +15,18 @@ from whet_server.calibration.standing import MIN_KAPPA, Calibration, KeptCalibra
 from whet_server.dataset.datasets import Datasets
 from whet_server.dataset.spec import DatasetRef
 from whet_server.errors import InvalidField, NotFound
-from whet_server.judge.spec import Judged
-from whet_server.judging import Item, Judge, JudgeIdentity, Rating
+from whet_server.judge.judgements import Judgements
+from whet_server.judging import Judge, Rating
 from whet_server.rpc import calls
 from whet_server.rpc.convert.mirror import message_of, value_of
 from whet_server.rpc.gate import Gate
 from whet_server.rpc.layers import Context
 from whet_server.rpc.pages import page_of
 from whet_server.rpc.requests import Requests
-from whet_server.values import Workspace, new_id
+from whet_server.values import RunId, Workspace, new_id
 
 _PUT: Final = "whet.v1.CalibrationService/PutRatings"
 _CALIBRATE: Final = "whet.v1.CalibrationService/Calibrate"
-
-
-class JudgedRuns(Protocol):
-    """What is read of judgements; `judge.judgements.Judgements` is one."""
-
-    async def subjects(self, workspace: Workspace, run_id: str) -> Mapping[str, Item]: ...
-    async def judged(self, workspace: Workspace, run_id: str, criterion: str) -> Judged: ...
-    async def identity(self, workspace: Workspace, judge: Judge) -> JudgeIdentity: ...
 
 
 class AuditMethods(Protocol):
@@ -58,7 +50,7 @@ class CalibrationServicer(calibration_pb2_grpc.CalibrationServiceServicer):
         self,
         ratings: Ratings,
         calibrations: Calibrations,
-        runs: JudgedRuns,
+        judgements: Judgements,
         datasets: Datasets,
         audits: AuditMethods,
         requests: Requests,
@@ -66,7 +58,7 @@ class CalibrationServicer(calibration_pb2_grpc.CalibrationServiceServicer):
     ) -> None:
         self._ratings = ratings
         self._calibrations = calibrations
-        self._runs = runs
+        self._judgements = judgements
         self._datasets = datasets
         self._requests = requests
         self._gate = gate
@@ -99,7 +91,8 @@ class CalibrationServicer(calibration_pb2_grpc.CalibrationServiceServicer):
         if request.run_id and request.HasField("dataset"):
             raise InvalidField(("run_id", "Name a run or a data set, not both."))
         if request.run_id:
-            return Origin(items=await self._runs.subjects(workspace, request.run_id), run_id=request.run_id)
+            judged = await self._judgements.items(workspace, RunId(request.run_id))
+            return Origin(items={item.item_id: item for item in judged}, run_id=request.run_id)
         if request.HasField("dataset"):
             selection = await self._datasets.items(workspace, value_of(request.dataset, DatasetRef))
             items = {item.item_id: item for item in selection.items}
@@ -135,7 +128,7 @@ class CalibrationServicer(calibration_pb2_grpc.CalibrationServiceServicer):
         async with self._requests.turn(workspace, _CALIBRATE, request.request_id, request) as turn:
             calibration_id = turn.answer
             if calibration_id is None:
-                judged = await self._runs.judged(workspace, request.run_id, request.criterion)
+                judged = await self._judgements.judged(workspace, RunId(request.run_id), request.criterion)
                 await self._gate.changes(principal, _CALIBRATE, request, request_id=turn.request_id)
                 calibration_id = new_id("cal")
                 await self._calibrations.calibrate(
@@ -175,7 +168,7 @@ class CalibrationServicer(calibration_pb2_grpc.CalibrationServiceServicer):
         """Return where the judge of a calibration stands with the newest version of its rubric and today's prompt."""
         try:
             judge = replace(one.calibration.judge, rubric=one.identity.rubric)
-            return stand(kept, await self._runs.identity(workspace, judge))
+            return stand(kept, await self._judgements.identity(workspace, judge))
         except NotFound:  # a built-in rubric of an older server
             return stand(kept, one.identity)
 
@@ -183,7 +176,7 @@ class CalibrationServicer(calibration_pb2_grpc.CalibrationServiceServicer):
         self, request: calibration_pb2.CheckJudgeRequest, context: Context
     ) -> calibration_pb2.CheckJudgeResponse:
         workspace = calls.principal().workspace
-        identity = await self._runs.identity(workspace, value_of(request.judge, Judge))
+        identity = await self._judgements.identity(workspace, value_of(request.judge, Judge))
         standing = await self._calibrations.standing(workspace, identity, min_kappa=request.min_kappa or MIN_KAPPA)
         shown = None if standing.calibration is None else _message(standing.calibration, standing)
         answer = message_of(Standing(state=standing.state, reason=standing.reason), calibration_pb2.CheckJudgeResponse)

@@ -230,7 +230,7 @@ class DeadlineLayer:
 
 
 class RulesLayer:
-    """Refuses requests that break a rule of the contract. What is streamed its servicer checks, message by message."""
+    """Refuses requests that break a rule of the contract."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _AHEAD: Final = 20
 """Rows before the end of what was read at which the next page is fetched."""
+_FRAME: Final = 0.1
+"""Seconds between two drawings of the marks."""
 _ORDERS: Final = {
     ItemOrder.DISAGREEMENT: "disagreements first",
     ItemOrder.SCORE: "lowest scores first",
@@ -63,6 +65,7 @@ class JudgedItemsScreen(JudgementsScreen):
         self._found = ItemList(ItemQuery(run_id=""))
         self._rated = 0
         """Items of the judgement that somebody has rated."""
+        self._items_pending = False
         self._blind = True
         """Whether what others say is hidden, so that it does not lead the person who rates."""
 
@@ -76,9 +79,9 @@ class JudgedItemsScreen(JudgementsScreen):
                     yield Static(id="reading-text")
             yield Static(id="rating")
 
-    def is_rated(self, judged: JudgedItem) -> bool:
-        """Whether anybody has rated the item."""
-        return bool(judged.ratings)
+    def mark(self, judged: JudgedItem) -> str:
+        """Who has rated the item, in a glyph of `item_rows`."""
+        raise NotImplementedError
 
     def rating_text(self, judged: JudgedItem) -> Text:
         """What stands below the item."""
@@ -169,9 +172,16 @@ class JudgedItemsScreen(JudgementsScreen):
         if self.has_class("items"):
             self.draw_items()
 
+    def draw_items_soon(self) -> None:
+        """Draw the items with the next frame: marks come in faster than anybody sees."""
+        if not self._items_pending:
+            self._items_pending = True
+            self.set_timer(_FRAME, self.draw_items)
+
     def draw_items(self) -> None:
+        self._items_pending = False
         found = self._found
-        painter = ItemRows(list(found.items.values()), self.is_rated, blind=self._blind)
+        painter = ItemRows(list(found.items.values()), self.mark, blind=self._blind)
         self.query_one("#items", Rows).show(found.keys, painter)
         self.draw_item()
 
@@ -192,7 +202,7 @@ class JudgedItemsScreen(JudgementsScreen):
         judgement, query = self.judgement, self._found.query
         text = Text(no_wrap=True, overflow="ellipsis")
         if judgement is not None:
-            text.append(safe_line(judgement.title or judgement.run_id, 40), self.ink.you)
+            text.append(safe_line(judgement.title or judgement.run_id, 30), self.ink.you)
             told = [f"rated {self._rated:,} of {judgement.plan.items:,}", _ORDERS[query.order]]
             told += ["only unrated"] if query.unrated else []
             told += [f"only {query.outcome.words}"] if query.outcome is not None else []

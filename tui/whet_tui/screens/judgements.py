@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from rich.text import Text
@@ -17,24 +18,19 @@ from whet_tui.desk import DeskError
 from whet_tui.judging_values import Criterion, ItemQuery, Judgement, Progress
 from whet_tui.screens.place import PlaceScreen
 from whet_tui.widgets import judgement_sums as sums
+from whet_tui.widgets.figure import Figure
 from whet_tui.widgets.rows import Rows
 from whet_tui.widgets.sheet import Sheet
 
 if TYPE_CHECKING:
-    from textual_plotext import PlotextPlot
-
     from whet_tui.around import Around
     from whet_tui.judging_desk import JudgingDesk
     from whet_tui.places import Place
 
 _FRAME: Final = 0.2
 """Seconds between two drawings of what arrives."""
-_LEAST_ROOM: Final = (90, 34)
-"""Columns and rows below which a plot says less than its text."""
-_READ_AHEAD: Final = 4
-"""Sums of other judgements that are read with one look, for the list."""
-_LISTED: Final = 20
-"""Judgements whose sums are read for the list: what is in view of most terminals."""
+_SCORES: Final = 54
+"""Columns of the scores where there is room beside the sums."""
 _EMPTY: Final = (
     "Nothing has been judged yet. Judge something:\n\n"
     "  whet judge run --help                 on the command line\n"
@@ -47,14 +43,14 @@ class JudgementsScreen(PlaceScreen):
     """The list, followed while it runs; the sums of the judgement under the cursor."""
 
     DEFAULT_CSS = """
-    JudgementsScreen #judging { layout: vertical; height: 1fr; }
-    JudgementsScreen #judgements { height: 6; }
+    JudgementsScreen #judging { height: 1fr; }
+    JudgementsScreen #judgements { height: 30%; min-height: 6; }
     JudgementsScreen #sums { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
-    JudgementsScreen #sums-text, JudgementsScreen #scores-text { height: auto; }
-    JudgementsScreen #scores-plot { height: 14; }
-    JudgementsScreen.wide #judging { layout: horizontal; }
-    JudgementsScreen.wide #judgements { width: 44; height: 1fr; border-right: solid $surface; }
-    JudgementsScreen.wide #sums { width: 1fr; }
+    JudgementsScreen #sums-text, JudgementsScreen #scores { height: auto; }
+    JudgementsScreen #scores.plot { height: 14; }
+    JudgementsScreen.wide #sums { layout: horizontal; }
+    JudgementsScreen.wide #sums-text { width: 1fr; }
+    JudgementsScreen.wide #scores { width: 54; padding: 0 0 0 2; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "criterion", "Next criterion", id="judges.criterion"),
@@ -76,17 +72,16 @@ class JudgementsScreen(PlaceScreen):
         self._criterion = 0
         self._sure = ""
         """The judgement for whose cancellation one more key is needed."""
-        self._plot: PlotextPlot | None = None
-        self._plotted: bool | None = None
-        """Whether the person wants the plot; None leaves it to the room there is."""
         self._frame_pending = False
+        self._scores: Criterion | None = None
+        """Whose scores are drawn."""
 
     def body(self) -> ComposeResult:
         with Container(id="judging"):
             yield Rows(id="judgements")
             with VerticalScroll(id="sums"):
                 yield Static(id="sums-text")
-                yield Static(id="scores-text")
+                yield Figure(id="scores", pictures=self.around.pictures)
 
     async def judging(self) -> "JudgingDesk":
         return (await self.around.desk()).judging
@@ -98,8 +93,6 @@ class JudgementsScreen(PlaceScreen):
         judgement = self.judgement
         if judgement is not None and (judgement.run_id not in self._sums or not self._sums[judgement.run_id].ended):
             await self._read(judgement.run_id)
-        unread = [each.run_id for each in self._judgements[:_LISTED] if each.ended and each.run_id not in self._sums]
-        await asyncio.gather(*map(self._read, unread[:_READ_AHEAD]))
         self.draw()
 
     async def _read(self, run_id: str) -> None:
@@ -143,6 +136,7 @@ class JudgementsScreen(PlaceScreen):
 
     def draw_anew(self) -> None:
         super().draw_anew()
+        self._scores = None
         self.draw()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -182,17 +176,8 @@ class JudgementsScreen(PlaceScreen):
 
     def _list(self) -> None:
         """Show the list; the first judgement is chosen when none is."""
-        now, known = self.around.now_ns(), self._sums
-        rows = [
-            sums.row(
-                replace(each, criteria=known[each.run_id].criteria, combined=known[each.run_id].combined)
-                if each.run_id in known
-                else each,
-                self._progress.get(each.run_id),
-                now,
-            )
-            for each in self._judgements
-        ]
+        now = self.around.now_ns()
+        rows = [sums.row(each, self._progress.get(each.run_id), now) for each in self._judgements]
         keys = [each.run_id for each in self._judgements]
         listed = self.query_one("#judgements", Rows)
         listed.show(keys, Sheet(sums.COLUMNS, rows))
@@ -202,18 +187,21 @@ class JudgementsScreen(PlaceScreen):
         """Draw what is in view from what is known."""
         self._frame_pending = False
         self._list()
-        judgement, criterion, ink = self.judgement, self.criterion, self.ink
-        plots = self._plots
+        judgement, criterion = self.judgement, self.criterion
         if judgement is None:
             self.write("#sums-text", Text(_EMPTY))
-            self.write("#scores-text", Text())
         else:
-            room = max(30, self.query_one("#sums").size.width - 3)
+            room = max(30, self.query_one("#sums").size.width - 3 - _SCORES * self.wide)
             self.write("#sums-text", self._sums_text(judgement, criterion, room))
-            shown = criterion is not None and bool(criterion.histogram) and not plots
-            self.write("#scores-text", sums.histogram(criterion, ink) if shown and criterion else Text())
-        self._show_plot(criterion if plots else None)
+        self._show_scores(criterion)
         self.refresh_bindings()
+
+    def _show_scores(self, criterion: Criterion | None) -> None:
+        figure, there = self.query_one(Figure), criterion is not None and any(criterion.histogram)
+        figure.display = there
+        if criterion is not None and there and criterion != self._scores:
+            figure.show(sums.histogram(criterion, self.ink), partial(sums.plotted, criterion=criterion, ink=self.ink))
+        self._scores = criterion
 
     def _sums_text(self, judgement: Judgement, criterion: Criterion | None, room: int) -> Text:
         ink = self.ink
@@ -225,50 +213,13 @@ class JudgementsScreen(PlaceScreen):
             text.append("\n\n").append_text(sums.details(criterion, ink, room))
         return text.append("\n")
 
-    @property
-    def _plots(self) -> bool:
-        """Whether the scores are plotted: if the person said so, else if there is room and nothing speaks for text."""
-        criterion = self.criterion
-        if criterion is None or not any(criterion.histogram):
-            return False
-        if self._plotted is not None:
-            return self._plotted
-        columns, rows = _LEAST_ROOM
-        size = self.app.size
-        return self.around.pictures and size.width >= columns and size.height >= rows
-
-    def _show_plot(self, criterion: Criterion | None) -> None:
-        if criterion is not None and self._plot is None:
-            from textual_plotext import PlotextPlot  # for those who look at a plot
-
-            self._plot = PlotextPlot(id="scores-plot")
-            self.query_one("#sums").mount(self._plot)
-        if self._plot is not None:
-            self._plot.display = criterion is not None
-            if criterion is not None:
-                self._plot.theme = "clear" if self.app.current_theme.ansi else "auto"  # which paints no ground
-                sums.plot(self._plot, criterion, self.ink)
-
-    def action_calibrations(self) -> None:
-        """See which judges were compared with people."""
-        from whet_tui.screens.calibrations import CalibrationsScreen  # for those who look
-
-        self.app.push_screen(CalibrationsScreen(self.place, self.around))
-
-    def action_audits(self) -> None:
-        """See what audits of judges found."""
-        from whet_tui.screens.audits import AuditsScreen  # for those who look
-
-        self.app.push_screen(AuditsScreen(self.place, self.around))
-
     def action_criterion(self) -> None:
         """Look at the next criterion."""
         self._criterion += 1
         self.draw()
 
     def action_plot(self) -> None:
-        self._plotted = not self._plots
-        self.draw()
+        self.query_one(Figure).turn()
 
     def action_cancel(self) -> None:
         """Cancel the judgement, at the second press."""

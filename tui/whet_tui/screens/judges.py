@@ -16,6 +16,7 @@ from whet_tui.ratings import Given, Mark, Ratings, Spot
 from whet_tui.safe import safe_line
 from whet_tui.screens.judged_items import JudgedItemsScreen
 from whet_tui.widgets.in_order import Line
+from whet_tui.widgets.item_rows import KEPT, OTHERS, UNKEPT, UNRATED
 from whet_tui.widgets.item_text import rating_words
 from whet_tui.widgets.rows import Rows
 
@@ -137,8 +138,12 @@ class JudgesScreen(JudgedItemsScreen):
         rubric = self._rubric_name.partition("@")[0]
         return Spot(run_id=self._run_id, item_id=judged.item.item_id, rubric=rubric, dimension=dimension)
 
-    def is_rated(self, judged: JudgedItem) -> bool:
-        return super().is_rated(judged) or self._ratings.has_rated(self._run_id, judged.item.item_id)
+    def mark(self, judged: JudgedItem) -> str:
+        mark = self._ratings.of_item(self._run_id, judged.item.item_id)
+        if mark is not None:
+            return KEPT if mark is Mark.KEPT else UNKEPT
+        raters = {each.rater for each in judged.ratings}
+        return KEPT if self.around.rater in raters else OTHERS if raters else UNRATED
 
     def rating_text(self, judged: JudgedItem) -> Text:
         """Who rates by what, what is given, what is asked for next."""
@@ -151,7 +156,15 @@ class JudgesScreen(JudgedItemsScreen):
         text.append("\n")
         for place, dimension in enumerate(self._targets):
             text.append_text(self._target_text(judged, place, dimension))
+        text.append(self._last_words(), ink.accent)
         return text.append("\n" + self._asked(), ink.muted)
+
+    def _last_words(self) -> str:
+        """What became of the last key that rated."""
+        last = self._ratings.last
+        if last is None or last.spot.run_id != self._run_id:
+            return ""
+        return f"· {safe_line(last.spot.item_id, 20)}: {rating_words(last.rating)} {last.mark}"
 
     def _target_text(self, judged: JudgedItem, place: int, dimension: str) -> Text:
         ink, spot = self.ink, self._spot(judged, dimension)
@@ -235,8 +248,10 @@ class JudgesScreen(JudgedItemsScreen):
         if more:
             self._stand(self._at + 1)
         else:
-            rows.action_move(1)
-        self.draw_items()
+            rows.action_move(1)  # which tells that the cursor has moved, and the item is drawn
+        if more or last:
+            self.draw_item()
+        self.draw_items_soon()
         if last and not more:
             self.tell("That was the last item." if self._found.complete else "The next items are being read …")
 
@@ -289,7 +304,7 @@ class JudgesScreen(JudgedItemsScreen):
                 failure = ""
                 for given in unsent:
                     failure = await self._send(given) or failure
-                    self.draw_items()
+                    self.draw_items_soon()
                 if failure:
                     count = len(self._ratings.unsent)
                     what = "Your last rating is" if count == 1 else f"{count} ratings are"
@@ -310,9 +325,9 @@ class JudgesScreen(JudgedItemsScreen):
 
     def _keep(self, given: Given) -> None:
         judged = self._found.items.get(given.spot.item_id)
-        if given.spot.run_id == self._run_id and judged is not None:
-            self._rated += not self.is_rated(judged)
-        self._ratings.keep(given)
+        new = self._ratings.keep(given)
+        if new and given.spot.run_id == self._run_id and judged is not None and not judged.ratings:
+            self._rated += 1
         self._found.has_rated()
 
     # Notes

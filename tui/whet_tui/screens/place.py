@@ -22,6 +22,7 @@ from whet_tui.shelf import ShelfError
 from whet_tui.widgets.ink import Ink, ink_of
 
 if TYPE_CHECKING:
+    from textual.theme import Theme
     from textual.worker import Worker
 
     from whet_tui.around import Around
@@ -57,6 +58,7 @@ class PlaceScreen(Screen[None]):
         self._hint = Text()
         self._noted = Text()
         self._written: dict[str, Text] = {}
+        self._mixed: tuple[Theme, Ink] | None = None
 
     @property
     def picks(self) -> str:
@@ -83,7 +85,11 @@ class PlaceScreen(Screen[None]):
 
     @property
     def ink(self) -> Ink:
-        return ink_of(self.app.current_theme)
+        """The colours, mixed once for a theme."""
+        theme = self.app.current_theme
+        if self._mixed is None or self._mixed[0] is not theme:
+            self._mixed = (theme, ink_of(theme))
+        return self._mixed[1]
 
     @property
     def wide(self) -> bool:

@@ -12,20 +12,30 @@ from whet_tui.judging_values import JudgedItem, Outcome
 from whet_tui.safe import safe_line
 from whet_tui.widgets.ink import Ink
 
+KEPT: Final = "✓"
+"""The person has rated it."""
+UNKEPT: Final = "!"
+"""The person has rated it and the server does not have that yet."""
+OTHERS: Final = "∘"
+"""Only others have rated it."""
+UNRATED: Final = "·"
 _NUMBER: Final = 6
+_SHORTEST_ID: Final = 4
 _LONGEST_ID: Final = 20
+_MEASURED: Final = 100
+"""Items by which the width of the ids is chosen: they look alike."""
 _FEWEST_WORDS: Final = 16
 """Columns of first words below which there are none."""
 
 
 class ItemRows:
-    """Paints items: whether somebody has rated them, score, disagreement, what was not scored, first words."""
+    """Paints items: who has rated them, score, disagreement, what was not scored, first words."""
 
-    def __init__(self, items: Sequence[JudgedItem], rated: Callable[[JudgedItem], bool], *, blind: bool) -> None:
+    def __init__(self, items: Sequence[JudgedItem], mark: Callable[[JudgedItem], str], *, blind: bool) -> None:
         self._items = items
-        self._rated = rated
+        self._mark = mark
         self._blind = blind
-        self._id = min(_LONGEST_ID, max((cell_len(each.item.item_id) for each in items[:100]), default=4))
+        self._id = min(_LONGEST_ID, max([_SHORTEST_ID, *(cell_len(each.item.item_id) for each in items[:_MEASURED])]))
 
     def head(self, width: int, ink: Ink) -> Strip:
         style = ink.muted
@@ -34,10 +44,10 @@ class ItemRows:
 
     def row(self, place: int, width: int, ink: Ink) -> Strip:
         judged = self._items[place]
-        mark = Segment("✓ ", ink.good) if self._rated(judged) else Segment("· ", ink.muted)
+        mark = self._mark(judged)
         score, style = self._score(judged, ink)
         cells = [
-            mark,
+            Segment(f"{mark} ", {KEPT: ink.good, UNKEPT: ink.bad}.get(mark, ink.muted)),
             _cell(safe_line(judged.item.item_id, 60), self._id, ink.accent),
             _right(score, style),
             _right(f"{judged.disagreement:.2f}", ink.muted),

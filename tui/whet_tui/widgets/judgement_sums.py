@@ -1,7 +1,7 @@
 """A judgement in words: how far it is, what its criteria come to, over how many items, and what was not scored."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from rich.text import Text
 
@@ -20,9 +20,6 @@ from whet_tui.safe import safe_line
 from whet_tui.spans import ago, duration
 from whet_tui.widgets.ink import Ink, paint
 from whet_tui.widgets.sheet import Cell, Column, InkName, Sheet, cost
-
-if TYPE_CHECKING:
-    from textual_plotext import PlotextPlot
 
 _BAR: Final = 30
 """Cells of a bar."""
@@ -58,10 +55,10 @@ COLUMNS: Final = (
 
 
 def row(judgement: Judgement, progress: Progress | None, now_ns: int) -> list[Cell]:
-    """A judgement as lists show it; `judgement` has its criteria as far as they were read."""
+    """A judgement as lists show it."""
     glyph, ink = _STATES[judgement.state]
     done, planned = _done(judgement, progress)
-    whole = _whole(judgement)
+    whole = judgement.combined
     return [
         Cell(f"{glyph} {judgement.state}", ink),
         Cell(safe_line(judgement.title or judgement.run_id, 200)),
@@ -72,11 +69,6 @@ def row(judgement: Judgement, progress: Progress | None, now_ns: int) -> list[Ce
         Cell(cost(judgement.totals), "muted"),
         Cell("simulated" if judgement.plan.simulated else "", "simulated"),
     ]
-
-
-def _whole(judgement: Judgement) -> Criterion | None:
-    """The criterion that stands for the judgement: the items' weighted scores, else the first."""
-    return judgement.combined or (judgement.criteria[0] if judgement.criteria else None)
 
 
 def _done(judgement: Judgement, progress: Progress | None) -> tuple[int, int]:
@@ -271,11 +263,8 @@ def _bin(criterion: Criterion, place: int) -> str:
     return f"{place / bins:.1f}–{(place + 1) / bins:.1f}"
 
 
-def plot(widget: "PlotextPlot", criterion: Criterion, ink: Ink) -> None:
+def plotted(plt: Any, criterion: Criterion, ink: Ink) -> None:
     """Draw the same bins."""
-    plt = widget.plt
-    plt.clear_data()
     plt.title(f"Scores of {criterion.scored_items:,} items")
     names = [_bin(criterion, place) for place in range(len(criterion.histogram))]
     plt.bar(names, list(criterion.histogram), color=paint(ink.accent), width=0.6)
-    widget.refresh()
