@@ -73,9 +73,7 @@ async def forecast(
     )
 
 
-async def likely(
-    caller: Caller, workspace: Workspace, planned: Planned, blocked: Set[str] = frozenset()
-) -> Nanos:
+async def likely(caller: Caller, workspace: Workspace, planned: Planned, blocked: Set[str] = frozenset()) -> Nanos:
     """Guess what all questions would cost from a few of them, for a start that cannot wait for a forecast."""
     total = planned.record.plan.verdicts
     every = max(1, total // _FEW)
@@ -84,7 +82,9 @@ async def likely(
         for number, question in enumerate(questions(planned.record, planned.items))
         if not number % every and question.criterion not in blocked
     ]
-    asked = sum(expected(each, planned.items) for each in planned.record.criteria if each.judge and each.name not in blocked)
+    asked = sum(
+        expected(each, planned.items) for each in planned.record.criteria if each.judge and each.name not in blocked
+    )
     return Nanos(round(sum(each.expected or 0 for each in found) / len(found) * asked)) if found else Nanos(0)
 
 
@@ -109,9 +109,7 @@ async def _summed(caller: Caller, workspace: Workspace, planned: Planned, blocke
             expected += found.expected or 0
             low += 0 if found.cached else _low(call, planned.models[question.model])
         calls += 1
-    return _Sums(
-        calls=calls, looked=looked, cached=cached, low=low, expected=expected, worst=worst, asked=dict(asked)
-    )
+    return _Sums(calls=calls, looked=looked, cached=cached, low=low, expected=expected, worst=worst, asked=dict(asked))
 
 
 def _worst(call: CallSpec, info: ModelInfo) -> int:

@@ -246,9 +246,7 @@ class Judgements:
         if not record.spec.require_calibrated:
             return {}
         return {
-            name: Failure(
-                reason=standing.error_reason or "", message=standing.reason, metadata=dict(standing.metadata)
-            )
+            name: Failure(reason=standing.error_reason or "", message=standing.reason, metadata=dict(standing.metadata))
             for name, standing in (await self._reports.standings(workspace, record.criteria)).items()
             if standing.state is not CalibrationState.CALIBRATED
         }

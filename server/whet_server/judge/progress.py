@@ -62,9 +62,7 @@ class Progress:
             expected_left=Nanos(round(share * left)),
             time_left_ns=round((self._now() - self._begin) / fresh * left * 1e9) if fresh else None,
             outcomes=tuple(
-                OutcomeCount(outcome=outcome, count=count)
-                for outcome in Outcome
-                if (count := self._outcomes[outcome])
+                OutcomeCount(outcome=outcome, count=count) for outcome in Outcome if (count := self._outcomes[outcome])
             ),
         )
 

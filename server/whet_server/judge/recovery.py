@@ -15,10 +15,7 @@ from whet_server.values import CallId, Run, Totals
 def verdicts_of(events: Sequence[Event]) -> tuple[Verdict, ...]:
     """Return the verdicts on the record, in the order in which they came."""
     return tuple(
-        verdict
-        for event in events
-        if isinstance(event.payload, VerdictsReached)
-        for verdict in event.payload.verdicts
+        verdict for event in events if isinstance(event.payload, VerdictsReached) for verdict in event.payload.verdicts
     )
 
 

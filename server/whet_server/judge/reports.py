@@ -109,9 +109,7 @@ class Reports:
         if record.spec.correct:
             ratings = await self.ratings(workspace, record, folded.items)
             corrections = {
-                asked.name: people(asked, folded.items, ratings)
-                for asked in record.criteria
-                if asked.judge is not None
+                asked.name: people(asked, folded.items, ratings) for asked in record.criteria if asked.judge is not None
             }
         return await asyncio.to_thread(
             summed,

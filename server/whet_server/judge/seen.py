@@ -87,9 +87,7 @@ def _judged(folded: Folded, item: Item, ratings: Ratings) -> JudgedItem:
     )
 
 
-def _disagreement(
-    folded: Folded, asked: Asked, item_id: str, ratings: Mapping[str, Sequence[Rating]]
-) -> float:
+def _disagreement(folded: Folded, asked: Asked, item_id: str, ratings: Mapping[str, Sequence[Rating]]) -> float:
     """Return the widest difference between two scores of a criterion, or between the judge and a person."""
     scores = [said.score for said in folded.of[asked.name].get(item_id, ()) if said.score is not None]
     if not scores:
