@@ -7,7 +7,7 @@ each byte a token as the ledger reserves it. What the cache has and what verdict
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Final
 
@@ -51,7 +51,7 @@ class _Sums(Value):
 
 
 async def forecast(
-    caller: Caller, workspace: Workspace, planned: Planned, blocked: Set[str] = frozenset()
+    caller: Caller, workspace: Workspace, planned: Planned, blocked: Collection[str] = frozenset()
 ) -> JudgementForecast:
     """Say what the planned judgement would cost. The judges of `blocked` criteria will not be asked."""
     sums = await _summed(caller, workspace, planned, blocked)
@@ -73,7 +73,9 @@ async def forecast(
     )
 
 
-async def likely(caller: Caller, workspace: Workspace, planned: Planned, blocked: Set[str] = frozenset()) -> Nanos:
+async def likely(
+    caller: Caller, workspace: Workspace, planned: Planned, blocked: Collection[str] = frozenset()
+) -> Nanos:
     """Guess what all questions would cost from a few of them, for a start that cannot wait for a forecast."""
     total = planned.record.plan.verdicts
     every = max(1, total // _FEW)
@@ -88,7 +90,7 @@ async def likely(caller: Caller, workspace: Workspace, planned: Planned, blocked
     return Nanos(round(sum(each.expected or 0 for each in found) / len(found) * asked)) if found else Nanos(0)
 
 
-async def _summed(caller: Caller, workspace: Workspace, planned: Planned, blocked: Set[str]) -> _Sums:
+async def _summed(caller: Caller, workspace: Workspace, planned: Planned, blocked: Collection[str]) -> _Sums:
     run_id = RunId("plan")
     total = planned.record.plan.verdicts
     every = max(1, total // SAMPLE)
@@ -123,7 +125,7 @@ def _worst(call: CallSpec, info: ModelInfo) -> int:
 
 @cache
 def _repair_bytes() -> int:
-    """Return how much longer than the question its repair can be: the answer as it is shown again, and the complaint."""
+    """Return how much longer than the question its repair can be: the answer that is shown again, and the complaint."""
     longest = prompts.repair((), _WIDEST * _LONG_ANSWER, _WIDEST * _COMPLAINT)
     return Worst(longest, Parameters()).input_tokens
 

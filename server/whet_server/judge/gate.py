@@ -4,7 +4,7 @@ scores: the answer says why, and what to do.
 
 from collections.abc import Sequence
 
-from whet_server.calibration.calibrations import Standing
+from whet_server.calibration.standing import Standing
 from whet_server.errors import InvalidField, Reason
 from whet_server.judge.spec import Asked, GateAnswer, GateDecision, GateRequest, Sums
 from whet_server.judge.sums import COMBINED

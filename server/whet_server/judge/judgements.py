@@ -115,6 +115,10 @@ class Judgements:
         """Watch a judgement or an audit. Raises `RunNotFound` also for runs of another kind."""
         return self._runs.watch(workspace, run_id, cursor)
 
+    async def run(self, workspace: Workspace, run_id: RunId) -> Run:
+        """Return the row of a judgement or an audit. Raises `RunNotFound`."""
+        return await self._runs.run(workspace, run_id)
+
     async def get(self, workspace: Workspace, run_id: RunId) -> JudgementView:
         """Return a judgement or an audit as it stands. Raises `RunNotFound`."""
         run = await self._runs.run(workspace, run_id)

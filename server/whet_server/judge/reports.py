@@ -8,7 +8,8 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from whet_server.calibration.calibrations import Calibrations, Standing
+from whet_server.calibration.calibrations import Calibrations
+from whet_server.calibration.standing import Standing
 from whet_server.judge.plan import Planner, left_out
 from whet_server.judge.recovery import verdicts_of
 from whet_server.judge.run import JudgementRun

@@ -91,9 +91,9 @@ class JudgementRecord(Value):
 class JudgementForecast(Forecast):
     """What a judgement would do and cost. `low`: what the cache has is free, and verdicts are short."""
 
-    plan: JudgementPlan
-    low: Nanos
-    duration_ns: int
+    plan: JudgementPlan = JudgementPlan(items=0, criteria=())
+    low: Nanos = Nanos(0)
+    duration_ns: int = 0
     sealed_rows: int = 0
 
 

@@ -9,11 +9,7 @@ import asyncio
 import functools
 import logging
 import time
-<<<<<<< HEAD
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-=======
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
->>>>>>> score
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, Final, Self, cast
@@ -162,39 +158,16 @@ class DecodingInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or handler.request_deserializer is None:
             return handler
-<<<<<<< HEAD
-        decode = functools.partial(decoded, handler.request_deserializer)
-        if handler.stream_unary is not None:
-            upload = _sound(handler.stream_unary)
-            return grpc.stream_unary_rpc_method_handler(upload, decode, handler.response_serializer)
-        return handler if handler.request_streaming else rebuilt(handler, self._around, decode)
-=======
         if handler.request_streaming and is_open(handler_call_details):
             return handler
         deserializer = functools.partial(decoded, handler.request_deserializer)
         return rebuilt(handler, self._around, deserializer, lambda stream: Messages(stream, self._rules))
->>>>>>> score
 
     @asynccontextmanager
     async def _around(self, request: Any, context: Context) -> AsyncGenerator[None, None]:
         if isinstance(request, Malformed):
             raise request.error
         yield
-
-
-def _sound(behaviour: Any) -> Any:
-    """Wrap the behaviour of an upload: a message that could not be decoded is refused where it is read."""
-
-    async def sound(messages: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
-        async for message in messages:
-            if isinstance(message, Malformed):
-                raise message.error
-            yield message
-
-    async def answer(messages: AsyncIterator[Any], context: Context) -> Any:
-        return await behaviour(sound(messages), context)
-
-    return answer
 
 
 def decoded(deserialize: Callable[[bytes], Any], raw: bytes) -> Any:
@@ -257,7 +230,7 @@ class DeadlineLayer:
 
 
 class RulesLayer:
-    """Refuses requests that break a rule of the contract. What is streamed its servicer checks, message by message."""
+    """Refuses requests that break a rule of the contract."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -266,11 +239,7 @@ class RulesLayer:
     async def around(
         self, details: grpc.HandlerCallDetails, handler: Handler, request: Any, context: Context
     ) -> AsyncGenerator[None, None]:
-<<<<<<< HEAD
-        if not is_open(details) and request is not None:
-=======
         if not (is_open(details) or handler.request_streaming):
->>>>>>> score
             self._rules.check(request)
         yield
 

@@ -16,6 +16,7 @@ from whet.v1 import (
     approval_pb2_grpc,
     dataset_pb2_grpc,
     fanout_pb2_grpc,
+    judge_pb2_grpc,
     ledger_pb2_grpc,
     model_pb2_grpc,
     rubric_pb2_grpc,
@@ -25,6 +26,7 @@ from whet.v1 import (
 from whet_server.approval.approvals import Approvals
 from whet_server.dataset.datasets import Datasets
 from whet_server.fanout.fanouts import Fanouts
+from whet_server.judge.judgements import Judgements
 from whet_server.judge.rubrics import Rubrics
 from whet_server.ledger.ledger import Ledger
 from whet_server.llm.base import Caller
@@ -45,6 +47,7 @@ from whet_server.rpc.interceptors import (
     RulesLayer,
     StatusLayer,
 )
+from whet_server.rpc.judge import JudgeServicer
 from whet_server.rpc.layers import LayerInterceptor
 from whet_server.rpc.ledger import LedgerServicer
 from whet_server.rpc.life import Life
@@ -103,6 +106,7 @@ class Rooms:
     datasets: Datasets
     scorers: Scorers
     rubrics: Rubrics
+    judgements: Judgements
     store: Store
     approval_threshold: Nanos
     panel: frozenset[ModelName] = frozenset()
@@ -111,7 +115,7 @@ class Rooms:
     @property
     def capabilities(self) -> tuple[Capability, ...]:
         """Return the rooms that have runs."""
-        return (self.fanouts,)
+        return (self.fanouts, self.judgements)
 
 
 class RpcServer:
@@ -161,6 +165,7 @@ class RpcServer:
             ScorerServicer(rooms.scorers, rooms.ledger, rooms.store, requests, gate, life), server
         )
         rubric_pb2_grpc.add_RubricServiceServicer_to_server(RubricServicer(rooms.rubrics, requests, gate), server)
+        judge_pb2_grpc.add_JudgeServiceServicer_to_server(JudgeServicer(rooms.judgements, requests, gate, life), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [service.full_name for service in SERVICES]
         reflection.enable_server_reflection([*names, health.SERVICE, reflection.SERVICE_NAME], server)
