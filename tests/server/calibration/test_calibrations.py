@@ -123,9 +123,9 @@ async def test_too_few_rated_items_are_too_weak_and_counted(room: Room) -> None:
 
 
 async def test_little_agreement_is_too_weak_with_its_figures(room: Room) -> None:
-    await calibrated(room, noise=3.2)
+    await calibrated(room, noise=5)
     await room.rate(near(people(60), noise=0.5, seed=9), rater="bob")  # type: ignore[arg-type]  # levels
-    await room.calibrate(near(people(60), noise=3.2))
+    await room.calibrate(near(people(60), noise=5))
     found = await standing(room)
     assert found.state is CalibrationState.TOO_WEAK
     assert "at least 0.40 is asked for. People agree among themselves by alpha 0.9" in found.reason
