@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from tests.tui.judging_story import put_ended
 from tests.tui.test_places import HOSTILE, NOW, SECOND, Stage, staged
 
 from whet_tui.around import Around
@@ -307,3 +308,20 @@ def test_a_bar_has_the_estimate_on_its_interval_and_nothing_beyond_its_ends() ->
     assert bar(Estimate(value=0.0, low=-1.0, high=1.0), -1.0, 1.0, 0.0) == "─" * 15 + "●" + "─" * 15
     assert bar(Estimate(value=7.0, low=-9.0, high=-8.0), -1.0, 1.0, 0.0) == "─" + "·" * 14 + "|" + "·" * 14 + "●"
     assert bar(Estimate(), 1.0, 1.0, 1.0) == "·" * 15 + "|" + "·" * 15
+
+
+async def test_c_and_a_lead_from_the_judges_place_and_escape_back_to_it() -> None:
+    async with staged() as stage:
+        await put_ended(stage.desk)
+        fill_calibrations(stage.desk)
+        fill_audits(stage.desk)
+        await stage.go("judges")
+        judges = stage.place
+        for key, kind in (("C", CalibrationsScreen), ("A", AuditsScreen)):
+            await stage.pilot.press(key)
+            await stage.until(lambda kind=kind: isinstance(stage.app.screen, kind))  # type: ignore[misc]  # the loop's own
+            await stage.until_shown("sim/judge by support-tone@2")
+            await stage.pilot.press("escape")
+            await stage.until(lambda: stage.app.screen is judges)
+        await stage.pilot.press("C", "alt+5")
+        assert stage.place.place.place_id == "spending"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _EMPTY: Final = (
     "No judge has been audited yet. An audit tests one for biases: position, length, self-preference, formatting, "
     "sycophancy, planted injections. What it costs is said first by plan-audit:\n\n"
-    "  whet calibration run-audit --judge-model ENDPOINT/MODEL --dataset-name NAME"
+    "  whet calibration run-audit --model ENDPOINT/MODEL --dataset NAME"
 )
 
 

@@ -213,6 +213,18 @@ class JudgementsScreen(PlaceScreen):
             text.append("\n\n").append_text(sums.details(criterion, ink, room))
         return text.append("\n")
 
+    def action_calibrations(self) -> None:
+        """See which judges were compared with people."""
+        from whet_tui.screens.calibrations import CalibrationsScreen  # for those who look
+
+        self.app.push_screen(CalibrationsScreen(self.place, self.around))
+
+    def action_audits(self) -> None:
+        """See what audits of judges found."""
+        from whet_tui.screens.audits import AuditsScreen  # for those who look
+
+        self.app.push_screen(AuditsScreen(self.place, self.around))
+
     def action_criterion(self) -> None:
         """Look at the next criterion."""
         self._criterion += 1
