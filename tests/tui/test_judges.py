@@ -68,7 +68,7 @@ async def test_every_sum_has_its_denominator_and_the_judge_its_standing_in_words
         await stage.until_shown("! stale: its model, rubric, prompt")
         text = " ".join(stage.text().split())
         assert "scored 58 of 60" in text
-        assert "0.62 [0.55, 0.70]" in text
+        assert "0.62 (0.55 to 0.70)" in text
         assert "1 unparseable, 1 timed out" in text
         assert "simulated" in text
         assert "problem-solving@2" in text

@@ -8,7 +8,6 @@ from rich.text import Text
 from whet_tui.entries import FanoutState, dollars, money_line
 from whet_tui.judging_values import (
     Criterion,
-    Estimate,
     Judgement,
     Mode,
     Outcome,
@@ -18,6 +17,7 @@ from whet_tui.judging_values import (
 )
 from whet_tui.safe import safe_line
 from whet_tui.spans import ago, duration
+from whet_tui.widgets import estimates
 from whet_tui.widgets.ink import Ink, paint
 from whet_tui.widgets.sheet import Cell, Column, InkName, Sheet, cost
 
@@ -46,7 +46,7 @@ COLUMNS: Final = (
     Column(title="state", most=11),
     Column(title="judgement", grows=True),
     Column(title="verdicts", right=True, most=15, rank=1),
-    Column(title="mean", right=True, most=18, rank=3),
+    Column(title="mean", right=True, most=22, rank=3),
     Column(title="not scored", most=30, rank=6),
     Column(title="begun", right=True, most=14, rank=4),
     Column(title="cost", right=True, most=24, rank=2),
@@ -63,7 +63,7 @@ def row(judgement: Judgement, progress: Progress | None, now_ns: int) -> list[Ce
         Cell(f"{glyph} {judgement.state}", ink),
         Cell(safe_line(judgement.title or judgement.run_id, 200)),
         Cell(f"{done:,}/{planned:,}", "muted"),
-        Cell(estimate(whole.mean) if whole is not None else ""),
+        Cell(estimates.told(whole.mean) if whole is not None else ""),
         Cell(_unscored(whole.outcomes) if whole is not None else "", "warning"),
         Cell(ago(judgement.create_ns, now_ns), "muted"),
         Cell(cost(judgement.totals), "muted"),
@@ -76,16 +76,6 @@ def _done(judgement: Judgement, progress: Progress | None) -> tuple[int, int]:
     if progress is None or judgement.ended:
         return judgement.verdicts, planned
     return max(judgement.verdicts, progress.verdicts), progress.planned or planned
-
-
-def estimate(value: Estimate, digits: int = 2) -> str:
-    """An estimate with its interval; a dash for one that the data do not define."""
-    if value.value is None:
-        return "–"
-    told = f"{value.value:.{digits}f}"
-    if value.low is None or value.high is None:
-        return told
-    return f"{told} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
 
 
 def _counts(outcomes: Iterable[OutcomeCount]) -> list[str]:
@@ -153,7 +143,7 @@ def criteria_sheet(criteria: Sequence[Criterion], chosen: int) -> Sheet:
         words, colour = (_SHORT[standing], _STANDINGS[standing][1]) if standing is not None else ("", "")
         rows.append([
             Cell(f"{'›' if place == chosen else ' '} {safe_line(each.criterion, 100)}"),
-            Cell(estimate(each.mean)),
+            Cell(estimates.told(each.mean)),
             Cell(f"{each.scored_items:,} of {each.items:,}"),
             Cell(_unscored(each.outcomes), "warning"),
             Cell(words, colour),
@@ -164,12 +154,12 @@ def criteria_sheet(criteria: Sequence[Criterion], chosen: int) -> Sheet:
 def details(criterion: Criterion, ink: Ink, width: int) -> Text:
     """One criterion: the mean and what it stands on, the judge and whether it may be believed, its dimensions."""
     text = Text(safe_line(criterion.criterion, 100), ink.you)
-    text.append(f"  {estimate(criterion.mean)}").append(" 95% interval · ", ink.muted)
+    text.append(f"  {estimates.told(criterion.mean)}").append(" 95% interval · ", ink.muted)
     text.append(denominators(criterion), ink.warning if criterion.scored_items < criterion.items else "")
     for line in filter(None, (_measured(criterion, ink), _judge(criterion, ink), _panel(criterion, ink))):
         text.append("\n").append_text(line)
     if criterion.corrected_mean.value is not None:
-        words = f"\ncorrected by {criterion.corrected_on:,} rated items: {estimate(criterion.corrected_mean)}"
+        words = f"\ncorrected by {criterion.corrected_on:,} rated items: {estimates.told(criterion.corrected_mean)}"
         text.append(words, ink.accent)
     if criterion.dimensions:
         text.append("\n").append_text(_dimensions(criterion).text(width, ink))
@@ -204,7 +194,7 @@ def _judge(criterion: Criterion, ink: Ink) -> Text:
 def _panel(criterion: Criterion, ink: Ink) -> Text:
     told = []
     if criterion.panel_alpha.value is not None:
-        told.append(f"the judges agree with each other: alpha {estimate(criterion.panel_alpha)}")
+        told.append(f"the judges agree with each other: alpha {estimates.told(criterion.panel_alpha)}")
     if criterion.order_pairs:
         flips, pairs = criterion.order_flips, criterion.order_pairs
         told.append(f"the preference turned with the order in {flips:,} of {pairs:,} pairs ({flips / pairs:.0%})")
@@ -224,7 +214,7 @@ def _dimensions(criterion: Criterion) -> Sheet:
         [
             Cell(safe_line(each.dimension, 100)),
             Cell(f"{each.weight:.0%}", "muted"),
-            Cell(estimate(each.mean)),
+            Cell(estimates.told(each.mean)),
             Cell(f"{each.scored:,}"),
             Cell(" ".join(f"{count:,}" for count in each.levels), "muted"),
         ]
