@@ -75,6 +75,8 @@ class KeptRating(Value):
     rating: Rating
     role: Role
     rubric_digest: str
+    scale: tuple[int, int]
+    """The rubric's lowest and highest level then: a level means nothing on another scale."""
     run_id: str = ""
     dataset: str = ""
 
@@ -121,13 +123,16 @@ class Ratings:
         await self._store.commit(*documents, *also(added))
         return added
 
-    async def of(self, workspace: Workspace, subjects: Iterable[str], rubric: str) -> dict[str, tuple[Rating, ...]]:
-        """Return what counts of these subjects by a rubric's name, oldest first. Subjects that nobody rated are left
-        out.
+    async def of(
+        self, workspace: Workspace, subjects: Iterable[str], rubric: str, levels: Sequence[int] = ()
+    ) -> dict[str, tuple[Rating, ...]]:
+        """Return what counts of these subjects by a rubric's name, oldest first; of `levels`, only what was rated on
+        them. Subjects that nobody rated are left out.
         """
+        scale = (levels[0], levels[-1]) if levels else None
         found: dict[str, list[Rating]] = {}
         for each in await self._counting(workspace, set(subjects)):
-            if each.rating.rubric == rubric:
+            if each.rating.rubric == rubric and scale in {None, each.scale}:
                 found.setdefault(each.rating.subject, []).append(each.rating)
         return {subject: tuple(ratings) for subject, ratings in found.items()}
 
@@ -233,6 +238,7 @@ class _Check:
             ),
             role=principal.role,
             rubric_digest=rubric.digest,
+            scale=(rubric.lowest, rubric.highest),
             run_id=self._origin.run_id,
             dataset=self._origin.dataset,
         )

@@ -33,9 +33,9 @@ class Wrong(Value):
     """What cannot be kept, and why."""
 
     path: str
+    problem: str
     line: int = 0
     """0: not of a CSV."""
-    problem: str
 
 
 def refusal(wrong: Sequence[Wrong]) -> InvalidField:

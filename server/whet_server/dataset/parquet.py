@@ -7,7 +7,8 @@ torn, and a file of kilobytes can unfold to gigabytes. What comes back are JSON 
 import asyncio
 import io
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import DEVNULL, PIPE
+from enum import IntEnum
 from typing import Any, Final
 
 import msgspec
@@ -18,8 +19,13 @@ from whet_server.errors import InvalidField, TooLarge
 
 SECONDS: Final = 60.0
 """A file of the largest size is read in two or three."""
-REFUSED: Final = 3
-"""The child's exit code when its last line on stdout says what is wrong."""
+
+
+class Refused(IntEnum):
+    """The child's exit codes; with INVALID the last line on stdout says where and what."""
+
+    INVALID = 3
+    TOO_LARGE = 4
 
 
 async def as_json_lines(data: bytes) -> bytes:
@@ -29,45 +35,26 @@ async def as_json_lines(data: bytes) -> bytes:
     )
     try:
         async with asyncio.timeout(SECONDS):
-            _, lines = await asyncio.gather(_feed(child, data), _drained(child))
-            code = await child.wait()
+            lines, _ = await child.communicate(data)
     except TimeoutError:
         raise TooLarge("The Parquet file takes too long to read. Store it as JSONL.") from None
     finally:
         if child.returncode is None:
             child.kill()
             await child.wait()
-    if code == REFUSED:
-        where, what = msgspec.json.decode(lines.rstrip().rpartition(b"\n")[2], type=tuple[str, str])
-        raise InvalidField((where, what))
-    if code:
-        raise InvalidField(("file", "This cannot be read as Parquet: it is torn, or too large when it is unpacked."))
-    return lines
-
-
-async def _feed(child: Process, data: bytes) -> None:
-    assert child.stdin is not None
-    try:
-        child.stdin.write(data)
-        await child.stdin.drain()
-    except (BrokenPipeError, ConnectionResetError):
-        return  # it has given up; its exit code says why
-    finally:
-        child.stdin.close()
-
-
-async def _drained(child: Process) -> bytes:
-    assert child.stdout is not None
-    pieces, size = [], 0
-    while piece := await child.stdout.read(1 << 20):
-        pieces.append(piece)
-        size += len(piece)
-        if size > MAX_BYTES:
+    match child.returncode:
+        case 0:
+            return lines
+        case Refused.INVALID:
+            where, what = msgspec.json.decode(lines.rstrip().rpartition(b"\n")[2], type=tuple[str, str])
+            raise InvalidField((where, what))
+        case Refused.TOO_LARGE:
             raise TooLarge(
                 f"The rows have more than {MAX_BYTES} bytes when they are unpacked.",
                 metadata={"limit_bytes": str(MAX_BYTES)},
             )
-    return b"".join(pieces)
+        case _:
+            raise InvalidField(("file", "This cannot be read as Parquet: it is torn, or too large when unpacked."))
 
 
 def write_parquet(given: Readable) -> bytes:

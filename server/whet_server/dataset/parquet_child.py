@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from whet_server.dataset.parquet import REFUSED, SECONDS
+from whet_server.dataset.parquet import SECONDS, Refused
 from whet_server.dataset.reading import MAX_BYTES
 
 _MEMORY: Final = 2 * 1024**3
@@ -17,18 +17,18 @@ _BATCH: Final = 256
 """Rows at a time: a few of a megabyte each fit."""
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """(where, what)"""
 
 
 def main() -> int:
-    """Return the exit code: 0, or `REFUSED` when the last line of stdout says why."""
+    """Return the exit code: 0 or one of `Refused`."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (int(SECONDS), int(SECONDS)))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     from arro3.io import read_parquet
 
-    number = 0
+    number = size = 0
     try:
         for batch in read_parquet(io.BytesIO(sys.stdin.buffer.read(MAX_BYTES + 1)), batch_size=_BATCH):
             schema = batch.schema
@@ -44,24 +44,28 @@ def main() -> int:
                     for field, read, cell in zip(fields, readers, cells, strict=True)
                     if cell is not None
                 }
-                sys.stdout.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
-    except _Refused as refused:
+                line = json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+                size += len(line.encode())
+                if size > MAX_BYTES:
+                    return Refused.TOO_LARGE
+                sys.stdout.write(line)
+    except _RefusedError as refused:
         sys.stdout.write("\n" + json.dumps(refused.args) + "\n")
-        return REFUSED
+        return Refused.INVALID
     return 0
 
 
 def _check_names(names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
-            raise _Refused(f"column {name}", "This name stands twice in the file.")
+            raise _RefusedError(f"column {name}", "This name stands twice in the file.")
 
 
 def _read(read: Callable[[Any], Any], cell: Any, number: int, name: str) -> Any:
     try:
         return read(cell)
     except ValueError as error:
-        raise _Refused(f"row {number}: column {name}", str(error)) from error
+        raise _RefusedError(f"row {number}: column {name}", str(error)) from error
 
 
 def _reader(field: Any) -> Callable[[Any], Any]:
@@ -87,7 +91,9 @@ def _reader(field: Any) -> Callable[[Any], Any]:
     if DataType.is_nested(kind):
         return _nested
     name = str(kind).strip().removeprefix("arro3.core.DataType")
-    raise _Refused(f"column {field.name}", f"Values of the type {name} are not kept. Store them as text or numbers.")
+    raise _RefusedError(
+        f"column {field.name}", f"Values of the type {name} are not kept. Store them as text or numbers."
+    )
 
 
 def _finite(cell: float) -> float:

@@ -14,7 +14,8 @@ row is.
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 import msgspec
@@ -89,7 +90,7 @@ def mark(*parts: Any) -> str:
 class Seals:
     """All hold-outs that a data set ever had."""
 
-    def __init__(self, holdouts: Sequence[Holdout], opened: Set[int]) -> None:
+    def __init__(self, holdouts: Sequence[Holdout], opened: AbstractSet[int]) -> None:
         """`opened` are the versions whose seal has been opened."""
         self._shown = {row.digest for holdout in holdouts if holdout.version in opened for row in holdout.rows}
         closed = [holdout for holdout in holdouts if holdout.version not in opened]

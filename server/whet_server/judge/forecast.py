@@ -7,12 +7,12 @@ each byte a token as the ledger reserves it. What the cache has and what verdict
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Final
 
 from whet_server.judge import prompts
-from whet_server.judge.plan import Planned, call_of, plan_hash, questions
+from whet_server.judge.plan import Planned, call_of, expected, plan_hash, questions
 from whet_server.judge.spec import JudgementForecast
 from whet_server.llm.base import Caller, CallSpec, ModelInfo
 from whet_server.llm.tab import Worst
@@ -20,6 +20,7 @@ from whet_server.values import ModelName, Nanos, Parameters, RunId, Value, Works
 
 SAMPLE: Final = 500
 """Questions that are looked up one by one: a share of cached ones is then known to within five in a hundred."""
+_FEW: Final = 20
 SHORT_VERDICT: Final = 80
 """Tokens of a verdict that says little."""
 _WIDEST: Final = "\N{GRINNING FACE}"
@@ -50,7 +51,7 @@ class _Sums(Value):
 
 
 async def forecast(
-    caller: Caller, workspace: Workspace, planned: Planned, blocked: Set[str] = frozenset()
+    caller: Caller, workspace: Workspace, planned: Planned, blocked: Collection[str] = frozenset()
 ) -> JudgementForecast:
     """Say what the planned judgement would cost. The judges of `blocked` criteria will not be asked."""
     sums = await _summed(caller, workspace, planned, blocked)
@@ -72,7 +73,24 @@ async def forecast(
     )
 
 
-async def _summed(caller: Caller, workspace: Workspace, planned: Planned, blocked: Set[str]) -> _Sums:
+async def likely(
+    caller: Caller, workspace: Workspace, planned: Planned, blocked: Collection[str] = frozenset()
+) -> Nanos:
+    """Guess what all questions would cost from a few of them, for a start that cannot wait for a forecast."""
+    total = planned.record.plan.verdicts
+    every = max(1, total // _FEW)
+    found = [
+        await caller.estimate(call_of(planned.record, question, workspace, RunId("plan"), number))
+        for number, question in enumerate(questions(planned.record, planned.items))
+        if not number % every and question.criterion not in blocked
+    ]
+    asked = sum(
+        expected(each, planned.items) for each in planned.record.criteria if each.judge and each.name not in blocked
+    )
+    return Nanos(round(sum(each.expected or 0 for each in found) / len(found) * asked)) if found else Nanos(0)
+
+
+async def _summed(caller: Caller, workspace: Workspace, planned: Planned, blocked: Collection[str]) -> _Sums:
     run_id = RunId("plan")
     total = planned.record.plan.verdicts
     every = max(1, total // SAMPLE)
@@ -107,7 +125,7 @@ def _worst(call: CallSpec, info: ModelInfo) -> int:
 
 @cache
 def _repair_bytes() -> int:
-    """Return how much longer than the question its repair can be: the answer as it is shown again, and the complaint."""
+    """Return how much longer than the question its repair can be: the answer that is shown again, and the complaint."""
     longest = prompts.repair((), _WIDEST * _LONG_ANSWER, _WIDEST * _COMPLAINT)
     return Worst(longest, Parameters()).input_tokens
 

@@ -1,6 +1,7 @@
 """What a judgement will do: defaults filled in, every field checked, rubrics, scorers, models and items looked up."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -13,6 +14,7 @@ from whet_server.judge.items import Items
 from whet_server.judge.rubric import Rubric
 from whet_server.judge.rubrics import Rubrics
 from whet_server.judge.spec import Asked, Criterion, JudgementRecord, JudgementSpec
+from whet_server.judge.sums import Folded
 from whet_server.judging import Item, Judge, JudgeIdentity, JudgementPlan, JudgeMode
 from whet_server.llm.base import Caller, CallSpec, ModelInfo
 from whet_server.score import names
@@ -280,6 +282,12 @@ def expected(asked: Asked, items: Sequence[Item]) -> int:
         if size not in counts:
             counts[size] = len(asking.questions(item, asked.name, asked.judge, asked.rubric))
     return sum(counts[len(item.candidates)] for item in items)
+
+
+def left_out(folded: Folded) -> dict[str, int]:
+    """Count the verdicts of an ended run that were never asked for, by criterion: it was cancelled before."""
+    there = Counter(verdict.criterion for verdict in folded.verdicts)
+    return {asked.name: expected(asked, folded.items) - there[asked.name] for asked in folded.criteria}
 
 
 def _title(plan: JudgementPlan) -> str:

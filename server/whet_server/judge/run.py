@@ -7,7 +7,7 @@ until something has been paid again.
 """
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from whet_server.errors import Reason
 from whet_server.judge import asking
-from whet_server.judge.plan import call_of, expected, questions
+from whet_server.judge.plan import call_of, left_out, questions
 from whet_server.judge.progress import Progress
 from whet_server.judge.spec import JudgementRecord, Sums
 from whet_server.judge.sums import Folded, counts
@@ -24,7 +24,7 @@ from whet_server.llm.base import Caller
 from whet_server.log.events import DurablePayload, JudgementSummed, RunFinished, VerdictsReached
 from whet_server.log.log import RunWriter
 from whet_server.score.scorers import Scorers
-from whet_server.values import Failure, Nanos, RunState, Totals
+from whet_server.values import Failure, Nanos, RunState, Totals, Workspace
 
 SCORING_AT_ONCE: Final = 64
 """Items being scored at once: what waits is users' own scorers and embeddings, which have limits of their own."""
@@ -52,7 +52,7 @@ class Tools(NamedTuple):
     caller: Caller
     scorers: Scorers
     clock: Callable[[], int]
-    sum_up: Callable[[RunWriter, JudgementRecord, Folded, Mapping[str, int]], Awaitable[Sums]]
+    sum_up: Callable[[Workspace, JudgementRecord, Folded, Mapping[str, int]], Awaitable[Sums]]
     conclude: Conclude | None = None
 
 
@@ -208,7 +208,8 @@ class JudgementRun:
         """Record the sums and what else is concluded, in the transaction of the end if the disk lets it."""
         durable = None
         if not self._history.summed:
-            sums = await self._tools.sum_up(self._writer, self.record, self.folded(), self._missing())
+            folded = self.folded()
+            sums = await self._tools.sum_up(self._writer.run.workspace, self.record, folded, left_out(folded))
             payloads: list[DurablePayload] = [JudgementSummed(criteria=sums.criteria, combined=sums.combined)]
             if self._tools.conclude is not None:
                 payloads += await self._tools.conclude(self.record, self.verdicts)
@@ -226,11 +227,6 @@ class JudgementRun:
                 latency_ns=max(0, self._tools.clock() - self._writer.run.create_ns),
             )
         )
-
-    def _missing(self) -> dict[str, int]:
-        """Count the verdicts that will never come, by criterion: those that a cancelled run did not ask for."""
-        there = Counter(verdict.criterion for verdict in self.verdicts)
-        return {asked.name: expected(asked, self.items) - there[asked.name] for asked in self.record.criteria}
 
     def _outcome(self) -> tuple[RunState, Failure | None]:
         """Decide how the run ended, as `Judgement.state` in the contract says."""

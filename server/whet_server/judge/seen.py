@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from whet_server.judge.rubric import Rubric
-from whet_server.judge.spec import Asked, ItemOrder, JudgedItem
+from whet_server.judge.spec import Asked, ItemOrder, JudgedItem, OrderBy
 from whet_server.judge.sums import Folded
 from whet_server.judging import Item, JudgeMode, Rating
 
@@ -14,18 +14,21 @@ Ratings = Mapping[str, Mapping[str, Sequence[Rating]]]
 """What people said, by rubric and subject."""
 
 
-def seen(folded: Folded, ratings: Ratings, order: ItemOrder) -> list[JudgedItem]:
-    """Return the items that are wanted, in the wanted order; those that are alike in it as given."""
+def seen(folded: Folded, ratings: Ratings, order: ItemOrder) -> tuple[list[JudgedItem], int]:
+    """Return the items that are wanted, in the wanted order, those that are alike in it as given; and how many of all
+    somebody has rated.
+    """
     items = [_judged(folded, item, ratings) for item in folded.items]
+    rated = sum(bool(each.ratings) for each in items)
     if order.outcome is not None:
         items = [each for each in items if any(said.outcome is order.outcome for said in each.verdicts)]
     if order.unrated:
         items = [each for each in items if not each.ratings]
-    if order.by == "disagreement":
+    if order.by is OrderBy.DISAGREEMENT:
         items.sort(key=lambda each: -each.disagreement)
-    elif order.by == "score":
+    elif order.by is OrderBy.SCORE:
         items.sort(key=lambda each: -math.inf if each.score is None else each.score)
-    return items
+    return items, rated
 
 
 def people(asked: Asked, items: Sequence[Item], ratings: Ratings) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """A judgement as asked for, as it is kept, and as it stands: values without wire or database."""
 
+from enum import StrEnum
 from typing import Final
 
 from whet_server.dataset.spec import DatasetRef
@@ -90,9 +91,9 @@ class JudgementRecord(Value):
 class JudgementForecast(Forecast):
     """What a judgement would do and cost. `low`: what the cache has is free, and verdicts are short."""
 
-    plan: JudgementPlan
-    low: Nanos
-    duration_ns: int
+    plan: JudgementPlan = JudgementPlan(items=0, criteria=())
+    low: Nanos = Nanos(0)
+    duration_ns: int = 0
     sealed_rows: int = 0
 
 
@@ -127,10 +128,16 @@ class JudgementView(Value):
     failure: Failure | None = None
 
 
-class ItemOrder(Value):
-    """Which items are shown, and in which order: `given`, `disagreement` (greatest first) or `score` (lowest first)."""
+class OrderBy(StrEnum):
+    GIVEN = "given"
+    DISAGREEMENT = "disagreement"
+    SCORE = "score"
 
-    by: str = "given"
+
+class ItemOrder(Value):
+    """Which items are shown, and in which order: as given, the greatest disagreement or the lowest score first."""
+
+    by: OrderBy = OrderBy.GIVEN
     outcome: Outcome | None = None
     unrated: bool = False
 
@@ -157,10 +164,16 @@ class GateRequest(Value):
     min_kappa: float = 0.4
 
 
-class GateAnswer(Value):
-    """What a gate decides: `passed`, `failed` or `refused`; a refusal has its published reason."""
+class GateDecision(StrEnum):
+    PASSED = "passed"
+    FAILED = "failed"
+    REFUSED = "refused"
 
-    decision: str
+
+class GateAnswer(Value):
+    """What a gate decides; a refusal has its published reason."""
+
+    decision: GateDecision
     reason: str
     measured: CriterionSummary
     error_reason: Reason | None = None

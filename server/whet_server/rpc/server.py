@@ -16,6 +16,7 @@ from whet.v1 import (
     approval_pb2_grpc,
     dataset_pb2_grpc,
     fanout_pb2_grpc,
+    judge_pb2_grpc,
     ledger_pb2_grpc,
     model_pb2_grpc,
     rubric_pb2_grpc,
@@ -25,6 +26,7 @@ from whet.v1 import (
 from whet_server.approval.approvals import Approvals
 from whet_server.dataset.datasets import Datasets
 from whet_server.fanout.fanouts import Fanouts
+from whet_server.judge.judgements import Judgements
 from whet_server.judge.rubrics import Rubrics
 from whet_server.ledger.ledger import Ledger
 from whet_server.llm.base import Caller
@@ -45,6 +47,7 @@ from whet_server.rpc.interceptors import (
     RulesLayer,
     StatusLayer,
 )
+from whet_server.rpc.judge import JudgeServicer
 from whet_server.rpc.layers import LayerInterceptor
 from whet_server.rpc.ledger import LedgerServicer
 from whet_server.rpc.life import Life
@@ -103,6 +106,7 @@ class Rooms:
     datasets: Datasets
     scorers: Scorers
     rubrics: Rubrics
+    judgements: Judgements
     store: Store
     approval_threshold: Nanos
     panel: frozenset[ModelName] = frozenset()
@@ -111,7 +115,7 @@ class Rooms:
     @property
     def capabilities(self) -> tuple[Capability, ...]:
         """Return the rooms that have runs."""
-        return (self.fanouts,)
+        return (self.fanouts, self.judgements)
 
 
 class RpcServer:
@@ -123,6 +127,7 @@ class RpcServer:
         self._rules = rules = Rules(method.input_type for service in SERVICES for method in service.methods)
         self.activity = Activity(clock=time.monotonic)
         self._capabilities = rooms.capabilities
+        self._scorers = rooms.scorers
         self._life = Life()
         self._requests = Requests(rooms.store, clock=clock)
         self._health = health.Health(service.full_name for service in SERVICES)
@@ -133,7 +138,7 @@ class RpcServer:
                 *([LayerInterceptor(SpanLayer())] if spans else []),
                 LayerInterceptor(IdentityLayer(tokens)),
                 LayerInterceptor(DeadlineLayer()),
-                DecodingInterceptor(),
+                DecodingInterceptor(rules),
                 LayerInterceptor(RulesLayer(rules)),
             ],
             options=OPTIONS,
@@ -156,8 +161,11 @@ class RpcServer:
         trace_pb2_grpc.add_TraceServiceServicer_to_server(TraceServicer(rooms.traces, life), server)
         dataset = DatasetServicer(rooms.datasets, requests, gate, life, self._rules)
         dataset_pb2_grpc.add_DatasetServiceServicer_to_server(dataset, server)
-        scorer_pb2_grpc.add_ScorerServiceServicer_to_server(ScorerServicer(rooms.scorers), server)
+        scorer_pb2_grpc.add_ScorerServiceServicer_to_server(
+            ScorerServicer(rooms.scorers, rooms.ledger, rooms.store, requests, gate, life), server
+        )
         rubric_pb2_grpc.add_RubricServiceServicer_to_server(RubricServicer(rooms.rubrics, requests, gate), server)
+        judge_pb2_grpc.add_JudgeServiceServicer_to_server(JudgeServicer(rooms.judgements, requests, gate, life), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [service.full_name for service in SERVICES]
         reflection.enable_server_reflection([*names, health.SERVICE, reflection.SERVICE_NAME], server)
@@ -194,6 +202,7 @@ class RpcServer:
         await asyncio.gather(*(capability.drain(seconds) for capability in self._capabilities))
         self._life.close()
         self._health.close()
+        self._scorers.end_streams()
         await self._server.stop(CLOSE_SECONDS)
         await self._requests.idle(CLOSE_SECONDS)
 
