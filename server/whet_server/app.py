@@ -119,7 +119,8 @@ async def opened_rooms(
         fanouts = Fanouts(log, caller, store, defaults, clock=clock, on_end=ledger.forget_run)
         datasets = Datasets(log, store, clock=clock)
         rubrics = Rubrics(store, clock=clock)
-        calibrations = Calibrations(store, Ratings(store, rubrics, clock=clock), clock=clock)
+        ratings = Ratings(store, rubrics, clock=clock)
+        calibrations = Calibrations(store, ratings, clock=clock)
         judges = (config.judge,) if config.judge else tuple(branch.model for branch in defaults.panel[:1])
         planner = Planner(caller, Items(fanouts, datasets), rubrics, scorers, judges)
         yield Rooms(
@@ -133,6 +134,8 @@ async def opened_rooms(
             datasets=datasets,
             scorers=scorers,
             rubrics=rubrics,
+            ratings=ratings,
+            calibrations=calibrations,
             judgements=Judgements(
                 log, caller, store, planner, scorers, calibrations, clock=clock, on_end=ledger.forget_run
             ),

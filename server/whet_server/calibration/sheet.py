@@ -85,9 +85,9 @@ def _rows(text: str) -> Iterator[tuple[int, Mapping[str, str] | str]]:
             return
         if row is None:
             break
-        if header is None:
+        if row and header is None:
             header = _header(row)
-        elif row:
+        elif row and header is not None:
             full = len(row) == len(header)
             said = f"There are {len(row)} cells under {len(header)} columns."
             yield line, dict(zip(header, row, strict=True)) if full else said

@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection
 
 from whet.v1 import (
     approval_pb2_grpc,
+    calibration_pb2_grpc,
     dataset_pb2_grpc,
     fanout_pb2_grpc,
     judge_pb2_grpc,
@@ -24,6 +25,8 @@ from whet.v1 import (
     trace_pb2_grpc,
 )
 from whet_server.approval.approvals import Approvals
+from whet_server.calibration.calibrations import Calibrations
+from whet_server.calibration.ratings import Ratings
 from whet_server.dataset.datasets import Datasets
 from whet_server.fanout.fanouts import Fanouts
 from whet_server.judge.judgements import Judgements
@@ -34,6 +37,7 @@ from whet_server.llm.cache import ResponseCache
 from whet_server.llm.registry import Endpoints
 from whet_server.rpc import health
 from whet_server.rpc.approval import ApprovalServicer
+from whet_server.rpc.calibration import CalibrationServicer
 from whet_server.rpc.dataset import DatasetServicer
 from whet_server.rpc.fanout import FanoutServicer
 from whet_server.rpc.gate import Gate
@@ -106,6 +110,8 @@ class Rooms:
     datasets: Datasets
     scorers: Scorers
     rubrics: Rubrics
+    ratings: Ratings
+    calibrations: Calibrations
     judgements: Judgements
     store: Store
     approval_threshold: Nanos
@@ -166,6 +172,10 @@ class RpcServer:
         )
         rubric_pb2_grpc.add_RubricServiceServicer_to_server(RubricServicer(rooms.rubrics, requests, gate), server)
         judge_pb2_grpc.add_JudgeServiceServicer_to_server(JudgeServicer(rooms.judgements, requests, gate, life), server)
+        calibration = CalibrationServicer(
+            rooms.ratings, rooms.calibrations, rooms.judgements, rooms.datasets, None, requests, gate
+        )
+        calibration_pb2_grpc.add_CalibrationServiceServicer_to_server(calibration, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [service.full_name for service in SERVICES]
         reflection.enable_server_reflection([*names, health.SERVICE, reflection.SERVICE_NAME], server)
