@@ -1,5 +1,6 @@
 """Judges compared with people: made, kept, and asked whether a judge may gate."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
@@ -54,7 +55,7 @@ class Calibrations:
         ratings = await self._ratings.of(principal.workspace, verdicts, identity.rubric, levels)
         rated = [verdict for subject in ratings for verdict in verdicts[subject]]
         scale = scale_of(judge.mode, levels, max((len(each.order) for each in rated), default=0))
-        agreements = _agreements(ratings, verdicts, scale, dimensions)
+        agreements = await asyncio.to_thread(_agreements, ratings, verdicts, scale, dimensions)
         if not any(each.items or each.unscored for each in agreements):
             raise WrongState(
                 f"Nobody has rated an item of {run_id} by the rubric {identity.rubric}. Rate some, then calibrate.",
