@@ -128,7 +128,15 @@ words = Criterion(
     histogram=(0, 0, 0, 0, 0, 60, 0, 0, 0, 0),
     mean_value=15.0,
 )
-combined = replace(words, criterion="", unit="share", mean=Estimate(value=0.56, low=0.5, high=0.6), mean_value=None)
+combined = replace(
+    words,
+    criterion="",
+    unit="share",
+    scored_items=58,
+    outcomes=(OutcomeCount(outcome=Outcome.SCORED, count=118), *criterion(60).outcomes[1:]),
+    mean=Estimate(value=0.56, low=0.5, high=0.6),
+    mean_value=None,
+)
 
 ended = Judgement(
     run_id=DONE,

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.tui import story
+from tests.tui import judging_story, story
 from tests.tui.pictures import Grid, runs, taken, words, written
 from tests.tui.test_datasets_place import asked as seal_asked
 from tests.tui.test_datasets_place import opened as datasets_opened
@@ -219,6 +219,39 @@ async def audits(stage: Stage) -> str:
     return "✗ biased injection"
 
 
+async def judges(stage: Stage) -> str:
+    """A judgement that has ended stands under one that is under way."""
+    await judging_story.put_running(stage.desk)
+    await judging_story.put_ended(stage.desk)
+    await stage.go("judges")
+    return "! stale: its model"
+
+
+async def judges_running(stage: Stage) -> str:
+    await judging_story.put_ended(stage.desk)
+    await judging_story.put_running(stage.desk)
+    await stage.go("judges")
+    return "41%"
+
+
+async def judges_rating(stage: Stage) -> str:
+    """The first item is rated, the second is asked for; the verdicts are hidden."""
+    await judges(stage)
+    await stage.until_shown("support, dev")
+    await stage.pilot.press("enter")
+    await stage.until_shown("5 the best")
+    await stage.pilot.press("d", "4", "3")
+    await stage.until_shown("i2: 3 ✓ kept")
+    return "› · i3"
+
+
+async def judges_reading(stage: Stage) -> str:
+    """The verdicts of an item with their evidence."""
+    await judges_rating(stage)
+    await stage.pilot.press("v", "enter")
+    return "── judges"
+
+
 SCENES: dict[str, Scene] = {
     "chat-empty": chat_empty,
     "chat-markdown": chat_markdown,
@@ -229,6 +262,10 @@ SCENES: dict[str, Scene] = {
     "chat-card": chat_card,
     "chat-cards": chat_cards,
     "help": help_open,
+    "judges": judges,
+    "judges-running": judges_running,
+    "judges-rating": judges_rating,
+    "judges-reading": judges_reading,
     "datasets": datasets,
     "datasets-rows": dataset_rows,
     "datasets-seal": seal,

@@ -106,8 +106,11 @@ class Ratings:
     def of_item(self, run_id: str, item_id: str) -> Mark | None:
         """Whether what was rated here of an item is safe; None when nothing was."""
         item = (run_id, item_id)
-        unsent = any(item == (given.spot.run_id, given.spot.item_id) for given in self.unsent)
-        return Mark.WAITING if unsent else Mark.KEPT if item in self._kept else None
+        marks = {given.mark for given in self.unsent if item == (given.spot.run_id, given.spot.item_id)}
+        return next((mark for mark in (Mark.WAITING, Mark.SENDING) if mark in marks), self._known(item))
+
+    def _known(self, item: tuple[str, str]) -> Mark | None:
+        return Mark.KEPT if item in self._kept else None
 
     @property
     def last(self) -> Given | None:

@@ -48,6 +48,7 @@ class JudgedItemsScreen(JudgementsScreen):
     JudgedItemsScreen #reading { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
     JudgedItemsScreen #reading-text { height: auto; }
     JudgedItemsScreen #rating { height: auto; max-height: 6; padding: 0 1; }
+    JudgedItemsScreen.wide #rating { max-height: 8; }
     JudgedItemsScreen.wide #pair { layout: horizontal; }
     JudgedItemsScreen.wide #items { width: 50; height: 1fr; border-right: solid $surface; }
     JudgedItemsScreen.wide #reading { width: 1fr; }
@@ -101,7 +102,7 @@ class JudgedItemsScreen(JudgementsScreen):
         """What is done with items is offered where they are, and what is done with judgements where those are."""
         items = self.has_class("items")
         if action in {"criterion", "plot", "cancel", "calibrations", "audits"}:
-            return not items
+            return not items and self.judgement is not None
         if action in {"blind", "order", "filter", "renew"}:
             return items
         return super().check_action(action, parameters)

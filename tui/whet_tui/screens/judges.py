@@ -16,7 +16,7 @@ from whet_tui.ratings import Given, Mark, Ratings, Spot
 from whet_tui.safe import safe_line
 from whet_tui.screens.judged_items import JudgedItemsScreen
 from whet_tui.widgets.in_order import Line
-from whet_tui.widgets.item_rows import KEPT, OTHERS, UNKEPT, UNRATED
+from whet_tui.widgets.item_rows import KEPT, OTHERS, UNRATED
 from whet_tui.widgets.item_text import rating_words
 from whet_tui.widgets.rows import Rows
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _WHOLE: Final = ("",)
 """What is rated when dimensions are not: the whole."""
+_TALL: Final = 34
+"""Rows from which each level's meaning has a line of its own."""
 _LEVEL_TEN: Final = 10
 """What the key 0 gives on a scale that goes so far."""
 
@@ -141,7 +143,7 @@ class JudgesScreen(JudgedItemsScreen):
     def mark(self, judged: JudgedItem) -> str:
         mark = self._ratings.of_item(self._run_id, judged.item.item_id)
         if mark is not None:
-            return KEPT if mark is Mark.KEPT else UNKEPT
+            return mark[0]
         raters = {each.rater for each in judged.ratings}
         return KEPT if self.around.rater in raters else OTHERS if raters else UNRATED
 
@@ -194,7 +196,8 @@ class JudgesScreen(JudgedItemsScreen):
             return "The rubric is being read …"
         anchors = next((each.anchors for each in rubric.dimensions if each.name == dimension), ())
         if anchors:
-            return safe_line(" · ".join(f"{each.level} {each.description}" for each in anchors), 400)
+            lines = [safe_line(f"{each.level} {each.description}", 200) for each in anchors]
+            return ("\n" if self.app.size.height >= _TALL else " · ").join(lines)
         return f"{rubric.lowest} is the worst, {rubric.highest} the best"
 
     # Rating
@@ -308,7 +311,9 @@ class JudgesScreen(JudgedItemsScreen):
                 if failure:
                     count = len(self._ratings.unsent)
                     what = "Your last rating is" if count == 1 else f"{count} ratings are"
-                    self.tell(f"{what} not kept yet: {failure} They stay here and are sent again.", bad=True)
+                    self.tell(
+                        f"{what} not kept yet: {failure} They stay here and are sent again while Whet runs.", bad=True
+                    )
                     await asyncio.sleep(self.EVERY)
 
     async def _send(self, given: Given) -> str:

@@ -14,8 +14,10 @@ from whet_tui.widgets.ink import Ink
 
 KEPT: Final = "✓"
 """The person has rated it."""
+SENDING: Final = "…"
+"""The person has just rated it."""
 UNKEPT: Final = "!"
-"""The person has rated it and the server does not have that yet."""
+"""The person has rated it, and the server did not take that yet."""
 OTHERS: Final = "∘"
 """Only others have rated it."""
 UNRATED: Final = "·"
@@ -47,7 +49,7 @@ class ItemRows:
         mark = self._mark(judged)
         score, style = self._score(judged, ink)
         cells = [
-            Segment(f"{mark} ", {KEPT: ink.good, UNKEPT: ink.bad}.get(mark, ink.muted)),
+            Segment(f"{mark} ", {KEPT: ink.good, SENDING: ink.accent, UNKEPT: ink.bad}.get(mark, ink.muted)),
             _cell(safe_line(judged.item.item_id, 60), self._id, ink.accent),
             _right(score, style),
             _right(f"{judged.disagreement:.2f}", ink.muted),

@@ -254,7 +254,8 @@ def _bin(criterion: Criterion, place: int) -> str:
 
 
 def plotted(plt: Any, criterion: Criterion, ink: Ink) -> None:
-    """Draw the same bins."""
+    """Draw the same bins, each named by its lower end: longer names would not fit below the bars."""
     plt.title(f"Scores of {criterion.scored_items:,} items")
-    names = [_bin(criterion, place) for place in range(len(criterion.histogram))]
+    bins = len(criterion.histogram)
+    names = [f"{place / bins:.1f}" for place in range(bins)]
     plt.bar(names, list(criterion.histogram), color=paint(ink.accent), width=0.6)
