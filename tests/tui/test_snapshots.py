@@ -227,13 +227,6 @@ async def judges(stage: Stage) -> str:
     return "! stale: its model"
 
 
-async def judges_running(stage: Stage) -> str:
-    await judging_story.put_ended(stage.desk)
-    await judging_story.put_running(stage.desk)
-    await stage.go("judges")
-    return "41%"
-
-
 async def judges_rating(stage: Stage) -> str:
     """The first item is rated, the second is asked for; the verdicts are hidden."""
     await judges(stage)
@@ -263,7 +256,6 @@ SCENES: dict[str, Scene] = {
     "chat-cards": chat_cards,
     "help": help_open,
     "judges": judges,
-    "judges-running": judges_running,
     "judges-rating": judges_rating,
     "judges-reading": judges_reading,
     "datasets": datasets,
