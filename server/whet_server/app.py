@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from whet_server.approval.approvals import Approvals
 from whet_server.config import ENVIRONMENT_ENDPOINT, ServerConfig, local_panel, panel_of, preferred
 from whet_server.datadir import DEFAULT_WORKSPACE, DataDir
+from whet_server.dataset.datasets import Datasets
 from whet_server.errors import WhetError
 from whet_server.fanout.fanouts import FanoutDefaults, Fanouts
 from whet_server.ledger.ledger import Ledger
@@ -27,6 +28,8 @@ from whet_server.llm.sim import SimTransport
 from whet_server.log.log import EventLog
 from whet_server.rpc.identity import Tokens
 from whet_server.rpc.server import Rooms, RpcServer
+from whet_server.runs import Capability
+from whet_server.score.scorers import Scorers
 from whet_server.store.base import Store
 from whet_server.store.sql import SqlStore
 from whet_server.trace.traces import Traces
@@ -104,6 +107,8 @@ async def opened_rooms(
         stack.push_async_callback(cache.close)
         caller = ModelCaller(endpoints, ledger, cache, transports)
         log = EventLog(store, clock=clock)
+        scorers = Scorers()
+        stack.callback(scorers.close)
         defaults = await _defaults(config, endpoints)
         yield Rooms(
             fanouts=Fanouts(log, caller, store, defaults, clock=clock, on_end=ledger.forget_run),
@@ -113,6 +118,8 @@ async def opened_rooms(
             cache=cache,
             approvals=Approvals(store, clock=clock),
             traces=Traces(log),
+            datasets=Datasets(log, store, clock=clock),
+            scorers=scorers,
             store=store,
             approval_threshold=config.approval_threshold,
             panel=frozenset(branch.model for branch in defaults.panel),
@@ -173,19 +180,20 @@ async def serve(config: ServerConfig, directory: DataDir, options: ServeOptions)
         stack.push_async_callback(server.stop, DRAIN_SECONDS)
         stack.enter_context(directory.announced(address))
         _log.info("ready on %s", address)
-        await stack.enter_async_context(_recovery(rooms.fanouts, server))
+        await stack.enter_async_context(_recovery(rooms.capabilities, server))
         await _until_needless(stop, server, store, options.idle_exit)
         _log.info("stopping")
 
 
 @asynccontextmanager
-async def _recovery(fanouts: Fanouts, server: RpcServer) -> AsyncGenerator[None, None]:
+async def _recovery(capabilities: Sequence[Capability], server: RpcServer) -> AsyncGenerator[None, None]:
     """Take up what a crash left, beside the calls that come in; give up at the end of the block."""
 
     async def recover() -> None:
         try:
-            if count := await fanouts.recover():
-                _log.info("took up %d runs that had not ended", count)
+            for capability in capabilities:
+                if count := await capability.recover():
+                    _log.info("took up %d runs that had not ended", count)
         except WhetError as error:
             _log.error("runs that had not ended could not be taken up: %s", error)
         finally:

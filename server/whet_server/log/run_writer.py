@@ -9,7 +9,15 @@ from msgspec.structs import replace
 
 from whet_server.errors import StorageUnavailable, WrongState
 from whet_server.log import chain
-from whet_server.log.events import BranchFinished, DraftEnded, DurablePayload, Event, LivePayload, RunFinished
+from whet_server.log.events import (
+    BranchFinished,
+    DraftEnded,
+    DurablePayload,
+    Event,
+    LivePayload,
+    RunFinished,
+    VerdictsReached,
+)
 from whet_server.log.tap import Tap
 from whet_server.store.base import EventRecord, Store, Write
 from whet_server.values import Run
@@ -170,6 +178,8 @@ class RunWriter:
                 records.append(EventRecord(run_id=run.run_id, sequence=sequence, record=record, hash=head))
                 if isinstance(payload, BranchFinished | DraftEnded):
                     totals += payload.totals
+                elif isinstance(payload, VerdictsReached):
+                    totals = sum((verdict.totals for verdict in payload.verdicts), totals)
                 elif isinstance(payload, RunFinished):
                     totals = payload.totals
                     run = replace(run, state=payload.state, end_ns=append.time_ns)

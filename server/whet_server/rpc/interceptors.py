@@ -9,7 +9,7 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import Any, Final
@@ -36,8 +36,11 @@ MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024
 """A prompt of two million characters fits four times; what is larger is refused before it is decoded."""
 UNARY_SECONDS: Final = 60.0
 """A unary call takes no longer, whatever deadline it came with: long work is started and watched."""
-SECONDS_OF: Final[Mapping[str, float]] = MappingProxyType({"whet.v1.TraceService/VerifyTrace": 600.0})
-"""Unary calls that may take longer: a run with a million events is read twice as fast as that."""
+SECONDS_OF: Final[Mapping[str, float]] = MappingProxyType(
+    {"whet.v1.TraceService/VerifyTrace": 600.0, "whet.v1.DatasetService/PutDataset": 600.0}
+)
+"""Unary calls that may take longer: a run with a million events is read twice as fast as that, and the largest file
+comes over a line of one megabit a second."""
 REQUEST_ID_KEY: Final = "x-request-id"
 MAX_REQUEST_ID: Final = 100
 """A longer id in the metadata is not worth its place in every log line."""
@@ -127,15 +130,34 @@ class DecodingInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(self, continuation: Any, handler_call_details: grpc.HandlerCallDetails) -> Any:
         handler = await continuation(handler_call_details)
-        if handler is None or handler.request_streaming or handler.request_deserializer is None:
+        if handler is None or handler.request_deserializer is None:
             return handler
-        return rebuilt(handler, self._around, functools.partial(decoded, handler.request_deserializer))
+        decode = functools.partial(decoded, handler.request_deserializer)
+        if handler.stream_unary is not None:
+            upload = _sound(handler.stream_unary)
+            return grpc.stream_unary_rpc_method_handler(upload, decode, handler.response_serializer)
+        return handler if handler.request_streaming else rebuilt(handler, self._around, decode)
 
     @asynccontextmanager
     async def _around(self, request: Any, context: Context) -> AsyncGenerator[None, None]:
         if isinstance(request, Malformed):
             raise request.error
         yield
+
+
+def _sound(behaviour: Any) -> Any:
+    """Wrap the behaviour of an upload: a message that could not be decoded is refused where it is read."""
+
+    async def sound(messages: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
+        async for message in messages:
+            if isinstance(message, Malformed):
+                raise message.error
+            yield message
+
+    async def answer(messages: AsyncIterator[Any], context: Context) -> Any:
+        return await behaviour(sound(messages), context)
+
+    return answer
 
 
 def decoded(deserialize: Callable[[bytes], Any], raw: bytes) -> Any:
@@ -198,7 +220,7 @@ class DeadlineLayer:
 
 
 class RulesLayer:
-    """Refuses requests that break a rule of the contract."""
+    """Refuses requests that break a rule of the contract. What is streamed its servicer checks, message by message."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -207,7 +229,7 @@ class RulesLayer:
     async def around(
         self, details: grpc.HandlerCallDetails, handler: Handler, request: Any, context: Context
     ) -> AsyncGenerator[None, None]:
-        if not is_open(details):
+        if not is_open(details) and request is not None:
             self._rules.check(request)
         yield
 

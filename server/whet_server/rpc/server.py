@@ -1,5 +1,6 @@
 """The gRPC server: services, interceptors, health and reflection on one address, from the first call to the last."""
 
+import asyncio
 import re
 import time
 from collections.abc import Callable
@@ -11,8 +12,17 @@ import grpc.aio
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from whet.v1 import approval_pb2_grpc, fanout_pb2_grpc, ledger_pb2_grpc, model_pb2_grpc, trace_pb2_grpc
+from whet.v1 import (
+    approval_pb2_grpc,
+    dataset_pb2_grpc,
+    fanout_pb2_grpc,
+    ledger_pb2_grpc,
+    model_pb2_grpc,
+    scorer_pb2_grpc,
+    trace_pb2_grpc,
+)
 from whet_server.approval.approvals import Approvals
+from whet_server.dataset.datasets import Datasets
 from whet_server.fanout.fanouts import Fanouts
 from whet_server.ledger.ledger import Ledger
 from whet_server.llm.base import Caller
@@ -20,6 +30,7 @@ from whet_server.llm.cache import ResponseCache
 from whet_server.llm.registry import Endpoints
 from whet_server.rpc import health
 from whet_server.rpc.approval import ApprovalServicer
+from whet_server.rpc.dataset import DatasetServicer
 from whet_server.rpc.fanout import FanoutServicer
 from whet_server.rpc.gate import Gate
 from whet_server.rpc.identity import SERVICES, Tokens, check_allowed
@@ -38,8 +49,11 @@ from whet_server.rpc.life import Life
 from whet_server.rpc.model import ModelServicer
 from whet_server.rpc.requests import Requests
 from whet_server.rpc.rules import Rules
+from whet_server.rpc.scorer import ScorerServicer
 from whet_server.rpc.spans import SpanLayer
 from whet_server.rpc.trace import TraceServicer
+from whet_server.runs import Capability
+from whet_server.score.scorers import Scorers
 from whet_server.store.base import Store
 from whet_server.trace.traces import Traces
 from whet_server.values import ModelName, Nanos
@@ -83,10 +97,17 @@ class Rooms:
     cache: ResponseCache
     approvals: Approvals
     traces: Traces
+    datasets: Datasets
+    scorers: Scorers
     store: Store
     approval_threshold: Nanos
     panel: frozenset[ModelName] = frozenset()
     """The models that are asked when nobody says which."""
+
+    @property
+    def capabilities(self) -> tuple[Capability, ...]:
+        """Return the rooms that have runs."""
+        return (self.fanouts,)
 
 
 class RpcServer:
@@ -95,9 +116,9 @@ class RpcServer:
     def __init__(self, rooms: Rooms, tokens: Tokens, *, clock: Callable[[], int], spans: bool = False) -> None:
         methods = [f"{service.full_name}/{method.name}" for service in SERVICES for method in service.methods]
         check_allowed(methods)
-        rules = Rules(method.input_type for service in SERVICES for method in service.methods)
+        self._rules = rules = Rules(method.input_type for service in SERVICES for method in service.methods)
         self.activity = Activity(clock=time.monotonic)
-        self._fanouts = rooms.fanouts
+        self._capabilities = rooms.capabilities
         self._life = Life()
         self._requests = Requests(rooms.store, clock=clock)
         self._health = health.Health(service.full_name for service in SERVICES)
@@ -129,6 +150,9 @@ class RpcServer:
             ApprovalServicer(rooms.approvals, self._requests), server
         )
         trace_pb2_grpc.add_TraceServiceServicer_to_server(TraceServicer(rooms.traces, life), server)
+        dataset = DatasetServicer(rooms.datasets, requests, gate, life, self._rules)
+        dataset_pb2_grpc.add_DatasetServiceServicer_to_server(dataset, server)
+        scorer_pb2_grpc.add_ScorerServiceServicer_to_server(ScorerServicer(rooms.scorers), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [service.full_name for service in SERVICES]
         reflection.enable_server_reflection([*names, health.SERVICE, reflection.SERVICE_NAME], server)
@@ -162,7 +186,7 @@ class RpcServer:
         """Refuse new work, tell watchers, give runs `seconds` to end, close what is open."""
         self._health.stop_serving()
         self._life.drain(seconds)
-        await self._fanouts.drain(seconds)
+        await asyncio.gather(*(capability.drain(seconds) for capability in self._capabilities))
         self._life.close()
         self._health.close()
         await self._server.stop(CLOSE_SECONDS)

@@ -5,9 +5,9 @@ import pytest
 from tests.server.fanout.panel import COST, HOME, PRICE, Answer, Panel, Room, Script, ask, ends, entry, of, open_room
 
 from whet_server.errors import Reason, WrongState
-from whet_server.fanout.recovery import INTERRUPTED
 from whet_server.fanout.spec import FanoutSpec, SynthesisMode
 from whet_server.ledger.prices import Price
+from whet_server.llm.paid import INTERRUPTED
 from whet_server.log.events import (
     BranchFinished,
     DraftEnded,

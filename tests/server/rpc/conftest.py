@@ -15,11 +15,13 @@ from google.rpc.status_pb2 import Status
 
 from whet.v1 import (
     approval_pb2_grpc,
+    dataset_pb2_grpc,
     event_pb2,
     fanout_pb2,
     fanout_pb2_grpc,
     ledger_pb2_grpc,
     model_pb2_grpc,
+    scorer_pb2_grpc,
     trace_pb2_grpc,
 )
 from whet_server.app import opened_rooms
@@ -95,6 +97,8 @@ class Client:
         self.ledger = ledger_pb2_grpc.LedgerServiceStub(channel)
         self.model = model_pb2_grpc.ModelServiceStub(channel)
         self.approval = approval_pb2_grpc.ApprovalServiceStub(channel)
+        self.scorer = scorer_pb2_grpc.ScorerServiceStub(channel)
+        self.dataset = dataset_pb2_grpc.DatasetServiceStub(channel)
         self.trace = trace_pb2_grpc.TraceServiceStub(channel)
 
     def run(self, request: fanout_pb2.RunFanoutRequest) -> "RunCall":
