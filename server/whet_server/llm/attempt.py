@@ -134,6 +134,7 @@ class Try:
             idle=min(limits.idle or total, total),
             total=total,
             key=endpoint.key,
+            embeds=self._spec.embeds,
         )
 
     def _answered(self, answer: Answer, ticket: int) -> None:

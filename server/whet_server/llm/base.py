@@ -42,6 +42,8 @@ class CallSpec(Value):
     limits: CallLimits = CallLimits()
     sample: int = 1
     """Which of several like calls this is: part of the cache's key, so that samples stay independent answers."""
+    embeds: bool = False
+    """The messages are texts to embed, each by itself; the answer's text is what `llm.embeddings` reads."""
     cache_bypass: bool = False
     cache_ttl: float | None = None
     """Seconds an answer stays fresh; None means the server's default."""
@@ -190,6 +192,7 @@ class Request(Value):
     idle: float
     total: float
     key: BoundKey | None = None
+    embeds: bool = False
 
 
 class Answer(Value):

@@ -48,6 +48,7 @@ class Question(Value):
     messages: tuple[Message, ...]
     parameters: Parameters
     sample: int = 1
+    embeds: bool = False
 
     @classmethod
     def of(cls, spec: CallSpec, route: Route, parameters: Parameters) -> "Question":
@@ -59,6 +60,7 @@ class Question(Value):
             messages=spec.messages,
             parameters=parameters,
             sample=spec.sample,
+            embeds=spec.embeds,
         )
 
     def key(self) -> bytes:
@@ -70,6 +72,7 @@ class Question(Value):
             _digest(self.messages),
             self.parameters,
             *([self.sample] if self.sample > 1 else []),
+            *(["embeds"] if self.embeds else []),
         ]
         return hashlib.sha256(_json.encode(whole)).digest()
 

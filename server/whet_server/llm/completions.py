@@ -10,6 +10,7 @@ import msgspec
 
 from whet_server.errors import Reason
 from whet_server.llm.base import Answer, ProviderFault, Request
+from whet_server.llm.embeddings import MAX_TOKENS, answered_vectors
 from whet_server.llm.taxonomy import excerpt, failure, failure_of_error
 from whet_server.values import Failure, Usage
 
@@ -17,8 +18,6 @@ DONE: Final = b"[DONE]"
 WITHHELD: Final = "content_filter"
 MAX_TEXT: Final = 4_000_000
 """Characters of an answer: a million tokens, more than any model gives."""
-MAX_TOKENS: Final = 1 << 40
-"""A reported figure above this is a provider gone wrong, and is read as not reported."""
 
 
 class _Delta(msgspec.Struct):
@@ -105,6 +104,12 @@ class Reply:
         """
         text = self._chunk(body)
         self.finish_reason = self.finish_reason or "stop"
+        return text
+
+    def vectors(self, body: bytes, count: int) -> str:
+        """Take in the embeddings of so many texts. Raises `ProviderFault` when there are others."""
+        text, self.usage = answered_vectors(body, count)
+        self.length, self.finish_reason = len(text), "stop"
         return text
 
     def finish(self) -> Answer:
@@ -197,7 +202,7 @@ def _schema(text: str) -> msgspec.Raw:
     try:
         msgspec.json.decode(encoded, type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError) as error:
-        told = failure(Reason.REQUEST_REFUSED, f"json_schema is no JSON object ({error}): correct it.")
+        told = failure(Reason.REQUEST_REFUSED, f"The schema for the answer is no JSON object ({error}): correct it.")
         raise ProviderFault(told, billed=False) from None
     return msgspec.Raw(encoded)
 

@@ -23,6 +23,7 @@ class Dialect(Value):
 
     origin: str
     chat_url: str
+    embeddings_url: str
     models_url: str
     key_headers: tuple[tuple[str, str], ...]
     """Header names with the text before the key; the key follows."""
@@ -45,6 +46,7 @@ def dialect_of(base_url: str) -> Dialect:
     return Dialect(
         origin=origin_of(base_url),
         chat_url=f"{base}/chat/completions{query}",
+        embeddings_url=f"{base}/embeddings{query}",
         models_url=f"{_models_base(base)}/models{query}",
         key_headers=key_headers,
         fixed_headers=(("anthropic-version", _ANTHROPIC_VERSION),) if host == _ANTHROPIC else (),

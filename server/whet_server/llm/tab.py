@@ -26,7 +26,7 @@ class Worst:
 
     def seen(self, text: str) -> Usage:
         """Estimate what was used when this much text came."""
-        answered = -(-len(text.encode()) // BYTES_PER_TOKEN)
+        answered = min(-(-len(text.encode()) // BYTES_PER_TOKEN), self.output_tokens)
         return Usage(input_tokens=self.likely_input, output_tokens=answered, estimated=True)
 
 

@@ -20,6 +20,7 @@ from whet_server.errors import Reason
 from whet_server.llm.base import Answer, ProviderFault, Request, Sink
 from whet_server.llm.completions import Reply, body_of, model_names
 from whet_server.llm.dialect import dialect_of
+from whet_server.llm.embeddings import body_of_texts
 from whet_server.llm.keys import WrongOrigin
 from whet_server.llm.sse import EventReader, EventTooLarge
 from whet_server.llm.taxonomy import excerpt, failure, failure_of_status
@@ -63,9 +64,13 @@ class HttpTransport:
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, request: Request, sink: Sink) -> Answer:
-        """Stream one answer. Raises `ProviderFault`; cancelling it closes the socket."""
+        """Stream one answer, or ask for vectors. Raises `ProviderFault`; cancelling it closes the socket."""
         dialect = dialect_of(request.base_url)
         exchange = _Exchange(request, sink, self._max_body)
+        if request.embeds:
+            texts = _Body(body_of_texts(request), exchange.sent)
+            await self._make(exchange, "POST", dialect.embeddings_url, texts, exchange.read_vectors)
+            return exchange.reply.finish()
         body = _Body(body_of(request, dialect.limit_field), exchange.sent)
         await self._make(exchange, "POST", dialect.chat_url, body, exchange.read_answer)
         return exchange.reply.finish()
@@ -210,6 +215,16 @@ class _Exchange:
             what = f"The provider answered with {excerpt(response.content_type)} instead of an event stream: {shown}"
             raise self._fault(failure(Reason.PROTOCOL_VIOLATION, what))
         self._hear(self.reply.whole(bytes(self._body)))
+
+    async def read_vectors(self, response: aiohttp.ClientResponse) -> None:
+        """Read the answer to a question for embeddings."""
+        headers = _lower(response)
+        if response.status != 200:
+            await self._read_refusal(response, headers)
+        if self._sink is not None:
+            self._sink.accepted(_request_id(headers), headers)
+        await self._read_body(response.content, self._max_body)
+        self._hear(self.reply.vectors(bytes(self._body), len(self.request.messages)))
 
     async def read_names(self, response: aiohttp.ClientResponse) -> None:
         """Read the answer to a question for models."""

@@ -9,14 +9,14 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Self, cast
 
 import grpc
 import grpc.aio
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_status import rpc_status
@@ -121,43 +121,53 @@ class Malformed:
         self.error = error
 
 
+class Messages:
+    """The messages of a request stream, each decoded and held to the rules. What is wrong with one is raised where it
+    would have stood; a handler that can do without that message may ask for the next one.
+    """
+
+    def __init__(self, stream: AsyncIterable[Any], rules: Rules) -> None:
+        self._stream = aiter(stream)
+        self._rules = rules
+        self.latest: Message | None = None
+        """The last message that could be decoded, also when it broke a rule."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Message:
+        message = await anext(self._stream)
+        if isinstance(message, Malformed):
+            raise message.error
+        self.latest = cast("Message", message)
+        self._rules.check(self.latest)
+        return self.latest
+
+
 class DecodingInterceptor(grpc.aio.ServerInterceptor):
     """Keeps messages that are too large or malformed from ending a call without a reason.
 
     A deserialiser that raises ends the call before any layer sees it, so it returns a `Malformed` instead, which is
-    refused inside the status layer.
+    refused inside the status layer. The messages of a stream come one by one, and are refused one by one.
     """
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
 
     async def intercept_service(self, continuation: Any, handler_call_details: grpc.HandlerCallDetails) -> Any:
         handler = await continuation(handler_call_details)
         if handler is None or handler.request_deserializer is None:
             return handler
-        decode = functools.partial(decoded, handler.request_deserializer)
-        if handler.stream_unary is not None:
-            upload = _sound(handler.stream_unary)
-            return grpc.stream_unary_rpc_method_handler(upload, decode, handler.response_serializer)
-        return handler if handler.request_streaming else rebuilt(handler, self._around, decode)
+        if handler.request_streaming and is_open(handler_call_details):
+            return handler
+        deserializer = functools.partial(decoded, handler.request_deserializer)
+        return rebuilt(handler, self._around, deserializer, lambda stream: Messages(stream, self._rules))
 
     @asynccontextmanager
     async def _around(self, request: Any, context: Context) -> AsyncGenerator[None, None]:
         if isinstance(request, Malformed):
             raise request.error
         yield
-
-
-def _sound(behaviour: Any) -> Any:
-    """Wrap the behaviour of an upload: a message that could not be decoded is refused where it is read."""
-
-    async def sound(messages: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
-        async for message in messages:
-            if isinstance(message, Malformed):
-                raise message.error
-            yield message
-
-    async def answer(messages: AsyncIterator[Any], context: Context) -> Any:
-        return await behaviour(sound(messages), context)
-
-    return answer
 
 
 def decoded(deserialize: Callable[[bytes], Any], raw: bytes) -> Any:
@@ -220,7 +230,7 @@ class DeadlineLayer:
 
 
 class RulesLayer:
-    """Refuses requests that break a rule of the contract. What is streamed its servicer checks, message by message."""
+    """Refuses requests that break a rule of the contract."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -229,7 +239,7 @@ class RulesLayer:
     async def around(
         self, details: grpc.HandlerCallDetails, handler: Handler, request: Any, context: Context
     ) -> AsyncGenerator[None, None]:
-        if not is_open(details) and request is not None:
+        if not (is_open(details) or handler.request_streaming):
             self._rules.check(request)
         yield
 

@@ -16,6 +16,8 @@ import grpc.aio
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Around: TypeAlias = Callable[[Any, Context], AbstractAsyncContextManager[None]]
+Incoming: TypeAlias = Callable[[Any], Any]
+"""Makes of a handler's request, or stream of requests, what the handler shall see."""
 
 
 class Layer(Protocol):
@@ -46,14 +48,23 @@ class LayerInterceptor(grpc.aio.ServerInterceptor):
         return rebuilt(handler, around)
 
 
-def rebuilt(handler: Handler, around: Around, deserializer: Callable[[bytes], Any] | None = None) -> Handler:
+def _as_it_is(request: Any) -> Any:
+    return request
+
+
+def rebuilt(
+    handler: Handler,
+    around: Around,
+    deserializer: Callable[[bytes], Any] | None = None,
+    incoming: Incoming = _as_it_is,
+) -> Handler:
     """Return the handler, run inside `around`, with its own codecs unless a deserialiser is given."""
     codecs = (deserializer or handler.request_deserializer, handler.response_serializer)
     if handler.request_streaming:
         around = _without_request(around)
         if handler.response_streaming:
-            return grpc.stream_stream_rpc_method_handler(_many(handler.stream_stream, around), *codecs)
-        return grpc.stream_unary_rpc_method_handler(_one(handler.stream_unary, around), *codecs)
+            return grpc.stream_stream_rpc_method_handler(_many(handler.stream_stream, around, incoming), *codecs)
+        return grpc.stream_unary_rpc_method_handler(_one(handler.stream_unary, around, incoming), *codecs)
     if handler.response_streaming:
         return grpc.unary_stream_rpc_method_handler(_many(handler.unary_stream, around), *codecs)
     return grpc.unary_unary_rpc_method_handler(_one(handler.unary_unary, around), *codecs)
@@ -63,23 +74,23 @@ def _without_request(around: Around) -> Around:
     return lambda _, context: around(None, context)
 
 
-def _one(behaviour: Any, around: Around) -> Any:
+def _one(behaviour: Any, around: Around, incoming: Incoming = _as_it_is) -> Any:
     """Wrap a coroutine function."""
 
     async def answer(request: Any, context: Context) -> Any:
         async with around(request, context):
-            return await behaviour(request, context)
+            return await behaviour(incoming(request), context)
 
     return answer
 
 
-def _many(behaviour: Any, around: Around) -> Any:
+def _many(behaviour: Any, around: Around, incoming: Incoming = _as_it_is) -> Any:
     """Wrap an async generator function, or a coroutine function that writes its responses by itself."""
     if not inspect.isasyncgenfunction(behaviour):
-        return _one(behaviour, around)
+        return _one(behaviour, around, incoming)
 
     async def stream(request: Any, context: Context) -> AsyncGenerator[Any, None]:
-        async with around(request, context), aclosing(behaviour(request, context)) as responses:
+        async with around(request, context), aclosing(behaviour(incoming(request), context)) as responses:
             async for response in responses:
                 yield response
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from whet_server.judging import Direction, Item
-from whet_server.score import answers, budget, length, matching, overlap, structure
+from whet_server.score import answers, budget, embedding, length, matching, overlap, structure
 from whet_server.score.finding import Finding
 from whet_server.score.spec import (
     ChoiceScorer,
@@ -49,6 +49,7 @@ PURE: Final[Mapping[type[Scorer], Callable[[Item, Any], Finding]]] = {
     NumericScorer: answers.numeric,
     ChoiceScorer: answers.choice,
     OverlapScorer: overlap.overlap,
+    EmbeddingScorer: lambda item, _: embedding.local_cosine(item),
     LatencyScorer: budget.latency,
     CostScorer: budget.cost,
 }

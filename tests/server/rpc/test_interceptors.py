@@ -11,6 +11,7 @@ from tests.server.rpc.conftest import refused
 from whet_server.errors import RunNotFound
 from whet_server.rpc.interceptors import Activity, DeadlineLayer, DecodingInterceptor, StatusLayer
 from whet_server.rpc.layers import LayerInterceptor
+from whet_server.rpc.rules import Rules
 
 Handler: TypeAlias = Any
 PATIENCE = 10.0
@@ -36,7 +37,7 @@ async def answering(
         interceptors=[
             LayerInterceptor(StatusLayer()),
             *([LayerInterceptor(activity)] if activity else []),
-            DecodingInterceptor(),
+            DecodingInterceptor(Rules([])),
             LayerInterceptor(DeadlineLayer(seconds=0.2)),
         ]
     )

@@ -12,6 +12,7 @@ from whet_server.judging import Item
 from whet_server.rpc.convert.mirror import message_of, value_of
 from whet_server.score.kinds import ScorerInfo
 from whet_server.score.names import named
+from whet_server.score.remote import Offer, Task
 from whet_server.score.scorers import Criterion
 from whet_server.score.spec import Scorer, kind_of, name_of
 
@@ -66,6 +67,15 @@ def info_message(info: ScorerInfo) -> scorer_pb2.ScorerInfo:
     if kind is not None and kind.message_type is not None and not info.name.startswith("remote:"):
         message.settings_schema = msgspec.json.encode(_schema(kind.message_type)).decode()
     return message
+
+
+def offer_of(message: scorer_pb2.ScorerOffer) -> Offer:
+    return value_of(message, Offer)
+
+
+def task_message(task: Task | None) -> scorer_pb2.ServeScorerResponse:
+    """Return a task, or a heartbeat for None."""
+    return scorer_pb2.ServeScorerResponse() if task is None else message_of(task, scorer_pb2.ServeScorerResponse)
 
 
 def _told_apart(criteria: list[Criterion]) -> tuple[Criterion, ...]:
