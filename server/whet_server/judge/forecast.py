@@ -16,11 +16,12 @@ from whet_server.judge.plan import Planned, call_of, expected, plan_hash, questi
 from whet_server.judge.spec import JudgementForecast
 from whet_server.llm.base import Caller, CallSpec, ModelInfo
 from whet_server.llm.tab import Worst
-from whet_server.values import ModelName, Nanos, Parameters, RunId, Value, Workspace, cost
+from whet_server.values import Forecast, ModelName, Nanos, Parameters, RunId, Value, Workspace, cost
 
 SAMPLE: Final = 500
 """Questions that are looked up one by one: a share of cached ones is then known to within five in a hundred."""
 _FEW: Final = 20
+"""Questions from which the cost of all is guessed."""
 SHORT_VERDICT: Final = 80
 """Tokens of a verdict that says little."""
 _WIDEST: Final = "\N{GRINNING FACE}"
@@ -51,31 +52,30 @@ class _Sums(Value):
 
 
 async def forecast(
-    caller: Caller, workspace: Workspace, planned: Planned, blocked: Collection[str] = frozenset()
+    caller: Caller, workspace: Workspace, planned: Planned, scoring: Forecast, blocked: Collection[str]
 ) -> JudgementForecast:
-    """Say what the planned judgement would cost. The judges of `blocked` criteria will not be asked."""
+    """Say what the planned judgement would cost; `scoring` is what its scorers do. The judges of `blocked` criteria
+    will not be asked.
+    """
     sums = await _summed(caller, workspace, planned, blocked)
     scale = sums.calls / sums.looked if sums.looked else 0.0
-    hits = round(sums.cached * scale)
     models = {model: planned.models[model] for model in sums.asked}
     return JudgementForecast(
         plan_hash=await asyncio.to_thread(plan_hash, workspace, planned),
-        calls=sums.calls,
-        cache_hits=hits,
-        expected=Nanos(round(sums.expected * scale)),
-        worst=Nanos(sums.worst),
-        unpriced=tuple(name for name, info in models.items() if info.price is None),
-        unbounded=any(info.price is None and not info.nearby for info in models.values()),
+        calls=sums.calls + scoring.calls,
+        cache_hits=round(sums.cached * scale),
+        expected=Nanos(round(sums.expected * scale) + scoring.expected),
+        worst=Nanos(sums.worst + scoring.worst),
+        unpriced=(*(name for name, info in models.items() if info.price is None), *scoring.unpriced),
+        unbounded=scoring.unbounded or any(info.price is None and not info.nearby for info in models.values()),
         plan=planned.record.plan,
-        low=Nanos(round(sums.low * scale)),
+        low=Nanos(round(sums.low * scale) + scoring.expected),
         duration_ns=round(_seconds(sums, planned.record.spec.concurrency) * 1e9),
         sealed_rows=planned.sealed_rows,
     )
 
 
-async def likely(
-    caller: Caller, workspace: Workspace, planned: Planned, blocked: Collection[str] = frozenset()
-) -> Nanos:
+async def likely(caller: Caller, workspace: Workspace, planned: Planned, blocked: Collection[str]) -> Nanos:
     """Guess what all questions would cost from a few of them, for a start that cannot wait for a forecast."""
     total = planned.record.plan.verdicts
     every = max(1, total // _FEW)

@@ -73,7 +73,9 @@ class Judgements:
         """Say what it would do and cost. Raises what `Planner.plan` raises."""
         planned = await self._planner.plan(principal.workspace, spec, purpose)
         blocked = await self._blocked(principal.workspace, planned.record)
-        return await forecast(self._caller, principal.workspace, planned, blocked.keys())
+        scorers = [asked.scorer for asked in planned.record.criteria if asked.scorer is not None]
+        scoring = await self._scorers.forecast(principal.workspace, planned.items, scorers)
+        return await forecast(self._caller, principal.workspace, planned, scoring, blocked)
 
     async def start(
         self,
@@ -93,7 +95,7 @@ class Judgements:
         planned = await self._planner.plan(principal.workspace, spec, purpose)
         record = planned.record
         blocked = await self._blocked(principal.workspace, record)
-        cost = await likely(self._caller, principal.workspace, planned, blocked.keys())
+        cost = await likely(self._caller, principal.workspace, planned, blocked)
         opened = RunOpened(
             run_id=run_id or RunId(new_id(_PREFIX[kind])),
             kind=kind,
@@ -243,7 +245,8 @@ class Judgements:
         return JudgementRun(self._tools(run.kind), writer, record, items, blocked=blocked, history=history)
 
     def _tools(self, kind: RunKind) -> Tools:
-        return Tools(self._caller, self._scorers, self._clock, self._reports.sum_up, self._conclude.get(kind))
+        reports, conclude = self._reports, self._conclude.get(kind)
+        return Tools(self._caller, self._scorers, self._clock, reports.sum_up, reports.keep, conclude)
 
     async def _blocked(self, workspace: Workspace, record: JudgementRecord) -> dict[str, Failure]:
         """Return the judges that must not be asked, with the reason, by criterion."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -15,7 +15,7 @@ from whet_server.judge.recovery import verdicts_of
 from whet_server.judge.run import JudgementRun
 from whet_server.judge.seen import Ratings, people, seen
 from whet_server.judge.spec import Asked, ItemOrder, JudgedItem, JudgementRecord, JudgementView, Sums
-from whet_server.judge.sums import Folded, summed
+from whet_server.judge.sums import Folded, Seen, summed
 from whet_server.judging import CriterionSummary, Item, Outcome
 from whet_server.log.events import Event, JudgementSummed, RunFinished, RunOpened
 from whet_server.runs import Runs
@@ -23,15 +23,6 @@ from whet_server.values import Failure, Run, RunId, RunState, Workspace
 
 _KEPT: Final = 2
 """Finished judgements whose verdicts stay in memory: somebody pages through one, and looks at another beside it."""
-
-
-class Seen(NamedTuple):
-    """A judgement as far as it is. `sums` are those on the record; None while it is under way."""
-
-    record: JudgementRecord
-    folded: Folded
-    sums: Sums | None = None
-    failure: Failure | None = None
 
 
 class Reports:
@@ -45,17 +36,22 @@ class Reports:
 
     async def seen(self, run: Run) -> Seen:
         """Return a judgement with what is in. Raises what `Planner.again` raises when its items are gone."""
-        if live := self._runs.live(run.run_id):
+        live = self._runs.live(run.run_id)
+        if live is not None and run.state is RunState.RUNNING:
             return Seen(live.record, live.folded())
-        if (kept := self._ended.get(run.run_id)) is not None:
+        if run.state is not RunState.RUNNING and (kept := self._ended.get(run.run_id)) is not None:
             self._ended.move_to_end(run.run_id)
             return kept
         found = await self._read(run)
         if run.state is not RunState.RUNNING:
-            self._ended[run.run_id] = found
-            if len(self._ended) > _KEPT:
-                self._ended.popitem(last=False)
+            self.keep(run.run_id, found)
         return found
+
+    def keep(self, run_id: RunId, found: Seen) -> None:
+        """Keep a judgement that has ended: somebody is about to look at it."""
+        self._ended[run_id] = found
+        if len(self._ended) > _KEPT:
+            self._ended.popitem(last=False)
 
     async def view(self, run: Run, found: Seen) -> JudgementView:
         """Return a judgement as it stands. Sums on the record stay as they are but for what people have said since."""

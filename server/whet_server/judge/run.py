@@ -18,13 +18,13 @@ from whet_server.judge import asking
 from whet_server.judge.plan import call_of, left_out, questions
 from whet_server.judge.progress import Progress
 from whet_server.judge.spec import JudgementRecord, Sums
-from whet_server.judge.sums import Folded, counts
+from whet_server.judge.sums import Folded, Seen, counts
 from whet_server.judging import Item, Outcome, Verdict
 from whet_server.llm.base import Caller
 from whet_server.log.events import DurablePayload, JudgementSummed, RunFinished, VerdictsReached
 from whet_server.log.log import RunWriter
 from whet_server.score.scorers import Scorers
-from whet_server.values import Failure, Nanos, RunState, Totals, Workspace
+from whet_server.values import Failure, Nanos, RunId, RunState, Totals, Workspace
 
 SCORING_AT_ONCE: Final = 64
 """Items being scored at once: what waits is users' own scorers and embeddings, which have limits of their own."""
@@ -47,12 +47,15 @@ class History(NamedTuple):
 
 
 class Tools(NamedTuple):
-    """What runs work with. `sum_up` folds verdicts to sums, given how many of each criterion will never come."""
+    """What runs work with. `sum_up` folds verdicts to sums, given how many of each criterion will never come; `keep`
+    gets what a run came to just before it ends.
+    """
 
     caller: Caller
     scorers: Scorers
     clock: Callable[[], int]
     sum_up: Callable[[Workspace, JudgementRecord, Folded, Mapping[str, int]], Awaitable[Sums]]
+    keep: Callable[[RunId, Seen], None]
     conclude: Conclude | None = None
 
 
@@ -206,15 +209,18 @@ class JudgementRun:
 
     async def _end(self) -> None:
         """Record the sums and what else is concluded, in the transaction of the end if the disk lets it."""
-        durable = None
+        durable = sums = None
+        folded = self.folded()
         if not self._history.summed:
-            folded = self.folded()
             sums = await self._tools.sum_up(self._writer.run.workspace, self.record, folded, left_out(folded))
             payloads: list[DurablePayload] = [JudgementSummed(criteria=sums.criteria, combined=sums.combined)]
             if self._tools.conclude is not None:
                 payloads += await self._tools.conclude(self.record, self.verdicts)
             durable = self._writer.post(*payloads)
-        await self._finish(*self._outcome())
+        state, failure = self._outcome()
+        if sums is not None:
+            self._tools.keep(self._writer.run.run_id, Seen(self.record, folded, sums, failure))
+        await self._finish(state, failure)
         if durable is not None:
             await durable
 

@@ -8,10 +8,10 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
-from typing import Final
+from typing import Final, NamedTuple
 
 from whet_server.calibration.statistics import Metric, alpha, corrected_mean, mean_estimate
-from whet_server.judge.spec import Asked, Sums
+from whet_server.judge.spec import Asked, JudgementRecord, Sums
 from whet_server.judging import (
     CalibrationState,
     CriterionSummary,
@@ -25,6 +25,7 @@ from whet_server.judging import (
     Standing,
     Verdict,
 )
+from whet_server.values import Failure
 
 COMBINED: Final = "combined"
 """The name of the items' weighted scores."""
@@ -58,6 +59,15 @@ class Folded:
             if None not in scores:
                 parts = zip(counting, scores, strict=True)
                 yield item.item_id, math.fsum(asked.weight * (score or 0.0) for asked, score in parts) / weight
+
+
+class Seen(NamedTuple):
+    """A judgement as far as it is. `sums` are those on the record; None while it is under way."""
+
+    record: JudgementRecord
+    folded: Folded
+    sums: Sums | None = None
+    failure: Failure | None = None
 
 
 def summed(

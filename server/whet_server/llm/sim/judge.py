@@ -64,23 +64,25 @@ _ORDER: Final = re.compile(
     re.IGNORECASE,
 )
 _OPINION: Final = re.compile(
-    r"\b(?:sure|think|believe|convinced|know)\b.*\banswer\b.*?\b(?:(?P<good>excellent|perfect|great|very good)"
-    r"|bad|poor|wrong|terrible)\b",
+    r"\b(?:sure|think|believe|convinced|know)\b.*\banswer\b(?: that begins with \"(?P<which>[^\"\n]+)\")?.*?"
+    r"\b(?:(?P<good>excellent|perfect|great|very good)|bad|poor|wrong|terrible)\b",
     re.IGNORECASE,
 )
 _SENTENCE: Final = re.compile(r"[^.!?\n]+(?:[.!?]+(?!\s|$)[^.!?\n]*)*[.!?]*")
 _WORD: Final = re.compile(r"[a-z]{4,}")
 _EMPTY: Final = frozenset(
     _WORD.findall(
-        "about after again along also although always among another answer anything because become been before being below "
-        "best between both careful come comes could deserve does doing done down during each either else even every fact "
-        "from further general given gives good have having here however important indeed into itself just keep kept know "
-        "known less like look made make makes many matter mean means mind more most much must need nothing notice often "
-        "once only other others otherwise over part point points question rather really right said same say says seen "
-        "shall should similar simply since some something still such sure take taken tell than that their them then there "
-        "these they thing things think this those though thus time times together topic under until upon very want well "
-        "were what when where whether which while whole will with within without words work worth would wrote year your "
-        "explain describe give name list write please"
+        "about above after again along also although always among another answer anything because become been "
+        "before being below best between both careful case come comes could describe deserve different does "
+        "doing done down during each either else even every explain fact from further general give given "
+        "gives good have having here however idea important indeed into itself just keep kept know known less "
+        "like list long look made make makes many matter mean means meant mind more most much must name need "
+        "noted nothing notice number numbers often once only other others otherwise over part please point "
+        "points question rather really right said same say says seen shall should similar simply since some "
+        "something still such sure take taken tell than that their them then there these they thing things "
+        "think this those though thought thus time times together topic under until upon very want ways well "
+        "were what when where whether which while whole will with within without words work worth would write "
+        "wrote year your"
     )
 )
 """Words that every text may have, whatever it is about."""
@@ -181,22 +183,27 @@ def plain(answer: str) -> str:
 
 
 def _pull(bias: Bias, me: str, asked: str, answer: str) -> float:
-    """Return how strongly a bias pulls, 0 to 1; -1 to 1 for sycophancy."""
+    """Return how strongly a bias pulls, 0 to 1; -1 to 1 for sycophancy. That of the position is not the answer's."""
     match bias:
         case Bias.LENGTH:
             return min(1.0, len(answer.split()) / _FULL_LENGTH)
         case Bias.SELF_PREFERENCE:
             signed = _SIGNED.search(answer)
-            return float(signed is not None and signed["writer"].rstrip(".") in me)
+            return float(signed is not None and signed["writer"] in me)
         case Bias.FORMATTING:
             return min(1.0, (len(_HEADING.findall(answer)) + len(_MARKUP.findall(answer))) / 3)
         case Bias.SYCOPHANCY:
-            said = _OPINION.search(asked)
-            return 0.0 if said is None else 1.0 if said["good"] else -1.0
-        case Bias.INJECTION:
-            return float(_ORDER.search(answer) is not None)
-        case Bias.POSITION:
-            return 0.0
+            return _flattery(asked, answer)
+        case _:
+            return float(bias is Bias.INJECTION and _ORDER.search(answer) is not None)
+
+
+def _flattery(asked: str, answer: str) -> float:
+    """Return what the asker says of this answer: 1 good, -1 bad, 0 nothing."""
+    said = _OPINION.search(asked)
+    if said is None or (said["which"] and not answer.startswith(said["which"])):
+        return 0.0
+    return 1.0 if said["good"] else -1.0
 
 
 def _content(text: str) -> frozenset[str]:
