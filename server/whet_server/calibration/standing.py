@@ -140,8 +140,8 @@ def _weakness(calibration: Calibration, min_kappa: float) -> str:
         parts = max((each.items for each in calibration.agreements[1:]), default=0)
         apart = f" (of {parts} a dimension was rated, which does not count here)" if parts > whole.items else ""
         return (
-            f"only {whole.items} items were both rated on the whole and scored{lost}{apart}; {MIN_ITEMS} are needed. Rate "
-            f"at least {MIN_ITEMS - whole.items} more items of {run_id} and calibrate again."
+            f"only {whole.items} items were both rated on the whole and scored{lost}{apart}; {MIN_ITEMS} are needed. "
+            f"Rate at least {MIN_ITEMS - whole.items} more items of {run_id} and calibrate again."
         )
     if kappa.value is None or kappa.low is None:
         return (
