@@ -2,27 +2,25 @@
 
 A limit is the person's allowance, while the session is in that mode, or the most that the session may cost at all;
 both count from its first call. What is left is the limit without what was settled, is unknown or is reserved, and
-without what the session's fan-outs may still take of their caps. The account only computes: the server keeps it,
-because every fan-out is given its share as its cap, and every thought of the mind what is left as its own.
+without what the session's runs may still take of their caps. The account only computes: the server keeps it,
+because every run is given its share as its cap, and every thought of the mind what is left as its own.
 """
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, cast
+from typing import cast
 
 from google.protobuf.message import Message
 
 from whet.v1 import fanout_pb2
-from whet_agent.calls import Backend, method_named
+from whet_agent.calls import Backend
 from whet_agent.catalogue import Tool, request_from
 from whet_agent.client import CallError
 from whet_agent.conversation import Entry, OpenCall, arguments_of
 from whet_agent.events import ApprovalMode, ModeChanged, Spent
 from whet_agent.purse import Purse
 from whet_agent.results import dollars
-from whet_agent.runs import fold_of
-
-_FANOUTS: Final = (fanout_pb2.RunFanoutRequest, fanout_pb2.StartFanoutRequest)
+from whet_agent.runs import BEGINNING, IN_BACKGROUND, fetching, fold_of
 
 
 class Account:
@@ -37,7 +35,7 @@ class Account:
         self._max_cost = max_cost_nanos
         self._allowance = 0
         self._held = {name: (cap, "" if "/" in name else name) for name, cap in held.items()}
-        """The cap of each fan-out that may still spend, and its run if it is known, by the call's key."""
+        """The cap of each run that may still spend, and its run if it is known, by the call's key."""
 
     def arrange(self, changed: ModeChanged) -> None:
         """Take the mode and the allowance that hold from now on."""
@@ -63,7 +61,7 @@ class Account:
         return f"The session may cost {most} at most: {counted}. Start it with a higher --max-cost to go on."
 
     async def take_stock(self, entries: Sequence[Entry], agent: Backend) -> Spent | None:
-        """Read off the conversation which fan-outs may still spend, and ask the server after those that nobody
+        """Read off the conversation which runs may still spend, and ask the server after those that nobody
         watches. Return the sums when they have changed.
         """
         before = self._purse.spent()
@@ -76,14 +74,14 @@ class Account:
         return after if after != before else None
 
     def owed(self, entries: Sequence[Entry]) -> dict[str, int]:
-        """Return what the fan-outs of these entries may still spend, as `Rewound` keeps it."""
+        """Return what the runs of these entries may still spend, as `Rewound` keeps it."""
         self._read(entries)
         keys = {key for entry in entries for key in entry.get("caps", ())}
         held = [(run_id or key, cap) for key, (cap, run_id) in self._held.items() if key in keys]
         return {name: cap for name, cap in held if not self._purse.has_ended(name)}
 
     def share(self, calls: Sequence[OpenCall], tools: Mapping[str, Tool]) -> dict[str, int]:
-        """Divide what is left among the fan-outs that one step asks for, and hold it; return the cap of each by its
+        """Divide what is left among the runs that one step asks for, and hold it; return the cap of each by its
         key. What a modest one does not want goes to the others. Something stays for the mind, which thinks on while a
         run is in the background.
         """
@@ -99,7 +97,7 @@ class Account:
         return caps
 
     def _read(self, entries: Sequence[Entry]) -> None:
-        """Read off the conversation which fan-outs have a cap, and which runs they are."""
+        """Read off the conversation which calls have a cap, and which runs they began."""
         answers = {entry["k"]: entry for entry in entries if entry["m"]["role"] == "tool"}
         for entry in entries:
             for key, cap in entry.get("caps", {}).items():
@@ -122,9 +120,9 @@ class Account:
         return spent.settled + spent.unknown + spent.reserved + open_caps
 
     def _wanted(self, call: OpenCall, tools: Mapping[str, Tool]) -> int | None:
-        """Return the most that a call wants to spend; None for one that starts no fan-out."""
+        """Return the most that a call wants to spend; None for one that begins no run."""
         tool = tools.get(call.name)
-        if tool is None or not issubclass(tool.method.request, _FANOUTS):
+        if tool is None or not issubclass(tool.method.request, BEGINNING):
             return None
         try:
             request = request_from(tool.method, arguments_of(call.arguments))
@@ -134,22 +132,22 @@ class Account:
         return own.cap.nanos if own.HasField("cap") else self.limit
 
     async def _ask_after(self, run_id: str, agent: Backend) -> None:
-        request = fanout_pb2.GetFanoutRequest(run_id=run_id)
         try:
-            answer = await agent.call(method_named("FanoutService", "GetFanout"), request)
+            fold = fold_of(await agent.call(*fetching(run_id)))
         except CallError:
             return  # it is held in full until somebody knows
-        self._purse.take_run(fold_of(cast("fanout_pb2.GetFanoutResponse", answer).fanout))
+        if fold is not None:
+            self._purse.take_run(fold)
 
 
 def capped(request: Message, cap: int | None) -> None:
-    """Let a fan-out spend no more than its share. The share is kept with the call, so that the request stays the same
+    """Let a run spend no more than its share. The share is kept with the call, so that the request stays the same
     between asking and granting, and after a restart.
     """
-    if cap is not None and isinstance(request, _FANOUTS):
+    if cap is not None and isinstance(request, BEGINNING):
         spec = request.spec
         spec.cap.nanos = min(spec.cap.nanos, cap) if spec.HasField("cap") else cap
 
 
 def _is_started(tool: Tool) -> bool:
-    return issubclass(tool.method.request, fanout_pb2.StartFanoutRequest)
+    return issubclass(tool.method.request, IN_BACKGROUND)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 from whet.v1 import ledger_pb2, model_pb2
 from whet_agent.account import Account
-from whet_agent.calls import Backend, method_named
-from whet_agent.catalogue import tools
+from whet_agent.calls import Backend
+from whet_agent.catalogue import method_named, tools
 from whet_agent.client import CallError, Client
 from whet_agent.connect import Connection
 from whet_agent.decisions import Decisions

@@ -13,11 +13,13 @@ from typing import Final, Protocol, cast
 
 from google.protobuf.message import Message
 
-from whet.v1 import event_pb2, fanout_pb2, trace_pb2
-from whet_agent.catalogue import Method, Tool, methods
+from whet.v1 import calibration_pb2, event_pb2, fanout_pb2, judge_pb2, trace_pb2
+from whet_agent.catalogue import Method, Tool
 from whet_agent.client import CallError
+from whet_agent.folds import Fold
+from whet_agent.judgements import gate_words, plan_words
 from whet_agent.results import BUDGET, render, shorten
-from whet_agent.runs import RunFold, fanout_of, fold_of, tell
+from whet_agent.runs import again, fold_of, kind_of, named_by, watching
 
 SILENCE_SECONDS: Final = 45.0
 """The server sends an empty batch every 15 seconds: three missed ones mean that nobody is there."""
@@ -60,7 +62,7 @@ class Outcome:
     unsure: bool = False
     """The connection was lost for good: it may have begun a run, though nobody knows which."""
     message: Message | None = None
-    """The answer itself; of a run that was watched, the fan-out as it ended."""
+    """The answer itself; of a run that was watched, the run as it ended."""
 
 
 class Listener(Protocol):
@@ -76,11 +78,6 @@ class Listener(Protocol):
         """The connection was lost and is tried again."""
 
 
-def method_named(service: str, name: str) -> Method:
-    """Return a method of the contract by its names, such as `FanoutService` and `WatchFanout`."""
-    return next(m for m in methods() if m.name == name and m.service.endswith(f".{service}"))
-
-
 def is_lost(error: CallError) -> bool:
     """Whether the call may have reached nobody, so that the same one can be made again."""
     if error.reason:
@@ -91,7 +88,7 @@ def is_lost(error: CallError) -> bool:
 async def make(backend: Backend, tool: Tool, request: Message, listener: Listener) -> Outcome:
     """Make a call and return how it ended. Raises `CallError` for what the server refused or when it stays lost."""
     if not tool.method.server_streaming:
-        return _told(await unary(backend, tool.method, request, listener), listener)
+        return _told(await unary(backend, tool.method, request, listener))
     if tool.method.name == "ExportTrace":
         return await _export(backend, tool.method, request)
     return await _watch(backend, tool.method, request, listener)
@@ -123,9 +120,7 @@ async def unary(backend: Backend, method: Method, request: Message, listener: Li
     patience = _Patience(listener)
     while True:
         try:
-            return await _named(
-                asyncio.ensure_future(backend.call(method, request)), lambda m: _name_started(m, listener)
-            )
+            return await _named(asyncio.ensure_future(backend.call(method, request)), lambda m: _name(m, listener))
         except CallError as error:
             if not is_lost(error):
                 raise
@@ -147,33 +142,34 @@ async def _named(answer: "asyncio.Future[Message]", name: Callable[[Message], No
     return message
 
 
-def _name_started(message: Message, listener: Listener) -> None:
-    if isinstance(message, fanout_pb2.StartFanoutResponse):
-        listener.run_named(message.fanout.run_id)
+def _name(message: Message, listener: Listener) -> None:
+    if run_id := named_by(message):
+        listener.run_named(run_id)
 
 
-def _name_streamed(message: Message, listener: Listener) -> None:
-    if isinstance(message, fanout_pb2.RunFanoutResponse):
-        listener.run_named(message.run_id)
-
-
-def _told(message: Message, listener: Listener) -> Outcome:
+def _told(message: Message) -> Outcome:
+    fold = fold_of(message)
+    if fold is not None:
+        return _outcome(fold, message)
     match message:
-        case fanout_pb2.StartFanoutResponse():
-            run_id = message.fanout.run_id
-            text = f"Started {run_id} in the background. watch_fanout {run_id} follows it."
+        case fanout_pb2.StartFanoutResponse() | judge_pb2.StartJudgementResponse():
+            run_id = named_by(message)
+            watch = "watch_fanout" if isinstance(message, fanout_pb2.StartFanoutResponse) else "watch_judgement"
+            text = f"Started {run_id} in the background. {watch} {run_id} follows it."
             return Outcome(text=text, run_id=run_id, message=message)
-        case fanout_pb2.GetFanoutResponse():
-            return _outcome(fold_of(message.fanout), message)
         case trace_pb2.GetTraceResponse():
             return Outcome(text=render(message), run_id=message.trace.run_id, message=message)
+        case judge_pb2.GateJudgementResponse():
+            return Outcome(text=gate_words(message), simulated=message.measured.simulated, message=message)
+        case judge_pb2.PlanJudgementResponse() | calibration_pb2.PlanAuditResponse():
+            return Outcome(text=plan_words(message), message=message)
         case _:
             return Outcome(text=render(message), message=message)
 
 
-def _outcome(fold: RunFold, message: Message) -> Outcome:
+def _outcome(fold: Fold, message: Message) -> Outcome:
     return Outcome(
-        text=shorten(tell(fold), BUDGET, f"get_fanout {fold.run_id}"),
+        text=shorten(fold.tell(), BUDGET, fold.more),
         ok=fold.ok or fold.state == event_pb2.RUN_STATE_RUNNING,
         run_id=fold.run_id,
         answer=fold.answer,
@@ -182,17 +178,25 @@ def _outcome(fold: RunFold, message: Message) -> Outcome:
     )
 
 
+async def follow(backend: Backend, run_id: str, listener: Listener) -> Outcome:
+    """Follow a run from its beginning to its end. Raises `CallError` as `make` does."""
+    return await _watch(backend, *watching(run_id), listener)
+
+
 async def _watch(backend: Backend, method: Method, request: Message, listener: Listener) -> Outcome:
     """Follow a run to its end, over as many connections as it takes."""
-    fold, patience, cursor = RunFold(run_id=getattr(request, "run_id", "")), _Patience(listener), ""
+    run_id: str = getattr(request, "run_id", "")
+    fold = kind_of(run_id).fold(run_id=run_id) if run_id else None
+    patience, cursor = _Patience(listener), ""
     while True:
         try:
             async with aclosing(_responses(backend.stream(method, request), listener)) as responses:
                 async for response in responses:
+                    fold = fold or _begun(response)
                     cursor = _hear(response, fold, listener) or cursor
                     patience.progressed()
                     if fold.finished is not None:
-                        return _outcome(fold, fanout_pb2.GetFanoutResponse(fanout=fanout_of(fold)))
+                        return _outcome(fold, fold.message())
             lost = CallError("the stream ended before the run did", code="UNAVAILABLE")
         except CallError as error:
             if error.reason == "CURSOR_EXPIRED":
@@ -201,37 +205,35 @@ async def _watch(backend: Backend, method: Method, request: Message, listener: L
                 raise
             lost = error
         await patience.wait(lost)
-        if fold.run_id:
-            method, request = _again(method, fold.run_id, cursor)
+        if fold is not None:
+            method, request = again(method, fold.run_id, cursor)
 
 
-def _again(method: Method, run_id: str, cursor: str) -> tuple[Method, Message]:
-    if method.name == "WatchTrace":
-        return method, trace_pb2.WatchTraceRequest(run_id=run_id, cursor=cursor)
-    watch = method_named("FanoutService", "WatchFanout")
-    return watch, fanout_pb2.WatchFanoutRequest(run_id=run_id, cursor=cursor)
+def _begun(response: Message) -> Fold:
+    """Return the fold of the run that the first message of a stream names."""
+    run_id = named_by(response)
+    return kind_of(run_id).fold(run_id=run_id)
 
 
-def _hear(response: Message, fold: RunFold, listener: Listener) -> str:
+def _hear(response: Message, fold: Fold, listener: Listener) -> str:
     """Fold one batch and pass on what is new; return its cursor."""
-    message = cast("fanout_pb2.RunFanoutResponse", response)
-    batch = message.batch
-    run_id = getattr(message, "run_id", "")
-    if run_id and not fold.run_id:
-        fold.run_id = run_id
+    batch = _batch_of(response)
     for event in batch.events:
         if fold.hear(event):
             listener.run_heard(fold.run_id, event)
     return batch.next_cursor
 
 
+def _batch_of(response: Message) -> event_pb2.EventBatch:
+    """Return the batch that every message of a run's stream carries."""
+    return cast("fanout_pb2.WatchFanoutResponse", response).batch
+
+
 async def _responses(stream: AsyncIterator[Message], listener: Listener) -> AsyncGenerator[Message, None]:
     """Yield a stream's messages, none of them later than the server's silence allows."""
     try:
         async with asyncio.timeout(SILENCE_SECONDS):
-            first = await _named(
-                asyncio.ensure_future(_next(stream)), lambda message: _name_streamed(message, listener)
-            )
+            first = await _named(asyncio.ensure_future(_next(stream)), lambda message: _name(message, listener))
         yield first
         while True:
             async with asyncio.timeout(SILENCE_SECONDS):

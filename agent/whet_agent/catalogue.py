@@ -32,7 +32,7 @@ from whet_agent.json_object import JsonView
 from whet_agent.plain import descriptor_of, short_enum_name, to_plain
 from whet_agent.schema import schema_of
 
-__all__ = ["BadArguments", "Method", "Tool", "methods", "request_from", "to_plain", "tools"]
+__all__ = ["BadArguments", "Method", "Tool", "method_named", "methods", "request_from", "to_plain", "tools"]
 
 _FILES: Final = (
     fanout_pb2,
@@ -114,6 +114,11 @@ def tools() -> Mapping[str, Tool]:
                 schema=schema_of(descriptor_of(method.request), without=_FOR_THE_CALLER),
             )
     return MappingProxyType(found)
+
+
+def method_named(service: str, name: str) -> Method:
+    """Return a method by its names, such as `FanoutService` and `WatchFanout`."""
+    return next(m for m in methods() if m.name == name and m.service.endswith(f".{service}"))
 
 
 def request_from(method: Method, arguments: JsonView, *, request_id: str = "") -> Message:

@@ -9,13 +9,14 @@ from google.protobuf.message import Message
 
 from whet.v1 import approval_pb2, fanout_pb2
 from whet_agent.account import Account
-from whet_agent.calls import Backend, method_named
-from whet_agent.catalogue import Tool
+from whet_agent.calls import Backend
+from whet_agent.catalogue import Tool, method_named
 from whet_agent.client import CallError
 from whet_agent.editing import CHANGED, checked
 from whet_agent.events import EXPIRED, ApprovalAsked, ApprovalDecided, Decider, Envelope, Notice, RunHeard
 from whet_agent.json_object import JsonObject, JsonView
 from whet_agent.record import Record
+from whet_agent.runs import kind_for
 
 LOOK_SECONDS: Final = 3.0
 """How often the server is asked whether somebody decided elsewhere, such as on the command line."""
@@ -99,14 +100,15 @@ class Decisions:
 
     async def _fits(self, question: ApprovalAsked, request: Message, cap: int | None) -> bool:
         """Whether a call only spends, at prices that are known, and at its worst no more than its share."""
-        spec = getattr(request, "spec", None)
         if question.effect != "spends" or cap is None or question.worst_cost_nanos > cap:
             return False
-        if not isinstance(spec, fanout_pb2.FanoutSpec):
+        spec = getattr(request, "spec", None)
+        kind = kind_for(spec) if isinstance(spec, Message) else None
+        if kind is None:
             return False
-        plan = fanout_pb2.PlanFanoutRequest(spec=spec)
+        plan = method_named(*kind.plan)
         try:
-            answer = await self._person.call(method_named("FanoutService", "PlanFanout"), plan, timeout=CALL_SECONDS)
+            answer = await self._person.call(plan, plan.request(spec=spec), timeout=CALL_SECONDS)
         except CallError:
             return False
         return not cast("fanout_pb2.PlanFanoutResponse", answer).unpriced_models

@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
-from whet.v1 import fanout_pb2
-from whet_agent.calls import Backend, Outcome, make, method_named
+from whet_agent.calls import Backend, Outcome, follow
 from whet_agent.client import CallError
 from whet_agent.conversation import Entry, OpenCall, calls_of
 from whet_agent.events import ApprovalAsked, Happening, Notice, ToolAnswered, ToolAsked
@@ -15,14 +14,12 @@ from whet_agent.nodes import Context
 from whet_agent.nodes.act import heard_answer
 from whet_agent.nodes.reporter import Reporter
 from whet_agent.nodes.think import heard_of
+from whet_agent.runs import FOLLOWING_TOOLS, cancelling
 
 FAREWELL_SECONDS: Final = 5.0
 """How long the server has to cancel what a cancelled turn had begun, and to tell again what a turn that is taken up had
 heard of.
 """
-
-_FOLLOWED: Final = frozenset({"fanout", "watch_fanout"})
-"""Tools that tell a run event by event until its end."""
 
 
 class Mending:
@@ -78,10 +75,8 @@ class Mending:
         """Cancel a run and hear how it ends: what was cut off is billed too."""
         reporter = Reporter(turn=turn, key=key, hear=self._hear, running={})
         async with asyncio.timeout(FAREWELL_SECONDS):
-            cancel = method_named("FanoutService", "CancelFanout")
-            await self._person.call(cancel, fanout_pb2.CancelFanoutRequest(run_id=run_id), timeout=FAREWELL_SECONDS)
-            watch = self._context.tools["watch_fanout"]
-            await make(self._person, watch, fanout_pb2.WatchFanoutRequest(run_id=run_id), reporter)
+            await self._person.call(*cancelling(run_id), timeout=FAREWELL_SECONDS)
+            await follow(self._person, run_id, reporter)
 
     async def tell_again(self, standing: Standing, *, runs: bool) -> None:
         """Tell what the checkpoint knows of the last turn and the journal had not yet on the disk. `runs`: also what
@@ -96,7 +91,7 @@ class Mending:
                     for call in calls_of(entry):
                         self._hear(self._call_heard(standing.turn, call))
                 case "tool":
-                    if runs and entry["tool"] in _FOLLOWED and entry["run"]:
+                    if runs and entry["tool"] in FOLLOWING_TOOLS and entry["run"]:
                         await self._hear_run_again(standing.turn, entry, deadline)
                     self._hear(self._answer_heard(standing.turn, entry))
         for question in standing.questions.values():
@@ -106,9 +101,8 @@ class Mending:
         """Hear a run once more. What was told before is not told again."""
         key = f"{self._context.session_id}/{entry['k']}"
         reporter = Reporter(turn=turn, key=key, hear=self._hear, running={})
-        watch = fanout_pb2.WatchFanoutRequest(run_id=entry["run"])
         try:
             async with asyncio.timeout_at(deadline):
-                await make(self._context.agent, self._context.tools["watch_fanout"], watch, reporter)
+                await follow(self._context.agent, entry["run"], reporter)
         except (CallError, TimeoutError) as error:
             self._hear(Notice(level="warning", text=f"The run {entry['run']} could not be read again: {error}"))

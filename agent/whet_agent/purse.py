@@ -2,7 +2,7 @@
 
 from whet.v1 import ledger_pb2, value_pb2
 from whet_agent.events import Spent
-from whet_agent.runs import RunFold
+from whet_agent.folds import Fold
 from whet_agent.sums import RunSums, Sum
 
 
@@ -12,7 +12,7 @@ class Purse:
     def __init__(self, runs: RunSums) -> None:
         """`runs` are the record's own sums: whatever is told of a run is in them."""
         self._runs = runs
-        self._fetched: dict[str, RunFold] = {}
+        self._fetched: dict[str, Fold] = {}
         """Runs that nobody here watches, as the server last told them."""
         self._mind: dict[str, value_pb2.Totals] = {}
 
@@ -30,7 +30,7 @@ class Purse:
                 pass  # nothing was sent and nothing is owed
         self._mind[reservation.reservation_id] = totals
 
-    def take_run(self, fold: RunFold) -> None:
+    def take_run(self, fold: Fold) -> None:
         """Take a run that was fetched, because nobody watches it."""
         self._fetched[fold.run_id] = fold
 

@@ -1,12 +1,12 @@
 """Turn what a call returned into compact Markdown: what the mind reads and what the planner answers with."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from google.protobuf.message import Message
 
-from whet.v1 import value_pb2
+from whet.v1 import judging_pb2, value_pb2
 from whet_agent.catalogue import to_plain
 from whet_agent.json_object import JsonView
 
@@ -49,6 +49,23 @@ def dollars(nanos: int) -> str:
     whole, fraction = divmod(nanos, 1_000_000_000)
     digits = f"{fraction:09d}".rstrip("0").ljust(2, "0")
     return f"{sign}${whole:,}.{digits}"
+
+
+def estimate(value: judging_pb2.Estimate) -> str:
+    """Return an estimate with its interval: `0.71 (0.65 to 0.77)`; a dash where the data define none."""
+    if not value.HasField("value"):
+        return "–"
+    interval = f" ({value.low:.2f} to {value.high:.2f})" if value.HasField("low") and value.HasField("high") else ""
+    return f"{value.value:.2f}{interval}"
+
+
+def counts_of(counts: Iterable[judging_pb2.OutcomeCount]) -> str:
+    """Return how often each outcome came: `58 scored, 2 abstained`."""
+    names = judging_pb2.Outcome.Name
+    words = [
+        f"{each.count} {names(each.outcome).removeprefix('OUTCOME_').lower().replace('_', ' ')}" for each in counts
+    ]
+    return ", ".join(words)
 
 
 def render(message: Message) -> str:
@@ -113,6 +130,8 @@ def _cell(value: object, limit: int) -> str:
 def _readable(value: Any) -> Any:
     """Put amounts, sums and times the way people read them, all the way down."""
     if isinstance(value, list):
+        if value and all(isinstance(item, Mapping) and item.keys() == {"outcome", "count"} for item in value):
+            return ", ".join(f"{item['count']} {item['outcome'].replace('_', ' ')}" for item in value)
         return [_readable(item) for item in value]
     if isinstance(value, str) and _TIME.fullmatch(value):
         return value[:19].replace("T", " ")
@@ -124,6 +143,8 @@ def _readable_record(value: JsonView) -> Any:
         return dollars(int(value["nanos"]))
     if "settled" in value and "attempts" in value:
         return _sums(value)
+    if "level" in value and value.keys() <= {"value", "low", "high", "level"}:
+        return estimate(judging_pb2.Estimate(**value))
     if "input_nanos_per_million" in value:
         return _price(value)
     return dict(_readable_field(name, item) for name, item in value.items())

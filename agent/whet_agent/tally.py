@@ -28,15 +28,13 @@ from whet_agent.events import (
     Withdrawn,
 )
 from whet_agent.journal import JOURNAL, whole_lines
+from whet_agent.runs import STARTING_TOOLS
 from whet_agent.sums import RunSums, Sum
 
 SUMMARY: Final = "summary.json"
 
 VERSION: Final = 1
 """A file of another version is made anew from the journal."""
-
-_STARTING: Final = frozenset({"fanout", "start_fanout"})
-"""Tools that begin a run."""
 
 TITLE_CHARACTERS: Final = 80
 """A title fits a line of a list."""
@@ -117,7 +115,7 @@ class Tally:
                 self.runs.hear(happening.run_id, happening.event)
             case RunHeard():
                 self.runs.leave_out(happening.run_id)
-            case ToolAnswered() if ours and happening.run_id and happening.tool in _STARTING:
+            case ToolAnswered() if ours and happening.run_id and happening.tool in STARTING_TOOLS:
                 self.runs.begin(happening.run_id)
 
     def _arrange(self, happening: Happening) -> None:

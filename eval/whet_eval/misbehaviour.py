@@ -255,6 +255,14 @@ async def _huge_line(exchange: Exchange) -> web.StreamResponse:
     return response
 
 
+async def no_schema(exchange: Exchange) -> web.StreamResponse:
+    """Refuse a request for structured output, as servers do that know none, and answer every other one."""
+    if "response_format" in exchange.body:
+        message = "This response_format type is unavailable now"
+        return await _refuse(exchange, status=400, error={"message": message, "type": "invalid"}, headers={})
+    return await exchange.plain()
+
+
 # Answers that are none.
 
 

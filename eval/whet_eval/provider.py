@@ -23,7 +23,7 @@ from urllib.parse import parse_qs
 
 from aiohttp import web
 
-from whet_eval.misbehaviour import FREE, KINDS, QUICK
+from whet_eval.misbehaviour import FREE, KINDS, QUICK, no_schema
 from whet_eval.speech import Exchange, Settings
 
 PLAIN: Final = "plain"
@@ -31,7 +31,9 @@ PROSE: Final = "prose"
 MIXED: Final = "mixed"
 MAX_REQUEST: Final = 16 << 20
 """Bytes of a request; prompts of megabytes are among the tests."""
-SPOKEN: Final = {**KINDS, PROSE: Exchange.prose}
+NO_SCHEMA: Final = "no-schema"
+"""Answers well, unless it is asked for structured output."""
+SPOKEN: Final = {**KINDS, PROSE: Exchange.prose, NO_SCHEMA: no_schema}
 BACKLOG: Final = 4096
 """Connections that may wait to be accepted: a benchmark opens a thousand at once."""
 
@@ -70,7 +72,7 @@ class ProviderStub:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self.headers_seen: list[dict[str, str]] = []
-        self.model_names: list[str] = [PLAIN, PROSE, MIXED, *KINDS]
+        self.model_names: list[str] = [PLAIN, PROSE, MIXED, NO_SCHEMA, *KINDS]
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=MAX_REQUEST)

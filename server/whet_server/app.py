@@ -10,10 +10,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from whet_server.approval.approvals import Approvals
+from whet_server.calibration.calibrations import Calibrations
+from whet_server.calibration.ratings import Ratings
 from whet_server.config import ENVIRONMENT_ENDPOINT, ServerConfig, local_panel, panel_of, preferred
 from whet_server.datadir import DEFAULT_WORKSPACE, DataDir
+from whet_server.dataset.datasets import Datasets
 from whet_server.errors import WhetError
 from whet_server.fanout.fanouts import FanoutDefaults, Fanouts
+from whet_server.judge.items import Items
+from whet_server.judge.judgements import Judgements
+from whet_server.judge.plan import Planner
+from whet_server.judge.rubrics import Rubrics
 from whet_server.ledger.ledger import Ledger
 from whet_server.llm.base import Answer, EndpointKind, EndpointSettings, Request, Sink, Transport
 from whet_server.llm.cache import ResponseCache
@@ -109,15 +116,29 @@ async def opened_rooms(
         scorers = Scorers(caller, endpoints)
         stack.push_async_callback(scorers.close)
         defaults = await _defaults(config, endpoints)
+        fanouts = Fanouts(log, caller, store, defaults, clock=clock, on_end=ledger.forget_run)
+        datasets = Datasets(log, store, clock=clock)
+        rubrics = Rubrics(store, clock=clock)
+        ratings = Ratings(store, rubrics, clock=clock)
+        calibrations = Calibrations(store, ratings, clock=clock)
+        judges = (config.judge,) if config.judge else tuple(branch.model for branch in defaults.panel[:1])
+        planner = Planner(caller, Items(fanouts, datasets), rubrics, scorers, judges)
         yield Rooms(
-            fanouts=Fanouts(log, caller, store, defaults, clock=clock, on_end=ledger.forget_run),
+            fanouts=fanouts,
             ledger=ledger,
             caller=caller,
             endpoints=endpoints,
             cache=cache,
             approvals=Approvals(store, clock=clock),
             traces=Traces(log),
+            datasets=datasets,
             scorers=scorers,
+            rubrics=rubrics,
+            ratings=ratings,
+            calibrations=calibrations,
+            judgements=Judgements(
+                log, caller, store, planner, scorers, calibrations, clock=clock, on_end=ledger.forget_run
+            ),
             store=store,
             approval_threshold=config.approval_threshold,
             panel=frozenset(branch.model for branch in defaults.panel),

@@ -78,6 +78,8 @@ class ServerConfig(Value):
     endpoints: tuple[ConfiguredEndpoint, ...] = ()
     panel: tuple[BranchSpec, ...] = ()
     synthesiser: ModelName | None = None
+    judge: ModelName | None = None
+    """The model that judges when nobody says which; None: the first of the panel."""
     environment_model: str = ""
     """The model that the environment names for its endpoint."""
 
@@ -215,6 +217,7 @@ def config_from(content: Mapping[str, Any], file: Path | str, environment: Mappi
         endpoints=tuple(_endpoint(table, environment) for table in top.tables("endpoint")),
         panel=_panel(top),
         synthesiser=_named(top, "synthesiser"),
+        judge=_named(top, "judge"),
     )
     for name in OTHERS:
         top.table(name)

@@ -125,6 +125,10 @@ class Runs(Generic[WorkT]):
             raise RunNotFound(f"{run_id} is no {' or '.join(self._kinds.values())}.", metadata={"run_id": run_id})
         return run
 
+    async def opened(self, run: Run) -> Event:
+        """Return the run's first event."""
+        return (await self._log.events(run.workspace, run.run_id, limit=1))[0]
+
     async def events(self, run: Run, *, after: int = 0) -> list[Event]:
         """Return the run's durable events with a sequence above `after`."""
         events: list[Event] = []

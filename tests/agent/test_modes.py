@@ -19,9 +19,9 @@ from whet_agent.catalogue import tools
 from whet_agent.client import Client
 from whet_agent.conversation import Entry, OpenCall, from_mind
 from whet_agent.events import ApprovalAsked, ApprovalDecided, ModeChanged, RunHeard, Spent, ToolAnswered
+from whet_agent.fanouts import FanoutFold
 from whet_agent.model.base import Moment, Thought
 from whet_agent.purse import Purse
-from whet_agent.runs import RunFold
 from whet_agent.session import AgentSession, MindSettings, SessionSettings, list_sessions
 from whet_agent.sums import RunSums
 
@@ -316,7 +316,7 @@ async def test_shares_never_exceed_what_is_left(asked: list[tuple[str, int | Non
     purse = Purse(RunSums())
     finished = event_pb2.RunFinished()
     finished.totals.settled.nanos = spent
-    purse.take_run(RunFold(run_id="r", finished=finished))
+    purse.take_run(FanoutFold(run_id="r", finished=finished))
     account = Account(purse, max_cost_nanos=limit)
     left = account.left
     assert left == max(0, limit - spent)

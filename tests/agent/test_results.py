@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from whet.v1 import event_pb2, fanout_pb2, ledger_pb2, model_pb2, trace_pb2, value_pb2
 from whet_agent.catalogue import methods
+from whet_agent.fanouts import FanoutFold, fetched_fanout
 from whet_agent.results import BUDGET, TABLE_ROWS, as_data, dollars, render, shorten
-from whet_agent.runs import RunFold, fold_of, tell
 
 
 def test_a_list_is_a_table_with_people_s_amounts() -> None:
@@ -95,9 +95,9 @@ RUN = events(
 
 
 def test_a_run_is_told_with_its_answer_its_branches_and_what_failed() -> None:
-    fold = RunFold()
+    fold = FanoutFold()
     assert [fold.hear(event) for event in RUN] == [True] * 5
-    told = tell(fold)
+    told = fold.tell()
     assert "Run fan_1 partial: 1 of 2 branches answered, $0.00 settled, up to $0.000000009 unknown." in told
     for words in ("42", "Forty-two.", "The key was refused.", "Said by one branch only", "Simulated."):
         assert words in told
@@ -105,7 +105,7 @@ def test_a_run_is_told_with_its_answer_its_branches_and_what_failed() -> None:
 
 
 def test_what_was_heard_before_changes_nothing() -> None:
-    fold = RunFold()
+    fold = FanoutFold()
     for event in [*RUN, *RUN[:3]]:
         fold.hear(event)
     assert not fold.hear(RUN[2])
@@ -113,15 +113,15 @@ def test_what_was_heard_before_changes_nothing() -> None:
 
 
 def test_a_run_without_an_answer_is_not_ok() -> None:
-    fold = RunFold()
+    fold = FanoutFold()
     for event in events(FAILED, event_pb2.RunFinished(state=event_pb2.RUN_STATE_FAILED)):
         fold.hear(event)
     assert (fold.ok, fold.answer) == (False, "")
-    assert "The key was refused." in tell(fold)
+    assert "The key was refused." in fold.tell()
 
 
 def test_a_fetched_fanout_tells_what_a_watched_one_tells() -> None:
-    watched = RunFold()
+    watched = FanoutFold()
     for event in RUN:
         watched.hear(event)
     fanout = fanout_pb2.Fanout(
@@ -133,7 +133,7 @@ def test_a_fetched_fanout_tells_what_a_watched_one_tells() -> None:
         totals=RUN[4].run_finished.totals,
     )
     fanout.end_time.GetCurrentTime()
-    assert tell(fold_of(fanout)) == tell(watched)
+    assert fetched_fanout(fanout).tell() == watched.tell()
 
 
 def test_a_result_stays_within_its_budget() -> None:
@@ -143,7 +143,7 @@ def test_a_result_stays_within_its_budget() -> None:
 
 def test_branches_without_a_synthesis_are_answers() -> None:
     both = [branch(name, event_pb2.BRANCH_STATE_DONE, "yes") for name in ("b1", "b2")]
-    fold = RunFold()
+    fold = FanoutFold()
     for event in events(*both, event_pb2.RunFinished(state=event_pb2.RUN_STATE_SUCCEEDED)):
         fold.hear(event)
     assert (fold.ok, fold.answer) == (True, "")

@@ -46,6 +46,7 @@ def test_every_method_that_changes_something_can_be_repeated_safely() -> None:
         if changes and method.name not in idempotent_by_itself:
             header = method.input_type.fields_by_name.get("header")  # of an upload: what its pieces belong to
             request = method.input_type if header is None else header.message_type
+            assert request is not None
             assert "request_id" in request.fields_by_name, method.full_name
 
 

@@ -17,7 +17,7 @@ from tests.e2e.person import drawn
 from tests.e2e.serving import PATIENCE
 
 from whet.v1 import approval_pb2, fanout_pb2, ledger_pb2, value_pb2
-from whet_agent.calls import method_named
+from whet_agent.catalogue import method_named
 from whet_agent.client import Client
 from whet_agent.journal import Journal
 from whet_tui.view import View

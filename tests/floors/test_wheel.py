@@ -34,6 +34,7 @@ def test_the_wheel_carries_what_is_read_at_run_time(wheel: list[str]) -> None:
     for folder, pattern in (
         ("server/whet_server/store/migrations", "**/*.py"),
         ("prompts/whet_prompts", "*.md"),
+        ("prompts/whet_prompts", "rubrics/*.toml"),
         ("tui/whet_tui", "**/*.tcss"),
         ("proto/gen/whet", "**/*.py*"),
     ):

@@ -49,7 +49,7 @@ def test_the_example_in_the_docs_is_read_whole(tmp_path: Path) -> None:
     assert (model.price.input, model.price.output) == (150_000_000, 600_000_000)
     assert config.panel[0].model == "ollama/llama3.2"
     assert config.panel[2].samples == 2
-    assert config.synthesiser == "openrouter/openai/gpt-4o-mini"
+    assert config.synthesiser == config.judge == "openrouter/openai/gpt-4o-mini"
     assert config.approval_threshold == Nanos(250_000_000)
     assert "sk-secret" not in repr(config)
 

@@ -18,13 +18,13 @@ from mcp.server.lowlevel import Server
 from mcp.shared.context import RequestContext
 from mcp.shared.exceptions import McpError
 
-from whet.v1 import fanout_pb2
-from whet_agent.calls import Backend, Outcome, make, method_named
+from whet_agent.calls import Backend, Outcome, make
 from whet_agent.catalogue import BadArguments, Tool, request_from, tools
 from whet_agent.client import CallError
 from whet_agent.mcp.answers import answered, needs_person, not_made, refused
 from whet_agent.mcp.listed import listed
 from whet_agent.mcp.progress import Progress
+from whet_agent.runs import cancelling
 
 REQUEST_ID: Final = "whet/request_id"
 """In `_meta` of a call: an id of the client's own, so that a call repeated after a crash of the client is not made
@@ -110,10 +110,8 @@ class Adapter:
         making.cancel()
         await asyncio.wait({making})
         if cancelled and progress.begun:
-            request = fanout_pb2.CancelFanoutRequest(run_id=progress.begun)
             with contextlib.suppress(CallError):  # it may have ended meanwhile; the log says how
-                cancel = method_named("FanoutService", "CancelFanout")
-                await self._backend.call(cancel, request, timeout=FAREWELL_SECONDS)
+                await self._backend.call(*cancelling(progress.begun), timeout=FAREWELL_SECONDS)
 
     async def close(self) -> None:
         """Let what is being cancelled come to its end."""

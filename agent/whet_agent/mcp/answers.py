@@ -8,8 +8,8 @@ from typing import Any, Final, cast
 from mcp import types
 
 from whet.v1 import approval_pb2
-from whet_agent.calls import Backend, Outcome, method_named
-from whet_agent.catalogue import to_plain
+from whet_agent.calls import Backend, Outcome
+from whet_agent.catalogue import method_named, to_plain
 from whet_agent.client import CallError
 from whet_agent.granting import decide_command
 from whet_agent.json_object import JsonObject

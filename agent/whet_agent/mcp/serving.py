@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from whet.v1 import approval_pb2
-from whet_agent.calls import method_named
+from whet_agent.catalogue import method_named
 from whet_agent.client import CallError, Client
 from whet_agent.connect import Connection
 from whet_agent.events import Happening, Notice

@@ -7,7 +7,8 @@ from typing import Final, cast
 
 from whet.v1 import ledger_pb2, value_pb2
 from whet_agent.account import Account
-from whet_agent.calls import Backend, method_named
+from whet_agent.calls import Backend
+from whet_agent.catalogue import method_named
 from whet_agent.client import CallError
 from whet_agent.model.base import MindError
 

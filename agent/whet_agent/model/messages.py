@@ -1,6 +1,6 @@
 """The conversation as the chat completions API wants it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from whet_agent.catalogue import Tool
@@ -9,7 +9,9 @@ from whet_agent.events import Compacted
 from whet_agent.json_object import JsonObject
 from whet_agent.model.base import Moment
 from whet_agent.model.roles import alternating
+from whet_agent.plain import descriptor_of
 from whet_agent.results import as_data, fenced, shorten
+from whet_agent.runs import RUNNING
 from whet_prompts import load
 
 HISTORY_CHARACTERS: Final = 200_000
@@ -26,7 +28,7 @@ def request_of(moment: Moment) -> tuple[list[JsonObject], list[JsonObject]]:
         # A turn is read whole or not at all: a call without its answers would be refused.
         later = [entry for entry in later if turn_of(entry) > moment.earlier.upto]
     messages += messages_of(later)
-    return alternating(messages), [tool_schema(tool) for tool in moment.tools.values()]
+    return alternating(messages), tool_schemas(moment.tools.values())
 
 
 def messages_of(entries: Sequence[Entry]) -> list[JsonObject]:
@@ -45,14 +47,33 @@ def messages_of(entries: Sequence[Entry]) -> list[JsonObject]:
     return messages[::-1]
 
 
-def tool_schema(tool: Tool) -> JsonObject:
+def tool_schemas(tools: Iterable[Tool]) -> list[JsonObject]:
+    """Return the tools as a request names them. What a plan and a start take is what the run itself takes: it is
+    written out once, or the tools alone would fill a quarter of a usual window.
+    """
+    tools = list(tools)
+    running = {_spec_of(tool): tool.name for tool in tools if issubclass(tool.method.request, RUNNING)}
+    return [_schema(tool, running.get(_spec_of(tool), tool.name)) for tool in tools]
+
+
+def _spec_of(tool: Tool) -> str:
+    """Return the name of the message that holds a run's work; empty for a tool without one."""
+    spec = descriptor_of(tool.method.request).fields_by_name.get("spec")
+    return spec.message_type.full_name if spec is not None and spec.message_type is not None else ""
+
+
+def _schema(tool: Tool, told_by: str) -> JsonObject:
     notes = {"spends": " May cost money.", "changes": " Changes something: a person is asked first."}
+    parameters = tool.schema
+    if told_by != tool.name:
+        same = {"type": "object", "description": f"The same fields as the spec of `{told_by}`."}
+        parameters = {**parameters, "properties": {**parameters["properties"], "spec": same}}
     return {
         "type": "function",
         "function": {
             "name": tool.name,
             "description": f"{tool.summary}.{notes.get(tool.effect, '')}",
-            "parameters": tool.schema,
+            "parameters": parameters,
         },
     }
 

@@ -8,8 +8,8 @@ from opentelemetry import trace
 
 from whet.v1 import approval_pb2, options_pb2
 from whet_agent.account import capped
-from whet_agent.calls import Outcome, is_lost, make, method_named, unary
-from whet_agent.catalogue import BadArguments, Tool, request_from
+from whet_agent.calls import Outcome, is_lost, make, unary
+from whet_agent.catalogue import BadArguments, Tool, method_named, request_from
 from whet_agent.client import CallError
 from whet_agent.conversation import Entry, OpenCall, arguments_of, from_tool
 from whet_agent.events import ApprovalAsked, ToolAnswered, ToolAsked

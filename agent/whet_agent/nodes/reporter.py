@@ -20,6 +20,8 @@ class Reporter:
         self.running[self.key] = run_id
 
     def run_heard(self, run_id: str, event: event_pb2.Event) -> None:
+        if event.HasField("verdicts_reached"):
+            return  # thousands come, the session shows how many, and the run keeps them
         self.hear(RunHeard(turn=self.turn, key=self.key, run_id=run_id, event=event))
 
     def lost(self, text: str) -> None:

@@ -8,6 +8,7 @@ hold it by chance, and so is every tag that is made as ours are, whatever its di
 import hashlib
 import re
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Final
 
 _LONGEST: Final = 160
@@ -21,7 +22,11 @@ class Fence:
 
     def __init__(self, texts: Iterable[str]) -> None:
         self.name = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
-        self._mark = re.compile(
+
+    @cached_property
+    def _mark(self) -> re.Pattern[str]:
+        """The marks to leave out. Made when it is needed: that takes ten times as long as to make a whole prompt."""
+        return re.compile(
             rf"[ \t]*<(?:[^<>\n]*-{self.name}|/?{_KINDS}-[0-9a-f]+)[^<>\n]*>\n?|[ \t]*</?{_KINDS}-[^<>\n]*\Z"
         )
 

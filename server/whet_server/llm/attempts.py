@@ -21,7 +21,7 @@ from whet_server.llm.endpoint import Route
 from whet_server.llm.registry import Endpoints
 from whet_server.llm.retry import MAX_ATTEMPTS, backoff
 from whet_server.llm.tab import Worst
-from whet_server.llm.taxonomy import failure
+from whet_server.llm.taxonomy import failure, refuses_schema
 from whet_server.llm.turn import Turn
 from whet_server.log.lifecycle import BranchState
 from whet_server.values import Attempt, Billing, Failure, Nanos, Parameters, Totals, Usage, Value
@@ -95,9 +95,14 @@ class Work:
             return True
         worst = Worst(self._spec.messages, parameters)
         route.endpoint.budget.called()
+        gate = route.endpoint.model_gate(route.model)
         for number in itertools.count(1):
-            if await self._try(route, parameters, worst):
+            sent = structs.replace(parameters, json_schema="") if gate.plain else parameters
+            if await self._try(route, sent, worst):
                 break
+            if sent.json_schema and self._refused_schema():
+                gate.plain = True
+                continue
             if not await self._again(route, number):
                 return False
         if key and self._result.state is BranchState.DONE:
@@ -224,6 +229,13 @@ class Work:
         state = BranchState.PARTIAL if text else BranchState.FAILED
         self._result = structs.replace(self._result, state=state, text=text, failure=told)
         self._untold = tried.record
+
+    def _refused_schema(self) -> bool:
+        """Whether the schema was what the model refused. It is asked again without it, at once: that is no retry of
+        something that failed, and takes nothing from the budget for those.
+        """
+        told = self._result.failure
+        return self._untold is not None and told is not None and refuses_schema(told)
 
     async def _again(self, route: Route, number: int) -> bool:
         """Decide whether the same model is asked again, and wait for that."""

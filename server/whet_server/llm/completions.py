@@ -202,7 +202,7 @@ def _schema(text: str) -> msgspec.Raw:
     try:
         msgspec.json.decode(encoded, type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError) as error:
-        told = failure(Reason.REQUEST_REFUSED, f"json_schema is no JSON object ({error}): correct it.")
+        told = failure(Reason.REQUEST_REFUSED, f"The schema for the answer is no JSON object ({error}): correct it.")
         raise ProviderFault(told, billed=False) from None
     return msgspec.Raw(encoded)
 

@@ -27,6 +27,8 @@ class Gate:
         self.slots = Slots(limits.max_concurrency, clock)
         self.requests = Bucket(limits.requests_per_minute, clock)
         self.tokens = Bucket(limits.tokens_per_minute, clock)
+        self.plain = False
+        """It refused a JSON Schema once and is sent none any more: what it answers is then not held to one."""
 
     def resize(self, limits: RateLimits) -> None:
         self.slots.resize(limits.max_concurrency)
@@ -75,6 +77,8 @@ class Endpoint:
         if settings.base_url != before.base_url:
             self.breaker = Breaker(self._clock)
             self.last_failure = None
+            for gate in self._gates.values():
+                gate.plain = False
 
     def model(self, name: str) -> ModelSettings:
         """Return a model's own settings, or the defaults."""

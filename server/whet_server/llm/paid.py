@@ -43,6 +43,10 @@ class Paid:
                 return cls(caller, found)
             before = page[-1].reservation_id
 
+    def knows(self, call: CallSpec) -> bool:
+        """Whether anything may have been sent for this call."""
+        return call.call_id in self._of or any(entry.model in call.models for entry in self._of.get(None, ()))
+
     async def again(self, call: CallSpec) -> bool:
         """Whether making this call again could pay a second time."""
         nameless = [entry for entry in self._of.get(None, ()) if entry.model in call.models]

@@ -48,6 +48,7 @@ _OVERLOADED: Final = re.compile(r"overloaded", re.IGNORECASE)
 _LIMITED: Final = re.compile(r"rate_limit|RESOURCE_EXHAUSTED|too_many_requests", re.IGNORECASE)
 _KEY: Final = re.compile(r"authentication|invalid_api_key|permission|UNAUTHENTICATED", re.IGNORECASE)
 _REFUSED: Final = re.compile(r"invalid_request|INVALID_ARGUMENT|not_found|context_length|BadRequest", re.IGNORECASE)
+_SCHEMA: Final = re.compile(r"response[_ ]format|json[_ ]schema|structured[_ ]output|grammar", re.IGNORECASE)
 _DELAY: Final = re.compile(r"^(\d+(?:\.\d+)?)s$")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _BY_STATUS: Final[Mapping[int, Reason]] = {
@@ -102,6 +103,12 @@ def failure_of_error(body: bytes) -> Failure:
     status = said.status or _status_of(said.code)
     reason = _judge(status, said, waits=said.retry_after is not None)
     return _told(reason, "The provider reported an error in its stream", said, said.retry_after)
+
+
+def refuses_schema(told: Failure) -> bool:
+    """Whether a provider refused a request for the JSON Schema in it: it knows none, or not all of this one."""
+    words = f"{told.metadata.get('provider_code', '')} {told.message}"
+    return told.reason == Reason.REQUEST_REFUSED and _SCHEMA.search(words) is not None
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:

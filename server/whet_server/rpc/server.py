@@ -14,20 +14,31 @@ from grpc_reflection.v1alpha import reflection
 
 from whet.v1 import (
     approval_pb2_grpc,
+    calibration_pb2_grpc,
+    dataset_pb2_grpc,
     fanout_pb2_grpc,
+    judge_pb2_grpc,
     ledger_pb2_grpc,
     model_pb2_grpc,
+    rubric_pb2_grpc,
     scorer_pb2_grpc,
     trace_pb2_grpc,
 )
 from whet_server.approval.approvals import Approvals
+from whet_server.calibration.calibrations import Calibrations
+from whet_server.calibration.ratings import Ratings
+from whet_server.dataset.datasets import Datasets
 from whet_server.fanout.fanouts import Fanouts
+from whet_server.judge.judgements import Judgements
+from whet_server.judge.rubrics import Rubrics
 from whet_server.ledger.ledger import Ledger
 from whet_server.llm.base import Caller
 from whet_server.llm.cache import ResponseCache
 from whet_server.llm.registry import Endpoints
 from whet_server.rpc import health
 from whet_server.rpc.approval import ApprovalServicer
+from whet_server.rpc.calibration import CalibrationServicer
+from whet_server.rpc.dataset import DatasetServicer
 from whet_server.rpc.fanout import FanoutServicer
 from whet_server.rpc.gate import Gate
 from whet_server.rpc.identity import SERVICES, Tokens, check_allowed
@@ -40,11 +51,13 @@ from whet_server.rpc.interceptors import (
     RulesLayer,
     StatusLayer,
 )
+from whet_server.rpc.judge import JudgeServicer
 from whet_server.rpc.layers import LayerInterceptor
 from whet_server.rpc.ledger import LedgerServicer
 from whet_server.rpc.life import Life
 from whet_server.rpc.model import ModelServicer
 from whet_server.rpc.requests import Requests
+from whet_server.rpc.rubric import RubricServicer
 from whet_server.rpc.rules import Rules
 from whet_server.rpc.scorer import ScorerServicer
 from whet_server.rpc.spans import SpanLayer
@@ -94,7 +107,12 @@ class Rooms:
     cache: ResponseCache
     approvals: Approvals
     traces: Traces
+    datasets: Datasets
     scorers: Scorers
+    rubrics: Rubrics
+    ratings: Ratings
+    calibrations: Calibrations
+    judgements: Judgements
     store: Store
     approval_threshold: Nanos
     panel: frozenset[ModelName] = frozenset()
@@ -103,7 +121,7 @@ class Rooms:
     @property
     def capabilities(self) -> tuple[Capability, ...]:
         """Return the rooms that have runs."""
-        return (self.fanouts,)
+        return (self.fanouts, self.judgements)
 
 
 class RpcServer:
@@ -112,7 +130,7 @@ class RpcServer:
     def __init__(self, rooms: Rooms, tokens: Tokens, *, clock: Callable[[], int], spans: bool = False) -> None:
         methods = [f"{service.full_name}/{method.name}" for service in SERVICES for method in service.methods]
         check_allowed(methods)
-        rules = Rules(method.input_type for service in SERVICES for method in service.methods)
+        self._rules = rules = Rules(method.input_type for service in SERVICES for method in service.methods)
         self.activity = Activity(clock=time.monotonic)
         self._capabilities = rooms.capabilities
         self._scorers = rooms.scorers
@@ -147,9 +165,17 @@ class RpcServer:
             ApprovalServicer(rooms.approvals, self._requests), server
         )
         trace_pb2_grpc.add_TraceServiceServicer_to_server(TraceServicer(rooms.traces, life), server)
+        dataset = DatasetServicer(rooms.datasets, requests, gate, life, self._rules)
+        dataset_pb2_grpc.add_DatasetServiceServicer_to_server(dataset, server)
         scorer_pb2_grpc.add_ScorerServiceServicer_to_server(
             ScorerServicer(rooms.scorers, rooms.ledger, rooms.store, requests, gate, life), server
         )
+        rubric_pb2_grpc.add_RubricServiceServicer_to_server(RubricServicer(rooms.rubrics, requests, gate), server)
+        judge_pb2_grpc.add_JudgeServiceServicer_to_server(JudgeServicer(rooms.judgements, requests, gate, life), server)
+        calibration = CalibrationServicer(
+            rooms.ratings, rooms.calibrations, rooms.judgements, rooms.datasets, None, requests, gate
+        )
+        calibration_pb2_grpc.add_CalibrationServiceServicer_to_server(calibration, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [service.full_name for service in SERVICES]
         reflection.enable_server_reflection([*names, health.SERVICE, reflection.SERVICE_NAME], server)

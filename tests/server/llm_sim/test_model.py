@@ -37,7 +37,7 @@ def test_an_unknown_preset_is_refused_with_the_list_of_those_there_are() -> None
 
 def test_an_unknown_setting_is_refused_with_the_list_of_those_there_are() -> None:
     with pytest.raises(InvalidField) as refused:
-        sim.parse("sim/fast?speed=9")
+        sim.parse("sim/judge?speed=9")
     assert all(setting.name in str(refused.value) for setting in sim.settings())
 
 

@@ -15,11 +15,15 @@ from google.rpc.status_pb2 import Status
 
 from whet.v1 import (
     approval_pb2_grpc,
+    calibration_pb2_grpc,
+    dataset_pb2_grpc,
     event_pb2,
     fanout_pb2,
     fanout_pb2_grpc,
+    judge_pb2_grpc,
     ledger_pb2_grpc,
     model_pb2_grpc,
+    rubric_pb2_grpc,
     scorer_pb2_grpc,
     trace_pb2_grpc,
 )
@@ -97,6 +101,10 @@ class Client:
         self.model = model_pb2_grpc.ModelServiceStub(channel)
         self.approval = approval_pb2_grpc.ApprovalServiceStub(channel)
         self.scorer = scorer_pb2_grpc.ScorerServiceStub(channel)
+        self.dataset = dataset_pb2_grpc.DatasetServiceStub(channel)
+        self.rubric = rubric_pb2_grpc.RubricServiceStub(channel)
+        self.judge = judge_pb2_grpc.JudgeServiceStub(channel)
+        self.calibration = calibration_pb2_grpc.CalibrationServiceStub(channel)
         self.trace = trace_pb2_grpc.TraceServiceStub(channel)
 
     def run(self, request: fanout_pb2.RunFanoutRequest) -> "RunCall":

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from whet.v1 import value_pb2
 from whet_server.errors import Reason
+from whet_server.judging import Outcome, Verdict
 from whet_server.llm.base import ModelSettings, RateLimits
 from whet_server.log import events
 from whet_server.log.events import Event
@@ -65,6 +66,10 @@ def structs(kind: type[msgspec.Struct]) -> st.SearchStrategy[Any]:
     hints = {name: strategy(hint) for name, hint in get_type_hints(kind).items() if name in kind.__struct_fields__}
     if kind is Failure:
         hints["reason"] = REASONS
+    if kind is Verdict:
+        unscored = st.sampled_from(sorted(set(Outcome) - {Outcome.SCORED}))
+        scored = hints | {"outcome": st.just(Outcome.SCORED), "score": st.floats(0, 1)}
+        return st.builds(kind, **scored) | st.builds(kind, **(hints | {"outcome": unscored, "score": st.none()}))
     return st.builds(kind, **hints)
 
 

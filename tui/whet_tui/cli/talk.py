@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, Protocol
 
 from whet.v1 import approval_pb2
-from whet_agent.calls import method_named
+from whet_agent.catalogue import method_named
 from whet_agent.client import Client
 from whet_agent.connect import Connection
 from whet_agent.events import ApprovalAsked, Envelope, SessionOpened, TurnEnded

@@ -236,7 +236,9 @@ class Judgement(_message.Message):
     title: _builtins.str
     """A line for lists."""
     state: _event_pb2.RunState.ValueType
-    """Where it stands."""
+    """Where it stands. SUCCEEDED: every verdict is SCORED or ABSTAINED. PARTIAL: some ended otherwise, and the failure counts them. FAILED: none is
+    SCORED. CANCELLED: it was cancelled before all were in; those that were never asked for count as CANCELLED in the sums, without events.
+    """
     verdicts: _builtins.int
     """Verdicts that are in."""
     @_builtins.property

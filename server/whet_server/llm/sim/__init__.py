@@ -15,10 +15,12 @@ For the registry:
 Everything a transport of the kind SIM produces is simulated, and the caller marks it so; nothing here claims more.
 """
 
+from whet_server.llm.sim.judge import Bias
 from whet_server.llm.sim.model import Fault, Preset, Setting, SimModel, Stance, parse, presets, price, settings
 from whet_server.llm.sim.transport import SimTransport
 
 __all__ = [
+    "Bias",
     "Fault",
     "Preset",
     "Setting",

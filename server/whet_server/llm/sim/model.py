@@ -10,9 +10,12 @@ import msgspec
 
 from whet_server.errors import InvalidField, ModelNotFound
 from whet_server.ledger.ledger import Price
+from whet_server.llm.sim.judge import Bias, Manner
 from whet_server.values import Value
 
 PREFIX: Final = "sim/"
+JUDGE: Final = "judge"
+"""The preset that judges; the settings of a judge are for it alone."""
 _HOUR_MS: Final = 3_600_000
 _MOST_TOKENS: Final = 20_000
 """An answer as long as a short book: longer ones would only fill memory."""
@@ -73,6 +76,8 @@ class SimModel(Value):
     usage_reported: bool = True
     price_in: int = 0
     price_out: int = 0
+    manner: Manner | None = None
+    """How it judges; None for what is no judge."""
 
     def faulted(self, call: int) -> Fault | None:
         """The fault of call number `call` (from 0) under this name, None where it works."""
@@ -124,6 +129,11 @@ _PRESETS: Final = (
         description="Like any, at 5 dollars a million tokens read and 25 written: for trying out caps.",
         query="price_in=5000000000&price_out=25000000000",
     ),
+    Preset(
+        name=JUDGE,
+        description="Judges by what an answer says; noise, a bias and garbage can be set.",
+        query="first_ms=100&rate=2000",
+    ),
 )
 _BY_NAME: Final[Mapping[str, Preset]] = {preset.name: preset for preset in _PRESETS}
 
@@ -135,6 +145,16 @@ def _integer(low: int, high: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise ValueError("must be a number from 0 to 1")
+    return share
 
 
 def _choice(kind: type[StrEnum]) -> Callable[[str], str]:
@@ -174,6 +194,15 @@ _SETTINGS: Final[Mapping[str, tuple[Callable[[str], object], str]]] = {
     "price_in": (_integer(0, _MOST_PRICE), "nanos of a US dollar for a million tokens of the request"),
     "price_out": (_integer(0, _MOST_PRICE), "nanos of a US dollar for a million tokens of the answer"),
 }
+_JUDGES: Final[Mapping[str, tuple[Callable[[str], object], str]]] = {
+    "noise": (_share, "how far a judge strays from one request to the next, as a share of its scale"),
+    "bias": (_choice(Bias), f"what a judge is biased by: {', '.join(Bias)}"),
+    "strength": (_share, "how much of a judge's scale its bias is worth; 0.5 unless said"),
+    "garbage": (_share, "the share of a judge's answers that are no verdict"),
+    "abstain": (_share, "the share of a judge's answers that abstain"),
+    "refuse": (_share, "the share of a judge's answers that refuse"),
+}
+"""What only a judge's name may carry."""
 _FIELDS: Final[Mapping[str, str]] = {"usage": "usage_reported"}
 
 
@@ -191,8 +220,10 @@ def parse(model: str) -> SimModel:
             " after a question mark, as in sim/slow?first_ms=5000.",
             metadata={"model": model[:200]},
         )
-    given = _read(preset.query) | (_read(query) if mark else {})
-    said = {"name": name, "preset": preset_name, "seed": zlib.crc32(preset_name.encode())}
+    given = _read(preset.query, preset_name) | (_read(query, preset_name) if mark else {})
+    said: dict[str, object] = {"name": name, "preset": preset_name, "seed": zlib.crc32(preset_name.encode())}
+    if preset_name == JUDGE:
+        said["manner"] = {field: given.pop(field) for field in _JUDGES if field in given}
     return msgspec.convert(said | given, SimModel)
 
 
@@ -209,26 +240,29 @@ def presets() -> tuple[Preset, ...]:
 
 def settings() -> tuple[Setting, ...]:
     """Return the settings that may follow after the question mark."""
-    return tuple(Setting(name=name, description=description) for name, (_, description) in _SETTINGS.items())
+    return tuple(
+        Setting(name=name, description=description) for name, (_, description) in {**_SETTINGS, **_JUDGES}.items()
+    )
 
 
-def _read(query: str) -> dict[str, object]:
+def _read(query: str, preset: str) -> dict[str, object]:
+    known = {**_SETTINGS, **(_JUDGES if preset == JUDGE else {})}
     if not query:
         return {}
     try:
-        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True, max_num_fields=len(_SETTINGS))
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True, max_num_fields=len(known))
     except ValueError:
         raise InvalidField(("model", "settings are written as name=value, joined by &")) from None
     found: dict[str, object] = {}
     for name, text in pairs:
-        if name not in _SETTINGS:
+        if name not in known:
             raise InvalidField(
-                ("model", f"a simulated model has no setting {name[:60]!r}; there are {', '.join(_SETTINGS)}")
+                ("model", f"the simulated model {preset} has no setting {name[:60]!r}; there are {', '.join(known)}")
             )
         field = _FIELDS.get(name, name)
         if field in found:
             raise InvalidField(("model", f"the setting {name} is given twice"))
-        reader, _ = _SETTINGS[name]
+        reader, _ = known[name]
         try:
             found[field] = reader(text)
         except ValueError as wrong:

@@ -1,15 +1,16 @@
 """What a simulated model says: plain English about the question's own words, made from templates and a seed.
 
-Asked for a synthesis, it writes with the sentences of the answers (see `synthesis`). Else the claims and their numbers
-come from the question alone, so that different models agree on most of them; the seed chooses among them and moves some
-numbers, and a model that contradicts denies the claim that all the others open with.
+A judge judges (see `judge`). Asked for a synthesis, a model writes with the sentences of the answers (see `synthesis`).
+Else the claims and their numbers come from the question alone, so that different models agree on most of them; the seed
+chooses among them and moves some numbers, and a model that contradicts denies the claim that all the others open with.
 """
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from whet_server.llm.sim.model import SimModel, Stance
+from whet_server.llm.sim.judge import verdict
+from whet_server.llm.sim.model import PREFIX, SimModel, Stance
 from whet_server.llm.sim.synthesis import answers_in, sentences_of
 from whet_server.llm.sim.topic import topic
 from whet_server.values import Message, Parameters, Speaker
@@ -94,6 +95,10 @@ def answer(sim: SimModel, messages: Sequence[Message], parameters: Parameters) -
     """Return an answer to the last message of the user, or the synthesis it asks for: at least one whole sentence, at
     most `sim.tokens` words if that allows it.
     """
+    if sim.manner is not None:
+        judged = verdict(sim.manner, f"{PREFIX}{sim.name}", sim.seed, messages, parameters)
+        if judged is not None:
+            return judged
     if answers := answers_in(messages):
         return _whole(sentences_of(answers), sim.tokens)
     question = _question(messages)

@@ -36,7 +36,8 @@ _NANOSECONDS: Final = "_ns"
 
 
 def fill(value: Value, message: Message) -> None:
-    """Write a value into an empty message of the same fields."""
+    """Write a value into an empty message of the same fields, which is there then, whatever the value says."""
+    message.SetInParent()
     for field in _plan(type(value), message.DESCRIPTOR):
         content = getattr(value, field.name)
         if content is not None:
@@ -147,11 +148,10 @@ def _nested(name: str, field: FieldDescriptor, kind: Any) -> tuple[_Write, _Read
         return (_write_span, nanoseconds_of) if name.endswith(_NANOSECONDS) else (_write_seconds, seconds_of)
     if kind in _BY_HAND:
         return _BY_HAND[kind]
-    return _write_value, lambda inside: value_of(inside, kind)
+    return _fill_inside, lambda inside: value_of(inside, kind)
 
 
-def _write_value(inside: Any, content: Value) -> None:
-    inside.SetInParent()
+def _fill_inside(inside: Any, content: Value) -> None:
     fill(content, inside)
 
 
@@ -207,6 +207,6 @@ def _inner(hint: Any) -> Any:
 _BY_HAND: Final[Mapping[Any, tuple[_Write, _Read]]] = {
     Failure: (lambda inside, content: inside.CopyFrom(failure_message(content)), _as_it_is),
     Totals: (lambda inside, content: inside.CopyFrom(totals_message(content)), _as_it_is),
-    Parameters: (_write_value, parameters_of),
+    Parameters: (_fill_inside, parameters_of),
 }
 """What is only ever written (failures, sums), and what has a reader already."""
