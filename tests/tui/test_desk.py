@@ -7,18 +7,34 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
+import grpc.aio
 import pytest
+from google.protobuf.message import Message
 
-from whet.v1 import event_pb2, fanout_pb2, ledger_pb2, value_pb2
+from whet.v1 import (
+    calibration_pb2,
+    dataset_pb2,
+    dataset_pb2_grpc,
+    event_pb2,
+    fanout_pb2,
+    judge_pb2,
+    judging_pb2,
+    ledger_pb2,
+    scorer_pb2,
+    value_pb2,
+)
 from whet_agent.catalogue import methods
 from whet_agent.client import Client
 from whet_agent.connect import Connection, ConnectSettings, connect, stop
+from whet_tui.calibration_values import Agreement, Calibration
+from whet_tui.dataset_values import Column, Dataset, Row, Split, SplitCount, SplitPolicy
 from whet_tui.desk import Desk, DeskError
 from whet_tui.desk_values import Cap, Endpoint, Following, Grouping, Model, Probe, Spending, UsageLine
 from whet_tui.entries import Fanout, FanoutState, LaneState, Money
 from whet_tui.grpc_desk import GrpcDesk
+from whet_tui.judging_values import Estimate, Judge, Outcome, OutcomeCount, Standing
 from whet_tui.memory_desk import MemoryDesk
 
 PATIENCE = 20.0
@@ -40,10 +56,19 @@ class Stage(Protocol):
         """Start a fan-out to these models; return its id."""
         ...
 
+    async def calibrate(self) -> str:
+        """Let a simulated judge judge six answers, rate four of them, and compare; return the judgement's id."""
+        ...
+
+    async def keep(self, name: str, rows: int) -> None:
+        """Store a version of a data set with so many rows, a half of them in the hold-out."""
+        ...
+
 
 class GrpcStage:
     def __init__(self, connection: Connection) -> None:
         self.desk = GrpcDesk(connection)
+        self._connection = connection
         self._client = Client(connection.address, connection.person_token)
         self._methods = {method.name: method for method in methods()}
 
@@ -52,6 +77,42 @@ class GrpcStage:
         answer = await self._client.call(self._methods["StartFanout"], fanout_pb2.StartFanoutRequest(spec=spec))
         assert isinstance(answer, fanout_pb2.StartFanoutResponse)
         return answer.fanout.run_id
+
+    async def keep(self, name: str, rows: int) -> None:
+        lines = "".join(f'{{"id": "r{number}", "input": "Question {number}?"}}\n' for number in range(1, rows + 1))
+        policy = dataset_pb2.SplitPolicy(train=1, dev=1, holdout=2)
+        header = dataset_pb2.PutDatasetHeader(
+            name=name, key="id", source="questions.jsonl", policy=policy, tags=["gold"]
+        )
+        parts = iter(
+            [
+                dataset_pb2.PutDatasetRequest(header=header),
+                dataset_pb2.PutDatasetRequest(chunk=lines.encode()),
+            ]
+        )
+        async with grpc.aio.insecure_channel(self._connection.address) as channel:
+            put = dataset_pb2_grpc.DatasetServiceStub(channel).PutDataset
+            await put(parts, metadata=(("authorization", f"Bearer {self._connection.person_token}"),), timeout=PATIENCE)
+
+    async def calibrate(self) -> str:
+        items = [
+            scorer_pb2.Item(item_id=f"i{number}", input="Why?", candidates=["Because " * number])
+            for number in range(1, 7)
+        ]
+        spec = judge_pb2.JudgementSpec(items=items, judge=judging_pb2.Judge(models=["sim/judge"]))
+        run = judge_pb2.RunJudgementRequest(spec=spec)
+        async with aclosing(self._client.stream(self._methods["RunJudgement"], run, timeout=PATIENCE)) as batches:
+            (run_id,) = {cast("judge_pb2.RunJudgementResponse", batch).run_id async for batch in batches}
+        ratings = [judging_pb2.Rating(item_id=f"i{number}", level=number) for number in range(1, 5)]
+        request = calibration_pb2.PutRatingsRequest(
+            run_id=run_id, ratings=ratings, rubric="problem-solving", rater="ada"
+        )
+        await self._call("PutRatings", request)
+        await self._call("Calibrate", calibration_pb2.CalibrateRequest(run_id=run_id))
+        return run_id
+
+    async def _call(self, name: str, request: Message) -> Message:
+        return await self._client.call(self._methods[name], request)
 
     async def cap(self) -> None:
         request = ledger_pb2.PutCapRequest(period=ledger_pb2.CAP_PERIOD_DAY, limit=value_pb2.Money(nanos=LIMIT))
@@ -90,6 +151,54 @@ class MemoryStage:
         if models == QUICK:
             await self._finish(run_id)
         return run_id
+
+    async def keep(self, name: str, rows: int) -> None:
+        version = 1 + max((number for known, number in self.desk.data if known == name), default=0)
+        places = [list(Split)[min(number % 4, 2)] for number in range(rows)]
+        self.desk.data[name, version] = Dataset(
+            name=name,
+            version=version,
+            rows=rows,
+            columns=(Column(name="id", type="string"), Column(name="input", type="string")),
+            splits=tuple(SplitCount(split=split, rows=places.count(split)) for split in Split),
+            policy=SplitPolicy(train=1, dev=1, holdout=2),
+            key="id",
+            tags=("gold",),
+            digest="0f" * 32,
+            source="questions.jsonl",
+            create_ns=1,
+            role="person",
+            sealed=True,
+            run_id="dat_01",
+        )
+        self.desk.data_rows[name, version] = [
+            Row(row_id=f"r{number}", number=number, split=place, json=f'{{"input": "Question {number}?"}}')
+            for number, place in enumerate(places, 1)
+        ]
+
+    async def calibrate(self) -> str:
+        whole = Agreement(
+            items=4, exact=Estimate(value=0.25, low=0.0, high=0.75), levels=(1, 2, 3, 4, 5), matrix=(4,) + (0,) * 24
+        )
+        self.desk.calibration_list = [
+            Calibration(
+                calibration_id="cal_01",
+                judge=Judge(rubric="problem-solving@1", models=("sim/judge",)),
+                run_id="jud_01",
+                criterion="problem-solving",
+                agreements=(whole,),
+                raters=("ada",),
+                outcomes=(OutcomeCount(outcome=Outcome.SCORED, count=4),),
+                create_ns=1,
+                simulated=True,
+                state=Standing.TOO_WEAK,
+                reason="Too few.",
+                judge_digest="0f" * 32,
+                rubric_digest="0f" * 32,
+                prompt_digest="0f" * 32,
+            )
+        ]
+        return "jud_01"
 
     async def _finish(self, run_id: str) -> None:
         done = event_pb2.BRANCH_STATE_DONE
@@ -191,6 +300,77 @@ class DeskContract:
             (cap,) = spending.caps
             assert cap.period == "day"
             assert cap.left == LIMIT - cap.money.settled - cap.money.unknown - cap.money.reserved
+
+    async def test_data_sets_are_listed_with_their_newest_version_and_one_with_all(self, stage: Stage) -> None:
+        for rows in (8, 12):
+            await stage.keep("listed", rows)
+        await stage.keep("listed-too", 4)
+        named = {data.name: data for data in await stage.desk.datasets()}
+        assert list(named) == sorted(named)
+        data = named["listed"]
+        assert (data.version, data.rows, data.sealed, data.tags, data.key) == (2, 12, True, ("gold",), "id")
+        assert data.rows_of(None) + data.rows_of(Split.HOLDOUT) == 12
+        assert data.policy.holdout == 2 * data.policy.train
+        assert {column.name: column.type for column in data.columns} == {"id": "string", "input": "string"}
+        assert len(data.digest) == 64
+        assert data.source == "questions.jsonl"
+        assert data.role == "person"
+        assert data.create_ns
+        assert data.run_id
+        assert [each.version for each in await stage.desk.datasets("listed")] == [2, 1]
+
+    async def test_rows_come_page_by_page_without_those_under_seal_or_of_one_split(self, stage: Stage) -> None:
+        await stage.keep("paged", 500)
+        data = (await stage.desk.datasets("paged"))[0]
+        found: list[Row] = []
+        token = ""
+        while True:
+            page = await stage.desk.rows("paged", 1, token=token)
+            assert page.sealed_rows == data.rows_of(Split.HOLDOUT) > 0
+            found += page.rows
+            token = page.next_page_token
+            if not token:
+                break
+        assert len(found) == data.rows_of(None)
+        assert [row.number for row in found] == sorted({row.number for row in found})
+        assert {row.split for row in found} == {Split.TRAIN, Split.DEV}
+        assert json.loads(found[0].json)["input"] == f"Question {found[0].number}?"
+        dev = await stage.desk.rows("paged", 1, split=Split.DEV)
+        assert {row.split for row in dev.rows} == {Split.DEV}
+        assert dev.sealed_rows == 0
+
+    async def test_a_seal_is_opened_once_with_a_reason_that_stays(self, stage: Stage) -> None:
+        await stage.keep("sealed", 12)
+        with pytest.raises(DeskError):
+            await stage.desk.rows("sealed", 1, split=Split.HOLDOUT)
+        opened = await stage.desk.open_seal("sealed", 1, "The report is due.")
+        assert (opened.sealed, opened.open_reason) == (False, "The report is due.")
+        assert opened.open_ns
+        assert opened.open_run_id
+        page = await stage.desk.rows("sealed", 1, split=Split.HOLDOUT)
+        assert len(page.rows) == opened.rows_of(Split.HOLDOUT) > 0
+        with pytest.raises(DeskError):
+            await stage.desk.open_seal("sealed", 1, "Again.")
+        with pytest.raises(DeskError):
+            await stage.desk.rows("nowhere", 1)
+
+    async def test_a_calibration_tells_its_judge_its_agreement_and_why_it_does_not_hold(self, stage: Stage) -> None:
+        run_id = await stage.calibrate()
+        found = next(each for each in await stage.desk.calibrations() if each.run_id == run_id)
+        assert found.judge.models == ("sim/judge",)
+        assert found.judge.rubric == "problem-solving@1"
+        assert (found.state, found.simulated, found.raters) == (Standing.TOO_WEAK, True, ("ada",))
+        assert found.reason
+        assert found.create_ns
+        assert found.outcomes[0].outcome is Outcome.SCORED
+        assert {len(each) for each in (found.judge_digest, found.rubric_digest, found.prompt_digest)} == {64}
+        whole = found.agreements[0]
+        assert (whole.dimension, whole.items) == ("", 4)
+        assert whole.levels == (1, 2, 3, 4, 5)
+        assert len(whole.matrix) == 25
+        assert sum(whole.matrix) == 4
+        assert whole.exact.value is not None
+        assert whole.exact.low is not None
 
 
 class TestMemoryDesk(DeskContract):

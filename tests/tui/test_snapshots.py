@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.tui import story
+from tests.tui import judging_story, story
 from tests.tui.pictures import Grid, runs, taken, words, written
+from tests.tui.test_datasets_place import asked as seal_asked
+from tests.tui.test_datasets_place import opened as datasets_opened
 from tests.tui.test_places import (
     SETTLED,
     Stage,
@@ -20,6 +22,8 @@ from tests.tui.test_places import (
     tell_running,
 )
 from tests.tui.test_settings_looks import LEAST, contrast
+from tests.tui.test_trust_views import fill_audits, fill_calibrations
+from tests.tui.test_trust_views import opened as report_opened
 from textual.color import Color
 
 from whet_agent.events import (
@@ -35,6 +39,8 @@ from whet_agent.events import (
     TurnEnded,
     UserSaid,
 )
+from whet_tui.screens.audits import AuditsScreen
+from whet_tui.screens.calibrations import CalibrationsScreen
 from whet_tui.widgets.composer import Composer
 
 PICTURES = Path(__file__).parent / "pictures"
@@ -183,6 +189,62 @@ def place(place_id: str) -> Scene:
     return gone
 
 
+async def datasets(stage: Stage) -> str:
+    await datasets_opened(stage)
+    return "names the row"
+
+
+async def dataset_rows(stage: Stage) -> str:
+    await datasets_opened(stage)
+    await stage.pilot.press("enter")
+    return "10 more under seal"
+
+
+async def seal(stage: Stage) -> str:
+    await datasets_opened(stage)
+    await seal_asked(stage)
+    return "Once and for good"
+
+
+async def calibrations(stage: Stage) -> str:
+    fill_calibrations(stage.desk)
+    await report_opened(stage, CalibrationsScreen)
+    return "58 items that the judge scored"
+
+
+async def audits(stage: Stage) -> str:
+    fill_audits(stage.desk)
+    await report_opened(stage, AuditsScreen)
+    await stage.pilot.press("down")
+    return "✗ biased injection"
+
+
+async def judges(stage: Stage) -> str:
+    """A judgement that has ended stands under one that is under way."""
+    await judging_story.put_running(stage.desk)
+    await judging_story.put_ended(stage.desk)
+    await stage.go("judges")
+    return "! stale: its model"
+
+
+async def judges_rating(stage: Stage) -> str:
+    """The first item is rated, the second is asked for; the verdicts are hidden."""
+    await judges(stage)
+    await stage.until_shown("support, dev")
+    await stage.pilot.press("enter")
+    await stage.until_shown("5 the best")
+    await stage.pilot.press("d", "4", "3")
+    await stage.until_shown("i2: 3 ✓ kept")
+    return "› · i3"
+
+
+async def judges_reading(stage: Stage) -> str:
+    """The verdicts of an item with their evidence."""
+    await judges_rating(stage)
+    await stage.pilot.press("v", "enter")
+    return "── judges"
+
+
 SCENES: dict[str, Scene] = {
     "chat-empty": chat_empty,
     "chat-markdown": chat_markdown,
@@ -193,6 +255,14 @@ SCENES: dict[str, Scene] = {
     "chat-card": chat_card,
     "chat-cards": chat_cards,
     "help": help_open,
+    "judges": judges,
+    "judges-rating": judges_rating,
+    "judges-reading": judges_reading,
+    "datasets": datasets,
+    "datasets-rows": dataset_rows,
+    "datasets-seal": seal,
+    "calibrations": calibrations,
+    "audits": audits,
     **{place_id: place(place_id) for place_id in (*SETTLED, "settings")},
 }
 

@@ -147,6 +147,7 @@ class ChatApp(App[str]):
                 open_run=self.open_run,
                 now_ns=self._now_ns,
                 pictures=not self.settings.chat.reduced_motion,
+                rater=self.settings.rater,
             )
             place = BY_ID[place_id]
             self.install_screen(place.load()(place, around), place_id)

@@ -47,3 +47,5 @@ class Around:
     """The time, so that pictures of a place can be the same every day."""
     pictures: bool = True
     """Whether a plot may be drawn; with reduced motion and for readers of plain text the words beside it are enough."""
+    rater: str = ""
+    """Under which name the person rates."""

@@ -6,7 +6,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:  # the chat knows the desk before its first frame, the values after it
+    from whet_tui.calibration_values import Audit, AuditRun, Calibration
+    from whet_tui.dataset_values import Dataset, RowPage, Split
     from whet_tui.desk_values import Endpoint, Following, Grouping, Probe, Run, Spending
+    from whet_tui.judging_desk import JudgingDesk
 
 
 class DeskError(Exception):
@@ -15,6 +18,11 @@ class DeskError(Exception):
 
 class Desk(Protocol):
     """Every method raises `DeskError`."""
+
+    @property
+    def judging(self) -> "JudgingDesk":
+        """What the Judges place asks."""
+        ...
 
     async def runs(self) -> "Sequence[Run]":
         """The latest fan-outs of the workspace, newest first."""
@@ -39,6 +47,30 @@ class Desk(Protocol):
         ...
 
     async def spending(self, grouping: "Grouping") -> "Spending": ...
+
+    async def datasets(self, name: str = "") -> "Sequence[Dataset]":
+        """The data sets by name, each with its newest version; or all versions of one, newest first."""
+        ...
+
+    async def rows(self, name: str, version: int, *, split: "Split | None" = None, token: str = "") -> "RowPage":
+        """A page of rows. Without a split, all that are not under seal; a sealed hold-out is refused."""
+        ...
+
+    async def open_seal(self, name: str, version: int, reason: str) -> "Dataset":
+        """Open a hold-out for good and on the record."""
+        ...
+
+    async def calibrations(self) -> "Sequence[Calibration]":
+        """The latest comparisons of judges with people, newest first."""
+        ...
+
+    async def audits(self) -> "Sequence[AuditRun]":
+        """The latest audits of judges, newest first."""
+        ...
+
+    async def audit(self, run_id: str) -> "Audit":
+        """How an audit stands, and what it found once it has ended."""
+        ...
 
     async def close(self) -> None: ...
 

@@ -206,6 +206,38 @@ class Fanout:
 
 
 @dataclass(slots=True, kw_only=True)
+class Judging:
+    """How far a judgement or an audit is. What it found is told by its result."""
+
+    run_id: str = ""
+    items: int = 0
+    judges: tuple[str, ...] = ()
+    origin: str = ""
+    planned: int = 0
+    """Verdicts that it asks for."""
+    verdicts: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
+    """How often each outcome came so far."""
+    money: Money = field(default_factory=Money)
+    left_nanos: int = 0
+    """What the rest is likely to cost."""
+    left_ns: int = 0
+    """How long the rest is likely to take; 0 while nobody knows."""
+    state: FanoutState = FanoutState.RUNNING
+    failure: str = ""
+    simulated: bool = False
+    latency_ns: int = 0
+    heard: int = 0
+    """The sequence of the last durable event."""
+    left: bool = False
+    """Nobody listens any more: the call ended before the run told its end."""
+
+    @property
+    def ended(self) -> bool:
+        return self.state is not FanoutState.RUNNING
+
+
+@dataclass(slots=True, kw_only=True)
 class Said:
     """What the person wrote. `steering`: into a turn that was running."""
 
@@ -243,7 +275,7 @@ class CallState(StrEnum):
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """One tool call, with the fan-out that it started if it did."""
+    """One tool call, with the fan-out, the judgement or the audit that it started if it did."""
 
     key: str
     turn: int
@@ -255,6 +287,7 @@ class Call:
     """The result stands below as the answer, word for word, and need not be drawn twice."""
     run_id: str = ""
     fanout: Fanout | None = None
+    judging: Judging | None = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -5,23 +5,33 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
-from typing import Final, TypeVar, cast
+from typing import Final
 
-from google.protobuf.message import Message
-
-from whet.v1 import event_pb2, fanout_pb2, ledger_pb2, model_pb2, value_pb2
-from whet_agent.catalogue import Method, methods
-from whet_agent.client import CallError, Client
+from whet.v1 import (
+    calibration_pb2,
+    dataset_pb2,
+    event_pb2,
+    fanout_pb2,
+    ledger_pb2,
+    model_pb2,
+    trace_pb2,
+    value_pb2,
+)
+from whet_agent.client import Client
 from whet_agent.connect import Connection, ServerUnavailable, connect, find
-from whet_tui.desk import DeskError
+from whet_tui.asking_server import Asker
+from whet_tui.calibration_values import Audit, AuditRun, Calibration
+from whet_tui.dataset_values import Dataset, RowPage, Split
 from whet_tui.desk_values import Cap, Endpoint, Following, Grouping, Model, Probe, Run, Spending, UsageLine
 from whet_tui.entries import FanoutState, Money
+from whet_tui.grpc_judging import GrpcJudging
 from whet_tui.lanes import RUN_STATES, hear, money_of, nanos_of, time_of
+from whet_tui.reading_wire import read
 
 _RUNS: Final = 200
-"""Runs that a list shows: more than anybody scrolls through."""
-_SECONDS: Final = 10.0
-"""A list that takes longer is given up: the next look asks again."""
+"""Runs, data sets or calibrations that a list shows: more than anybody scrolls through."""
+_ROWS: Final = 100
+"""Rows of a data set on a page."""
 _CANCEL_SECONDS: Final = 60.0
 """A cancelled call is billed and reported before the answer comes."""
 _TEST_SECONDS: Final = 60.0
@@ -35,8 +45,6 @@ _GROUPS: Final[Mapping[Grouping, ledger_pb2.UsageGroup.ValueType]] = {
     "day": ledger_pb2.USAGE_GROUP_DAY,
 }
 
-_Answer = TypeVar("_Answer", bound=Message)
-
 
 class GrpcDesk:
     """Asks the server behind a connection."""
@@ -44,7 +52,9 @@ class GrpcDesk:
     def __init__(self, connection: Connection) -> None:
         self._settings = connection.settings
         self._client = Client(connection.address, connection.person_token, restore=self._restore)
-        self._methods = {method.name: method for method in methods()}
+        self._asker = Asker(self._client)
+        self._ask = self._asker.ask
+        self.judging = GrpcJudging(self._asker)
 
     async def runs(self) -> Sequence[Run]:
         request = fanout_pb2.ListFanoutsRequest(page=value_pb2.Page(size=_RUNS))
@@ -52,9 +62,8 @@ class GrpcDesk:
         return [_run(fanout) for fanout in answer.fanouts]
 
     async def follow(self, following: Following) -> AsyncGenerator[None, None]:
-        method = self._methods["WatchFanout"]
         while not following.fanout.ended:
-            async with aclosing(self._batches(method, following)) as batches:
+            async with aclosing(self._batches(following)) as batches:
                 async for batch in batches:
                     for event in batch.events:
                         hear(following.fanout, event)
@@ -109,6 +118,35 @@ class GrpcDesk:
             days=tuple(_usage_line(line.key, line.totals) for line in reversed(days.lines)),
         )
 
+    async def datasets(self, name: str = "") -> Sequence[Dataset]:
+        request = dataset_pb2.ListDatasetsRequest(name=name, page=value_pb2.Page(size=_RUNS))
+        answer = await self._ask("ListDatasets", request, dataset_pb2.ListDatasetsResponse)
+        return [read(each, Dataset) for each in answer.datasets]
+
+    async def rows(self, name: str, version: int, *, split: Split | None = None, token: str = "") -> RowPage:
+        request = dataset_pb2.ListRowsRequest(name=name, version=version, page=value_pb2.Page(size=_ROWS, token=token))
+        if split:
+            request.split = dataset_pb2.Split.Value(f"SPLIT_{split.upper()}")
+        return read(await self._ask("ListRows", request, dataset_pb2.ListRowsResponse), RowPage)
+
+    async def open_seal(self, name: str, version: int, reason: str) -> Dataset:
+        request = dataset_pb2.OpenSealRequest(name=name, version=version, reason=reason)
+        return read((await self._ask("OpenSeal", request, dataset_pb2.OpenSealResponse)).dataset, Dataset)
+
+    async def calibrations(self) -> Sequence[Calibration]:
+        request = calibration_pb2.ListCalibrationsRequest(page=value_pb2.Page(size=_RUNS))
+        answer = await self._ask("ListCalibrations", request, calibration_pb2.ListCalibrationsResponse)
+        return [read(each, Calibration) for each in answer.calibrations]
+
+    async def audits(self) -> Sequence[AuditRun]:
+        request = trace_pb2.ListTracesRequest(kind=event_pb2.RUN_KIND_AUDIT, page=value_pb2.Page(size=_RUNS))
+        answer = await self._ask("ListTraces", request, trace_pb2.ListTracesResponse)
+        return [read(trace, AuditRun) for trace in answer.traces]
+
+    async def audit(self, run_id: str) -> Audit:
+        request = calibration_pb2.GetAuditRequest(run_id=run_id)
+        return read(await self._ask("GetAudit", request, calibration_pb2.GetAuditResponse), Audit)
+
     async def close(self) -> None:
         await self._client.close()
 
@@ -116,21 +154,11 @@ class GrpcDesk:
         request = ledger_pb2.GetUsageRequest(group=_GROUPS[grouping])
         return await self._ask("GetUsage", request, ledger_pb2.GetUsageResponse)
 
-    async def _batches(self, method: Method, following: Following) -> AsyncGenerator[event_pb2.EventBatch, None]:
+    async def _batches(self, following: Following) -> AsyncGenerator[event_pb2.EventBatch, None]:
         request = fanout_pb2.WatchFanoutRequest(run_id=following.run_id, cursor=following.cursor)
-        try:
-            async with aclosing(self._client.stream(method, request)) as messages:
-                async for message in messages:
-                    yield cast("fanout_pb2.WatchFanoutResponse", message).batch
-        except CallError as error:
-            raise DeskError(str(error)) from error
-
-    async def _ask(self, name: str, request: Message, kind: type[_Answer], *, timeout: float = _SECONDS) -> _Answer:
-        try:
-            answer = await self._client.call(self._methods[name], request, timeout=timeout)
-        except CallError as error:
-            raise DeskError(str(error)) from error
-        return cast("_Answer", answer)
+        async with aclosing(self._asker.stream("WatchFanout", request, fanout_pb2.WatchFanoutResponse)) as messages:
+            async for message in messages:
+                yield message.batch
 
     async def _restore(self) -> str:
         """Where the server answers now; empty when it does not. One that was stopped took its `server.json` away and

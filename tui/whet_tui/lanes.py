@@ -62,8 +62,9 @@ def hear(fanout: Fanout, event: event_pb2.Event) -> None:
             return
         fanout.heard = event.sequence
     kind = event.WhichOneof("payload")
-    if kind is not None and not fanout.ended:
-        _HEARD[kind](fanout, getattr(event, kind), event)
+    folded = _HEARD.get(kind or "")
+    if kind is not None and folded is not None and not fanout.ended:
+        folded(fanout, getattr(event, kind), event)
 
 
 def nanos_of(duration: Duration) -> int:

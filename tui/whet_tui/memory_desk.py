@@ -3,12 +3,19 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
+from typing import Final
 
 from whet.v1 import event_pb2
+from whet_tui.calibration_values import Audit, AuditRun, Calibration
+from whet_tui.dataset_values import Dataset, Row, RowPage, Split
 from whet_tui.desk import DeskError
 from whet_tui.desk_values import Endpoint, Following, Grouping, Probe, Run, Spending, UsageLine
 from whet_tui.entries import Fanout, FanoutState, Lane, Money
 from whet_tui.lanes import hear
+from whet_tui.memory_judging import MemoryJudging
+
+_PAGE: Final = 20
+"""Rows of a data set on a page."""
 
 
 class MemoryDesk:
@@ -18,6 +25,12 @@ class MemoryDesk:
         self.endpoint_list: Sequence[Endpoint] = ()
         self.tests: dict[str, Probe] = {}
         self.money: dict[Grouping, Spending] = {}
+        self.data: dict[tuple[str, int], Dataset] = {}
+        """Versions of data sets by name and number, older ones first."""
+        self.data_rows: dict[tuple[str, int], Sequence[Row]] = {}
+        self.calibration_list: Sequence[Calibration] = ()
+        self.audit_list: Sequence[AuditRun] = ()
+        self.audits_kept: dict[str, Audit] = {}
         self.away = ""
         """Why nobody answers; empty while somebody does."""
         self.looks = 0
@@ -26,6 +39,7 @@ class MemoryDesk:
         """How many follow a run right now."""
         self._told: dict[str, list[event_pb2.Event]] = {}
         self._grown = asyncio.Condition()
+        self.judging = MemoryJudging(self._look, self._answer, self._grown, self._wake)
 
     async def tell(self, run_id: str, *events: event_pb2.Event) -> None:
         """Let these events happen in a run. The first of a run is its `run_opened`."""
@@ -87,6 +101,45 @@ class MemoryDesk:
         self._look()
         return self.money.get(grouping, Spending(total=UsageLine(key="", money=Money())))
 
+    async def datasets(self, name: str = "") -> Sequence[Dataset]:
+        self._look()
+        if name:
+            return [each for each in reversed(self.data.values()) if each.name == name]
+        return sorted({each.name: each for each in self.data.values()}.values(), key=lambda each: each.name)
+
+    async def rows(self, name: str, version: int, *, split: Split | None = None, token: str = "") -> RowPage:
+        data = self._version(name, version)
+        if data.sealed and split is Split.HOLDOUT:
+            raise DeskError(f"The hold-out of {name}@{version} is sealed.")
+        hidden = Split.HOLDOUT if data.sealed else None
+        found = [row for row in self.data_rows[name, version] if row.split is not hidden and split in {None, row.split}]
+        start, sealed = int(token or 0), data.rows - data.rows_of(None) if split is None else 0
+        page, end = tuple(found[start : start + _PAGE]), start + _PAGE
+        return RowPage(rows=page, next_page_token=str(end) if end < len(found) else "", sealed_rows=sealed)
+
+    async def open_seal(self, name: str, version: int, reason: str) -> Dataset:
+        data = self._version(name, version)
+        if not data.sealed:
+            raise DeskError(f"The hold-out of {name}@{version} is open already.")
+        self.data[name, version] = replace(
+            data, sealed=False, open_ns=1, open_reason=reason, open_run_id=f"seal_{name}_{version}"
+        )
+        return self.data[name, version]
+
+    async def calibrations(self) -> Sequence[Calibration]:
+        self._look()
+        return self.calibration_list
+
+    async def audits(self) -> Sequence[AuditRun]:
+        self._look()
+        return self.audit_list
+
+    async def audit(self, run_id: str) -> Audit:
+        self._answer()
+        if run_id not in self.audits_kept:
+            raise DeskError(f"There is no audit {run_id!r}.")
+        return self.audits_kept[run_id]
+
     async def close(self) -> None:
         await self.leave("The desk is closed.")
 
@@ -97,6 +150,12 @@ class MemoryDesk:
     def _answer(self) -> None:
         if self.away:
             raise DeskError(self.away)
+
+    def _version(self, name: str, version: int) -> Dataset:
+        self._answer()
+        if (name, version) not in self.data:
+            raise DeskError(f"There is no data set {name}@{version}.")
+        return self.data[name, version]
 
     def _of(self, run_id: str) -> list[event_pb2.Event]:
         self._answer()

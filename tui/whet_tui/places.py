@@ -72,6 +72,22 @@ PLACES: Final = (
         summary="See and change settings, colours and keys",
         screen="whet_tui.screens.settings:SettingsScreen",
     ),
+    Place(
+        place_id="judges",
+        title="Judges",
+        key="alt+7",
+        command="judges",
+        summary="See judgements: scores, what was not scored, disagreements first; rate answers by keys",
+        screen="whet_tui.screens.judges:JudgesScreen",
+    ),
+    Place(
+        place_id="datasets",
+        title="Data sets",
+        key="alt+8",
+        command="datasets",
+        summary="Look through data sets: versions, splits, rows; open the seal of a hold-out",
+        screen="whet_tui.screens.datasets:DatasetsScreen",
+    ),
 )
 
 BY_COMMAND: Final[Mapping[str, Place]] = {place.command: place for place in PLACES}

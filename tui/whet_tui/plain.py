@@ -15,6 +15,7 @@ from whet_tui.entries import (
     Entry,
     Fanout,
     FanoutState,
+    Judging,
     Lane,
     LaneState,
     Note,
@@ -23,6 +24,7 @@ from whet_tui.entries import (
     money_line,
     with_amounts,
 )
+from whet_tui.judged import opening_words, progress_words
 from whet_tui.marks import NOBODY, marked_text
 from whet_tui.markup import without_markup
 from whet_tui.safe import safe, safe_line
@@ -61,6 +63,29 @@ class FanoutPrinter:
         if fanout.ended and not self._closed:
             self._closed = True
             yield end_line(fanout)
+
+
+class JudgingPrinter:
+    """Tells of one judgement or audit what was not told yet: its beginning, every quarter of the way, its end."""
+
+    def __init__(self) -> None:
+        self._opened = False
+        self._quarter = 0
+        self._closed = False
+
+    def lines(self, judging: Judging) -> Iterator[str]:
+        """Yield the lines that are new since the last time."""
+        if not self._opened and judging.planned:
+            self._opened = True
+            yield safe_line(opening_words(judging))
+        quarter = 4 * judging.verdicts // judging.planned if judging.planned else 0
+        if judging.ended and not self._closed:
+            self._closed = True
+            why = f": {judging.failure}" if judging.failure else ""
+            yield safe_line(f"{judging.state.value}: {progress_words(judging)}{why}")
+        elif not judging.ended and self._quarter < quarter < 4:
+            self._quarter = quarter
+            yield safe_line(progress_words(judging))
 
 
 def lane_line(lane: Lane) -> str:
@@ -125,6 +150,7 @@ class PlainPrinter:
         self._aside = aside
         self._answer = answer
         self._fanouts: dict[str, FanoutPrinter] = {}
+        self._judgings: dict[str, JudgingPrinter] = {}
         self._told: set[str] = set()
 
     def hear(self, envelope: Envelope) -> None:
@@ -163,6 +189,9 @@ class PlainPrinter:
             self._aside(f"* {safe_line(call.tool)}")
         if call.fanout is not None:
             for line in self._fanouts.setdefault(call.key, FanoutPrinter()).lines(call.fanout):
+                self._aside(f"  {line}")
+        if call.judging is not None:
+            for line in self._judgings.setdefault(call.key, JudgingPrinter()).lines(call.judging):
                 self._aside(f"  {line}")
         if call.state is CallState.FAILED and call.fanout is None and self._new(f"failed/{call.key}"):
             self._aside(f"  {safe_line(call.result)}")

@@ -115,6 +115,7 @@ class ChatTable:
         "How a new session answers what needs a yes; `allowance` lets what only spends pass while its money lasts",
         choices=("ask", "allowance", "read_only"),
     )
+    rater: str = _set("", "The name under which you rate answers in the terminal; without it your login name")
     allowance: float = _set(1.0, "Dollars that a session may spend unasked in the mode `allowance`", least=0)
 
     @property

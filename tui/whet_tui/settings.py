@@ -27,6 +27,8 @@ _PAGE_DRIVER: Final = "textual.drivers.web_driver:WebDriver"
 """What textual-serve tells the programs that it runs."""
 _SHOWN: Final = 40
 """Characters of a wrong value that are told."""
+NOBODY: Final = "me"
+"""Who rates where the machine gives its users no names."""
 DEFAULT: Final = "default"
 FILE: Final = "config.toml"
 _ABOUT_THE_TERMINAL: Final = frozenset({"chat.plain", "chat.reduced_motion"})
@@ -91,6 +93,8 @@ class Settings:
     """Other keys, by the id of the binding; not checked yet, because that takes the screens."""
     found: Mapping[str, Found] = field(default_factory=dict)
     """Every setting by its key, with where it came from, as it is shown."""
+    login: str = NOBODY
+    """The person's name on this machine."""
     tmux: bool = False
     """Whether the terminal is one of tmux."""
     in_page: bool = False
@@ -99,6 +103,11 @@ class Settings:
     """Whether no colour may be written."""
     complaints: tuple[str, ...] = ()
     """What in the configuration was not understood; shown once, never a reason to stop."""
+
+    @property
+    def rater(self) -> str:
+        """Under which name the person rates."""
+        return self.chat.rater.strip() or self.login
 
 
 def load(flags: Flags, environment: Mapping[str, str]) -> Settings:
@@ -120,11 +129,17 @@ def load(flags: Flags, environment: Mapping[str, str]) -> Settings:
         chat=ChatTable(**_of("chat", found)),
         keys=_keys(tables, config, complaints),
         found=found,
+        login=_login(environment),
         tmux=bool(environment.get("TMUX")),
         in_page=environment.get("TEXTUAL_DRIVER") == _PAGE_DRIVER,
         no_color=bool(environment.get("NO_COLOR")),
         complaints=tuple(complaints),
     )
+
+
+def _login(environment: Mapping[str, str]) -> str:
+    """The person's login name."""
+    return environment.get("LOGNAME") or environment.get("USER") or environment.get("USERNAME") or NOBODY
 
 
 def _places(flags: Flags, environment: Mapping[str, str]) -> tuple[Path, Path]:

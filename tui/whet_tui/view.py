@@ -33,7 +33,8 @@ from whet_agent.events import (
     UserSaid,
     Withdrawn,
 )
-from whet_tui.entries import Answer, Call, CallState, Card, Entry, Fanout, Money, Note, Said, Status
+from whet_tui.entries import Answer, Call, CallState, Card, Entry, Fanout, Judging, Money, Note, Said, Status
+from whet_tui.judged import hear_judging, is_judging
 from whet_tui.lanes import grown, hear
 
 
@@ -204,11 +205,18 @@ def _tool_asked(view: View, asked: ToolAsked) -> list[Entry]:
 
 def _run_heard(view: View, heard: RunHeard) -> list[Entry]:
     call = _call(view, heard.key, heard.turn)
-    if call.fanout is None:
-        call.fanout = Fanout(run_id=heard.run_id)
     call.run_id = heard.run_id or call.run_id
-    hear(call.fanout, heard.event)
-    call.fanout.left &= not call.fanout.ended
+    if call.fanout is None and call.judging is None:
+        if is_judging(heard.event):
+            call.judging = Judging(run_id=heard.run_id)
+        else:
+            call.fanout = Fanout(run_id=heard.run_id)
+    if call.fanout is not None:
+        hear(call.fanout, heard.event)
+        call.fanout.left &= not call.fanout.ended
+    if call.judging is not None:
+        hear_judging(call.judging, heard.event)
+        call.judging.left &= not call.judging.ended
     return [call]
 
 
@@ -318,8 +326,9 @@ def _close(entry: Entry, ended: TurnEnded) -> bool:
 
 def _leave(call: Call) -> None:
     """A run whose end was not told is no longer listened to."""
-    if call.fanout is not None:
-        call.fanout.left = not call.fanout.ended
+    for run in (call.fanout, call.judging):
+        if run is not None:
+            run.left = not run.ended
 
 
 _APPLIED: Final[Mapping[type, Callable[[View, Any], list[Entry]]]] = {

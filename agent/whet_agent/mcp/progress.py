@@ -1,4 +1,4 @@
-"""What a call tells while it is under way, as the protocol's progress: branches that have ended, and the answer."""
+"""What a call tells while it is under way, as the protocol's progress: what is in, and the end."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from whet.v1 import event_pb2
+from whet_agent.results import counts_of
 
 _ASIDE: Final = 0.001
 """The protocol wants every report to be ahead of the one before, and a lost connection is no step ahead."""
@@ -26,7 +27,7 @@ class Progress:
     def __init__(self) -> None:
         self.begun = ""
         self._reports: asyncio.Queue[Report | None] = asyncio.Queue()
-        self._branches = self._ended = self._asides = 0
+        self._parts = self._ended = self._asides = 0
 
     def run_named(self, run_id: str) -> None:
         self.begun = run_id
@@ -34,20 +35,32 @@ class Progress:
     def run_heard(self, run_id: str, event: event_pb2.Event) -> None:
         match event.WhichOneof("payload"):
             case "run_opened":
-                self._branches = len(event.run_opened.branches)
-                self._tell(f"{run_id} is under way: {self._branches} branches")
+                self._open(run_id, event.run_opened)
             case "branch_finished":
                 self._ended += 1
                 state = event_pb2.BranchState.Name(event.branch_finished.state).removeprefix("BRANCH_STATE_").lower()
-                self._tell(f"{event.branch_finished.branch_id} {state}: {self._ended} of {self._branches} branches")
+                self._tell(f"{event.branch_finished.branch_id} {state}: {self._ended} of {self._parts} branches")
+            case "judgement_progress":
+                self._judged(event.judgement_progress)
             case "draft_ended":
                 self._aside(f"draft {event.draft_ended.revision} is written")
             case "run_finished":
-                self._ended = self._branches + 1  # the answer counts as one
+                self._ended = self._parts + 1  # the answer counts as one
                 state = event_pb2.RunState.Name(event.run_finished.state).removeprefix("RUN_STATE_").lower()
                 self._tell(f"{run_id} {state}")
             case _:
                 pass  # tokens and attempts are for a screen
+
+    def _open(self, run_id: str, opened: event_pb2.RunOpened) -> None:
+        judged = opened.HasField("judgement")
+        self._parts = opened.judgement.verdicts if judged else len(opened.branches)
+        self._tell(f"{run_id} is under way: {self._parts} {'verdicts' if judged else 'branches'}")
+
+    def _judged(self, progress: event_pb2.JudgementProgress) -> None:
+        """Tell how far a judgement is; what a connection that came back tells of earlier is no step ahead."""
+        if progress.verdicts > self._ended:
+            self._ended, self._parts = progress.verdicts, progress.planned
+            self._tell(f"{progress.verdicts} of {progress.planned} verdicts: {counts_of(progress.outcomes)}")
 
     def lost(self, text: str) -> None:
         self._aside(text)
@@ -67,5 +80,5 @@ class Progress:
 
     def _tell(self, text: str) -> None:
         done = self._ended + self._asides * _ASIDE
-        total = self._branches + 1 if self._branches else 0
+        total = self._parts + 1 if self._parts else 0
         self._reports.put_nowait(Report(done=min(done, total) if total else done, total=total, text=text))

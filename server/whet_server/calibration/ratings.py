@@ -5,6 +5,7 @@ are judged. All ratings of a subject stand under its digest, in the order in whi
 one of each rater, rubric and dimension. Earlier ones stay.
 """
 
+import asyncio
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
@@ -25,8 +26,10 @@ _BY_SUBJECT: Final = "ratings"
 """Keys: `<subject>/<rating id>`."""
 _BY_TIME: Final = "ratings-by-time"
 """The same documents under `<rating id>`, for lists."""
-_SCAN: Final = 5000
+_SCAN: Final = 1000
 """Documents read at once."""
+_MOST_KEPT: Final = 20_000
+"""Ratings that stay in memory: twenty megabytes."""
 _FEW_SUBJECTS: Final = 50
 """So many are looked up one by one; for more, all ratings are read."""
 _SUBJECT: Final = re.compile(r"[0-9a-f]{64}")
@@ -95,6 +98,9 @@ class Ratings:
         self._store = store
         self._rubrics = rubrics
         self._clock = clock
+        self._puts = 0
+        self._scanned: tuple[Workspace, Sequence[KeptRating]] | None = None
+        """All ratings of the workspace that was read last: a judgement's pages ask for them again and again."""
 
     async def put(
         self,
@@ -111,7 +117,8 @@ class Ratings:
         if not 0 < len(given) + len(wrong) <= MOST:
             raise InvalidField(("ratings", f"Give 1 to {MOST} ratings at once, not {len(given) + len(wrong)}."))
         check = _Check(await self._named_rubrics(principal.workspace, given), origin, self._clock())
-        kept = [check.kept(principal, each) for each in given]
+        # Ten thousand take a second; others are answered meanwhile.
+        kept = await asyncio.to_thread(lambda: [check.kept(principal, each) for each in given])
         if wrong or check.wrong:
             raise refusal(sorted([*wrong, *check.wrong], key=lambda each: each.line))
         new = [each for each in kept if each is not None]
@@ -119,8 +126,12 @@ class Ratings:
         earlier = {_place(each) for each in known}
         later = {_place(each) for each in new}
         added = Added(added=len(later - earlier), replaced=len(new) - len(later - earlier))
-        documents = [document for each in new for document in _documents(principal.workspace, each)]
+        documents = await asyncio.to_thread(
+            lambda: [document for each in new for document in _documents(principal.workspace, each)]
+        )
         await self._store.commit(*documents, *also(added))
+        self._puts += 1
+        self._scanned = None
         return added
 
     async def of(
@@ -151,9 +162,18 @@ class Ratings:
         if len(subjects) <= _FEW_SUBJECTS:
             found = [each for subject in subjects for each in await self._all(workspace, f"{subject}/")]
         else:
-            found = [each for each in await self._all(workspace, "") if each.rating.subject in subjects]
+            found = [each for each in await self._everything(workspace) if each.rating.subject in subjects]
         last = {_place(each): each for each in sorted(found, key=lambda each: each.rating_id)}
         return sorted(last.values(), key=lambda each: each.rating_id)
+
+    async def _everything(self, workspace: Workspace) -> Sequence[KeptRating]:
+        if self._scanned is not None and self._scanned[0] == workspace:
+            return self._scanned[1]
+        puts = self._puts
+        found = await self._all(workspace, "")
+        # What was put while this was read may be missing in it.
+        self._scanned = (workspace, found) if puts == self._puts and len(found) <= _MOST_KEPT else None
+        return found
 
     async def _all(self, workspace: Workspace, prefix: str) -> Sequence[KeptRating]:
         found: list[Document] = []
@@ -179,13 +199,14 @@ class Ratings:
         collection, prefix = (_BY_SUBJECT, f"{subject}/") if subject else (_BY_TIME, "")
         found: list[KeptRating] = []
         mark = None if before is None else prefix + before
+        size = _SCAN if rubric or rater else limit
         while len(found) < limit:
             page = await self._store.documents(
-                workspace, collection, prefix=prefix, before=mark, newest_first=True, limit=_SCAN
+                workspace, collection, prefix=prefix, before=mark, newest_first=True, limit=size
             )
             kept = [_read(document) for document in page]
             found += [each for each in kept if rubric in {"", each.rating.rubric} and rater in {"", each.rating.rater}]
-            if len(page) < _SCAN:
+            if len(page) < size:
                 break
             mark = page[-1].key
         return found[:limit]

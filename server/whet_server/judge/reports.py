@@ -75,7 +75,11 @@ class Reports:
         end = next((event.payload for event in ends if isinstance(event.payload, RunFinished)), None)
         sums = next((event.payload for event in ends if isinstance(event.payload, JudgementSummed)), None)
         return JudgementView(
-            run=run, plan=plan, verdicts=_reached(sums), failure=end.failure if end is not None else None
+            run=run,
+            plan=plan,
+            sums=Sums(combined=sums.combined) if sums is not None else Sums(),
+            verdicts=_reached(sums),
+            failure=end.failure if end is not None else None,
         )
 
     async def items(self, run: Run, found: Seen, order: ItemOrder) -> tuple[list[JudgedItem], int]:

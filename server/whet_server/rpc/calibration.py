@@ -1,5 +1,6 @@
 """CalibrationService: unpack, call, pack. Its audits are `rpc/audit.py`'s."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Final, Protocol, cast
@@ -74,7 +75,7 @@ class CalibrationServicer(calibration_pb2_grpc.CalibrationServiceServicer):
         principal = calls.principal()
         async with self._requests.turn(principal.workspace, _PUT, request.request_id, request) as turn:
             if turn.answer is None:
-                given, wrong = _given(request)
+                given, wrong = await asyncio.to_thread(_given, request)
                 added = await self._ratings.put(
                     principal,
                     given,

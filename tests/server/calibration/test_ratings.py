@@ -203,3 +203,11 @@ async def test_ratings_of_old_words_are_kept_with_them(room: Room) -> None:
     old, new = [each.rubric_digest for each in reversed(await room.ratings.list(HOME))]
     assert old != new
     assert [each.level for each in await room.counting("i1")] == [2, 3]
+
+
+async def test_a_rating_counts_at_once_also_after_all_were_read(room: Room) -> None:
+    everything = list(room.items)
+    await room.rate(dict.fromkeys(everything, 2))
+    assert {each.level for each in await room.counting(*everything)} == {2}
+    await room.rate({"i7": 5})
+    assert [each.item_id for each in await room.counting(*everything) if each.level == 5] == ["i7"]

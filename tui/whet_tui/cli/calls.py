@@ -2,27 +2,28 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
-from typing import cast
+from typing import Final, cast
 
 import click
 from google.protobuf.message import Message
 
-from whet.v1 import event_pb2, fanout_pb2, model_pb2, trace_pb2
+from whet.v1 import calibration_pb2, dataset_pb2, judge_pb2, judging_pb2, model_pb2, trace_pb2
 from whet_agent.catalogue import Method, to_plain
 from whet_agent.client import CallError, Client
 from whet_agent.connect import connect
 from whet_tui import settings as settings_of
 from whet_tui.cli.configured import load_settings
-from whet_tui.cli.exits import FAILED, OK, TRY_AGAIN, Stopped
+from whet_tui.cli.exits import FAILED, OK, REFUSED, Stopped
+from whet_tui.cli.following import Follower
 from whet_tui.cli.root import Launch
 from whet_tui.cli.show import shown
-from whet_tui.entries import Fanout, FanoutState
 from whet_tui.json_lines import json_line
-from whet_tui.lanes import hear
 from whet_tui.opening import connect_settings
-from whet_tui.plain import FanoutPrinter, answer_lines
+
+LARGE_BYTES: Final = 4 * 1024 * 1024
+"""From here on a person may wonder whether anything happens."""
 
 
 @asynccontextmanager
@@ -42,7 +43,10 @@ async def make(launch: Launch, method: Method, request: Message, *, as_json: boo
         try:
             if method.server_streaming:
                 return await _stream(client, method, request, as_json=as_json)
-            answer = await client.call(method, request)
+            if method.is_upload:
+                answer = await client.upload(method, request, _progress())
+            else:
+                answer = await client.call(method, request)
         except CallError as error:
             if error.violations:
                 error.args = ("; ".join(rename(f"{path}: {what}") for path, what in error.violations),)
@@ -64,18 +68,21 @@ def _verdict(answer: Message) -> int:
             return OK if answer.valid else FAILED
         case model_pb2.TestEndpointResponse():
             return OK if answer.ok else FAILED
+        case judge_pb2.GateJudgementResponse():
+            return _GATE.get(answer.decision, REFUSED)
+        case calibration_pb2.CheckJudgeResponse():
+            return OK if answer.state == judging_pb2.CALIBRATION_STATE_CALIBRATED else FAILED
         case _:
             return OK
 
 
+_GATE: Final = {judge_pb2.GATE_DECISION_PASSED: OK, judge_pb2.GATE_DECISION_FAILED: FAILED}
+
+
 async def _stream(client: Client, method: Method, request: Message, *, as_json: bool) -> int:
-    if method.response is trace_pb2.ExportTraceResponse:
-        async with aclosing(client.stream(method, request)) as pieces:
-            async for piece in pieces:
-                sys.stdout.buffer.write(cast("trace_pb2.ExportTraceResponse", piece).lines)
-        sys.stdout.buffer.flush()
-        return OK
-    follower = _Follower(as_json=as_json, run_id=getattr(request, "run_id", ""))
+    if method.response in {trace_pb2.ExportTraceResponse, dataset_pb2.ExportDatasetResponse}:
+        return await _export(client, method, request)
+    follower = Follower(as_json=as_json, run_id=getattr(request, "run_id", ""))
     try:
         async with aclosing(client.stream(method, request)) as batches:
             async for batch in batches:
@@ -90,59 +97,36 @@ async def _stream(client: Client, method: Method, request: Message, *, as_json: 
     if follower.silent and str(getattr(request, "cursor", "")):
         click.echo("Nothing is new after this cursor.", err=True)
         return OK
-    if not follower.fanout.ended:
+    if not follower.ended:
         raise follower.cut("The stream ended before the run did.")
     follower.finish()
-    return OK if follower.fanout.state in {FanoutState.SUCCEEDED, FanoutState.PARTIAL} else FAILED
+    return OK if follower.ended_well else FAILED
 
 
-class _Follower:
-    """Prints a run's events as they come."""
+async def _export(client: Client, method: Method, request: Message) -> int:
+    """Write a file to stdout as it comes; what is no part of it goes to stderr."""
+    if getattr(request, "format", None) == dataset_pb2.DATA_FORMAT_PARQUET and sys.stdout.isatty():
+        raise Stopped("Parquet is no text for a terminal.", advice="Send it to a file: > NAME.parquet", code=FAILED)
+    async with aclosing(client.stream(method, request)) as pieces:
+        async for piece in pieces:
+            if isinstance(piece, dataset_pb2.ExportDatasetResponse):
+                sys.stdout.buffer.write(piece.chunk)
+                if piece.sealed_rows:
+                    click.echo(f"{piece.sealed_rows} rows are under seal and were left out.", err=True)
+            else:
+                sys.stdout.buffer.write(cast("trace_pb2.ExportTraceResponse", piece).lines)
+    sys.stdout.buffer.flush()
+    return OK
 
-    def __init__(self, *, as_json: bool, run_id: str) -> None:
-        self.run_id = run_id
-        self.fanout = Fanout(run_id=run_id)
-        self._as_json = as_json
-        self._printer = FanoutPrinter()
-        self._cursor = ""
-        self.silent = True
-        """Nothing was heard and the server did not say that it is about to stop."""
 
-    def take(self, message: Message) -> None:
-        self.run_id = getattr(message, "run_id", "") or self.run_id
-        batch = cast("fanout_pb2.RunFanoutResponse", message).batch
-        for event in batch.events:
-            hear(self.fanout, event)
-        self._cursor = batch.next_cursor or self._cursor
-        self.silent = self.silent and not batch.events and not batch.HasField("drain")
-        self.run_id = self.fanout.run_id or self.run_id
-        for line in self._json(batch) if self._as_json else self._printer.lines(self.fanout):
-            click.echo(line)
+def _progress() -> Callable[[int, int], None]:
+    """Return what tells of a large file on stderr, a tenth at a time."""
+    tenth = 0
 
-    def _json(self, batch: event_pb2.EventBatch) -> Iterator[str]:
-        last = len(batch.events) - 1
-        for index, event in enumerate(batch.events):
-            cursor = {"next_cursor": batch.next_cursor} if index == last else {}
-            yield json_line({"run_id": self.run_id} | to_plain(event) | cursor)
+    def tell(sent: int, size: int) -> None:
+        nonlocal tenth
+        if size >= LARGE_BYTES and sent * 10 // size > tenth:
+            tenth = sent * 10 // size
+            click.echo(f"{tenth * 10} % of {size:,} bytes sent", err=True)
 
-    def finish(self) -> None:
-        if not self._as_json:
-            click.echo("")
-            for line in answer_lines(self.fanout):
-                click.echo(line)
-
-    def cut(self, what: str) -> Stopped:
-        return Stopped(
-            f"{what} The run goes on at the server.",
-            advice=f"Follow it with: whet fanout watch {self.run_id} --cursor {self._cursor}",
-            code=TRY_AGAIN,
-        )
-
-    def leave(self) -> None:
-        """Say how to come back when Ctrl-C leaves a run before its end."""
-        if self.run_id and not self.fanout.ended:
-            click.echo(
-                f"\n{self.run_id} goes on. Follow it with: whet fanout watch {self.run_id}"
-                f" -- or end it with: whet fanout cancel {self.run_id}",
-                err=True,
-            )
+    return tell

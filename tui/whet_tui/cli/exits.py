@@ -16,6 +16,8 @@ USAGE: Final = 2
 """The command line or a field of the request is wrong: the same call will never work."""
 NEEDS_DECISION: Final = 3
 """A person must decide first."""
+REFUSED: Final = 4
+"""A gate refuses to decide: what was measured, or who measured it, is not good enough to decide by."""
 TRY_AGAIN: Final = 75
 """EX_TEMPFAIL: the same command may work later."""
 INTERRUPTED: Final = 130

@@ -4,19 +4,23 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import click
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from whet_agent.json_object import JsonObject
 from whet_agent.schema import enum_names, rule_of
 
 _ATOMS: Final = frozenset({"google.protobuf.Duration", "google.protobuf.Timestamp", "whet.v1.Money"})
 """Messages that are written as one word."""
 _WORK: Final = "spec"
 """The field that holds the work itself."""
-_UNSAID: Final = frozenset({_WORK, "parameters"})
+_UNSAID: Final = frozenset({_WORK, "parameters", "judge", "policy"})
 """Fields whose names say nothing on a command line: `--max-tokens`, not `--spec-parameters-max-tokens`."""
+_NAME: Final = "name"
+"""The field that stands for the whole message: `--dataset`, not `--dataset-name`."""
 _FOR_THE_CALLER: Final = "request_id"
 _METAVARS: Final = {
     "google.protobuf.Duration": "SECONDS",
@@ -25,6 +29,9 @@ _METAVARS: Final = {
 }
 _NUMBERS: Final = frozenset({FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT})
 _STDIN: Final = "-"
+_FILE: Final = "@"
+_FROM_FILES: Final = frozenset({"csv", "json_schema", "row_schema", "text"})
+"""Texts that are read from a file when they are given as `@PATH`: none of them begins so. JSON may be, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +69,8 @@ def _walk(message: Descriptor, path: tuple[str, ...], prefix: str) -> Iterator[F
         here, word = (*path, field.name), (rule_of(field).flag or field.name).replace("_", "-")
         inner = field.message_type
         if inner is None or field.is_repeated or inner.full_name in _ATOMS:
-            yield Flag(path=here, name=prefix + word, field=field)
+            name = prefix.removesuffix("-") if prefix and field.name == _NAME else prefix + word
+            yield Flag(path=here, name=name, field=field)
         else:
             yield from _walk(inner, here, prefix if field.name in _UNSAID else f"{prefix}{word}-")
 
@@ -78,9 +86,9 @@ def spelled(flag: Flag, flags: Sequence[Flag]) -> str:
 
 
 def _alone(flags: Sequence[Flag]) -> Flag | None:
-    """Return the one required field. Of several, none is plainer than the others."""
+    """Return the one required field. Of several, none is plainer than the others, and a list is given flag by flag."""
     required = [flag for flag in flags if flag.required]
-    return required[0] if len(required) == 1 else None
+    return required[0] if len(required) == 1 and not required[0].field.is_repeated else None
 
 
 def _argument(flag: Flag) -> click.Argument:
@@ -108,6 +116,8 @@ def _option(flag: Flag) -> click.Option:
 def _help(flag: Flag) -> str:
     rule = rule_of(flag.field)
     many = " May be given several times." if flag.field.is_repeated else ""
+    if flag.is_json or flag.field.name in _FROM_FILES:
+        many += " @PATH reads it from a file, - from stdin."
     return (rule.description or flag.name.replace("-", " ").capitalize() + ".") + many
 
 
@@ -133,7 +143,8 @@ def _type(flag: Flag) -> "click.ParamType[Any]":
 
 def arguments_from(flags: Sequence[Flag], values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the request's arguments. A text given as `-` is read from stdin, so that a key or a long prompt need not
-    stand on the command line. Raises `click.UsageError`.
+    stand on the command line; JSON and some texts are read from a file when they are given as `@PATH`. Raises
+    `click.UsageError`.
     """
     arguments: dict[str, Any] = {}
     for flag in flags:
@@ -141,11 +152,11 @@ def arguments_from(flags: Sequence[Flag], values: Mapping[str, Any]) -> dict[str
         if value is None or value == ():
             continue
         if flag.is_json:
-            value = [_json(flag, text) for text in value]
+            value = [item for text in value for item in _objects(flag, text)]
         elif flag.field.is_repeated:
             value = list(value)
-        elif value == _STDIN and flag.field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
-            value = stdin_text(f"--{flag.name}")
+        elif flag.field.cpp_type == FieldDescriptor.CPPTYPE_STRING and flag.field.message_type is None:
+            value = _text(flag, value) if flag.field.name in _FROM_FILES or value == _STDIN else value
         place = arguments
         for step in flag.path[:-1]:
             place = place.setdefault(step, {})
@@ -165,14 +176,39 @@ def stdin_text(what: str) -> str:
         raise click.UsageError(f"{what}: stdin is not text in UTF-8 (byte {error.start}).") from error
 
 
-def _json(flag: Flag, text: str) -> Any:
+def _text(flag: Flag, given: str) -> str:
+    """Return what was given, what stdin holds for `-`, or what a file holds for `@PATH`."""
+    if given == _STDIN:
+        return stdin_text(f"--{flag.name}")
+    if not given.startswith(_FILE):
+        return given
+    path = Path(given.removeprefix(_FILE))
     try:
-        value = json.loads(text)
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        raise click.UsageError(f"--{flag.name}: {path} cannot be read: {why}.") from error
+
+
+def _objects(flag: Flag, given: str) -> list[JsonObject]:
+    """Return the object that was given; from a file or stdin also several, as a list or one a line."""
+    text = _text(flag, given)
+    try:
+        values = [json.loads(text)]
     except ValueError:
-        value = None
-    if not isinstance(value, dict):
+        values = [_loaded(line) for line in text.splitlines() if line.strip()] if text != given else [None]
+    if text != given and len(values) == 1 and isinstance(values[0], list):
+        values = values[0]
+    if not all(isinstance(value, dict) for value in values):
         raise click.UsageError(f"--{flag.name} takes a JSON object, such as --{flag.name} '{_example(flag)}'.")
-    return value
+    return values
+
+
+def _loaded(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
 
 
 def _example(flag: Flag) -> str:

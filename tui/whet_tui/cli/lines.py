@@ -24,7 +24,8 @@ from whet_tui.bridge import ChatSession, arrange
 from whet_tui.cli.exits import OK
 from whet_tui.cli.talk import opened_or_stopped
 from whet_tui.commands import OWN, summaries
-from whet_tui.entries import Call, Card, money_line
+from whet_tui.entries import Call, Card, Fanout, Judging, money_line
+from whet_tui.judged import progress_words
 from whet_tui.opening import NO_LIMITS
 from whet_tui.places import BY_COMMAND
 from whet_tui.plain import PlainPrinter
@@ -227,10 +228,15 @@ class Lines:
         if time.monotonic() - self._told_at < self._milestone_after:
             return
         parts = ["still working"]
-        fanouts = [entry.fanout for entry in self._view.entries if isinstance(entry, Call) and entry.fanout is not None]
-        if fanouts and not fanouts[-1].ended:
-            lanes = fanouts[-1].lanes.values()
-            parts.append(f"{sum(lane.state.ended for lane in lanes)} of {len(lanes)} branches are in")
+        runs = [e.fanout or e.judging for e in self._view.entries if isinstance(e, Call) and (e.fanout or e.judging)]
+        match runs[-1:]:
+            case [Fanout(ended=False) as fanout]:
+                lanes = fanout.lanes.values()
+                parts.append(f"{sum(lane.state.ended for lane in lanes)} of {len(lanes)} branches are in")
+            case [Judging(ended=False) as judging]:
+                parts.append(progress_words(judging))
+            case _:
+                pass
         self._tell("... " + ", ".join([*parts, money_line(self._view.status.money)]))
 
     def _decide(self, card: Card) -> None:

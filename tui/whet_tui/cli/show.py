@@ -1,28 +1,31 @@
 """Answers as people read them: lists as tables, single things as lines, runs as the chat tells them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from whet.v1 import approval_pb2, event_pb2, fanout_pb2, ledger_pb2, model_pb2, trace_pb2, value_pb2
-from whet_agent.plain import descriptor_of, short_enum_name
-from whet_tui.entries import Fanout, dollars, money_line, with_amounts
-from whet_tui.lanes import hear, money_of
+from whet_tui.cli.show_judging import SHOWN
+from whet_tui.cli.tables import (
+    Row,
+    details,
+    enum_word,
+    more,
+    price_word,
+    table,
+    time_word,
+    tokens_word,
+    totals_word,
+)
+from whet_tui.entries import Fanout, dollars, with_amounts
+from whet_tui.lanes import hear
 from whet_tui.plain import FanoutPrinter, answer_lines, counted
 from whet_tui.safe import safe, safe_line
 
-_CELL: Final = 60
-"""Characters of a cell: wider ones wrap in a terminal and the table is lost."""
-_WORD: Final = 300
-"""Characters of a cell that is one word: an id, a model's name or a URL is there to be copied whole."""
 _NAMES: Final = 20
 """Names that are listed where they are not what was asked for."""
 _PER_MILLION: Final = "per million tokens"
-
-Row = Sequence[str]
 
 
 def shown(answer: Message) -> Iterator[str]:
@@ -31,7 +34,7 @@ def shown(answer: Message) -> Iterator[str]:
     if show is not None:
         yield from show(answer)
         return
-    lines = list(_details(answer, ""))
+    lines = list(details(answer, ""))
     yield from lines or ["Done."]
     if token := getattr(answer, "next_page_token", ""):
         yield f"More: --page-token {token}"
@@ -40,136 +43,56 @@ def shown(answer: Message) -> Iterator[str]:
 def event_line(event: event_pb2.Event) -> str:
     """Return a recorded event in a line."""
     kind = event.WhichOneof("payload") or "unknown"
-    details = "; ".join(line.strip() for line in _details(getattr(event, kind), "")) if kind != "unknown" else ""
-    return f"{event.sequence:>4}  {_time(event.event_time)}  {kind:<18}  {safe_line(details, 200)}"
-
-
-def _table(headers: Row, rows: Sequence[Row], empty: str) -> Iterator[str]:
-    if not rows:
-        yield empty
-        return
-    cells: list[list[str]] = [list(headers)]
-    cells += [[safe_line(cell, _CELL if " " in cell else _WORD) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(headers))]
-    for row in cells:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-def _details(message: Message, indent: str) -> Iterator[str]:
-    """A message as `name: value` lines; what is empty is left out, but for yes and no."""
-    for field in descriptor_of(message).fields:
-        value = getattr(message, field.name)
-        label = f"{indent}{field.name.replace('_', ' ')}"
-        if field.is_repeated:
-            for item in value if not hasattr(value, "items") else [f"{key}={value[key]}" for key in value]:
-                yield from _detail(label, item, field, indent)
-        elif field.has_presence:
-            if message.HasField(field.name):
-                yield from _detail(label, value, field, indent)
-        elif value or isinstance(value, bool):
-            yield from _detail(label, value, field, indent)
-
-
-def _detail(label: str, value: Any, field: Any, indent: str) -> Iterator[str]:
-    if isinstance(value, Message) and (word := _word(value)) is None:
-        if inside := list(_details(value, indent + "  ")):
-            yield f"{label}:"
-            yield from inside
-    elif isinstance(value, Message):
-        yield f"{label}: {word}"
-    elif field.enum_type is not None:
-        yield f"{label}: {short_enum_name(field.enum_type, value)}"
-    elif isinstance(value, bytes):
-        yield f"{label}: {value.hex()}"
-    elif isinstance(value, bool):
-        yield f"{label}: {'yes' if value else 'no'}"
-    else:
-        yield f"{label}: {safe(str(value))}"
-
-
-def _word(message: Message) -> str | None:
-    """A message that is read as one word; None for any other."""
-    word = _WORDS.get(type(message))
-    return None if word is None else word(message)
-
-
-def _duration(duration: Duration) -> str:
-    return f"{duration.ToNanoseconds() / 1e9:g} s"
-
-
-def _totals(totals: value_pb2.Totals) -> str:
-    return money_line(money_of(totals))
-
-
-def _tokens(usage: value_pb2.Usage) -> str:
-    about = "~" if usage.estimated else ""
-    return f"{about}{usage.input_tokens}+{usage.output_tokens} tokens"
-
-
-def _price(price: model_pb2.Price) -> str:
-    return f"{dollars(price.input_nanos_per_million)} in, {dollars(price.output_nanos_per_million)} out"
-
-
-def _time(stamp: Timestamp) -> str:
-    return stamp.ToJsonString()[:19].replace("T", " ") if stamp.seconds else ""
-
-
-def _enum(message: Message, name: str) -> str:
-    field = descriptor_of(message).fields_by_name[name]
-    return short_enum_name(field.enum_type, getattr(message, name)) if field.enum_type is not None else ""
-
-
-def _page(answer: Any) -> Iterator[str]:
-    if answer.next_page_token:
-        yield f"More: --page-token {answer.next_page_token}"
+    told = "; ".join(line.strip() for line in details(getattr(event, kind), "")) if kind != "unknown" else ""
+    return f"{event.sequence:>4}  {time_word(event.event_time)}  {kind:<18}  {safe_line(told, 200)}"
 
 
 def _fanouts(answer: fanout_pb2.ListFanoutsResponse) -> Iterator[str]:
     rows = [
-        (each.run_id, _enum(each, "state"), _time(each.create_time), _totals(each.totals), each.title)
+        (each.run_id, enum_word(each, "state"), time_word(each.create_time), totals_word(each.totals), each.title)
         for each in answer.fanouts
     ]
-    yield from _table(("RUN", "STATE", "STARTED (UTC)", "COST", "TITLE"), rows, "No fan-outs.")
-    yield from _page(answer)
+    yield from table(("RUN", "STATE", "STARTED (UTC)", "COST", "TITLE"), rows, "No fan-outs.")
+    yield from more(answer)
 
 
 def _traces(answer: trace_pb2.ListTracesResponse) -> Iterator[str]:
     rows = [
         (
             each.run_id,
-            _enum(each, "kind"),
-            _enum(each, "state"),
+            enum_word(each, "kind"),
+            enum_word(each, "state"),
             str(each.event_count),
-            _totals(each.totals),
+            totals_word(each.totals),
             each.role,
             each.title,
         )
         for each in answer.traces
     ]
-    yield from _table(("RUN", "KIND", "STATE", "EVENTS", "COST", "BY", "TITLE"), rows, "No runs.")
-    yield from _page(answer)
+    yield from table(("RUN", "KIND", "STATE", "EVENTS", "COST", "BY", "TITLE"), rows, "No runs.")
+    yield from more(answer)
 
 
 def _models(answer: model_pb2.ListModelsResponse) -> Iterator[str]:
     rows = [
         (
             each.name,
-            _price(each.price) if each.HasField("price") else "price unknown",
+            price_word(each.price) if each.HasField("price") else "price unknown",
             "simulated" if each.simulated else "",
             "panel" if each.in_panel else "",
             each.description,
         )
         for each in answer.models
     ]
-    yield from _table(("MODEL", _PER_MILLION.upper(), "", "", "ABOUT"), rows, "No models. Add an endpoint.")
+    yield from table(("MODEL", _PER_MILLION.upper(), "", "", "ABOUT"), rows, "No models. Add an endpoint.")
 
 
 def _endpoints(answer: model_pb2.ListEndpointsResponse) -> Iterator[str]:
     rows = [
         (
             each.name,
-            _enum(each, "kind"),
-            _enum(each, "circuit"),
+            enum_word(each, "kind"),
+            enum_word(each, "circuit"),
             f"{each.in_flight} of {each.current_concurrency}",
             "key" if each.has_key else "",
             each.source,
@@ -179,7 +102,7 @@ def _endpoints(answer: model_pb2.ListEndpointsResponse) -> Iterator[str]:
         for each in answer.endpoints
     ]
     headers = ("ENDPOINT", "KIND", "CIRCUIT", "CALLS", "KEY", "FROM", "URL", "LAST FAILURE")
-    yield from _table(headers, rows, "No endpoints.")
+    yield from table(headers, rows, "No endpoints.")
 
 
 def _tested(answer: model_pb2.TestEndpointResponse) -> Iterator[str]:
@@ -195,7 +118,7 @@ def _tested(answer: model_pb2.TestEndpointResponse) -> Iterator[str]:
 
 
 def _put_endpoint(answer: model_pb2.PutEndpointResponse) -> Iterator[str]:
-    yield from _details(answer.endpoint, "")
+    yield from details(answer.endpoint, "")
     if not answer.endpoint.has_key:
         yield "No key is stored. One that was there is kept only while the URL's scheme, host and port stay the same."
 
@@ -211,12 +134,12 @@ def _usage(answer: ledger_pb2.GetUsageResponse) -> Iterator[str]:
     rows = [_usage_row(line.key, line.totals) for line in answer.lines]
     if len(rows) != 1 or rows[0][0]:
         rows.append(_usage_row("in all", answer.totals))
-    yield from _table(("", "SETTLED", "UNKNOWN", "RESERVED", "TOKENS"), rows, "Nothing spent.")
+    yield from table(("", "SETTLED", "UNKNOWN", "RESERVED", "TOKENS"), rows, "Nothing spent.")
 
 
 def _usage_row(key: str, totals: value_pb2.Totals) -> Row:
     amounts = (dollars(money.nanos) for money in (totals.settled, totals.unknown, totals.reserved))
-    return (key, *amounts, _tokens(totals.usage).removesuffix(" tokens"))
+    return (key, *amounts, tokens_word(totals.usage).removesuffix(" tokens"))
 
 
 def _caps(answer: ledger_pb2.ListCapsResponse) -> Iterator[str]:
@@ -225,7 +148,7 @@ def _caps(answer: ledger_pb2.ListCapsResponse) -> Iterator[str]:
         held = (each.settled.nanos, each.unknown.nanos, each.reserved.nanos)
         left = max(0, each.limit.nanos - sum(held))
         rows.append((each.cap_id, dollars(each.limit.nanos), *(dollars(nanos) for nanos in held), dollars(left)))
-    yield from _table(("CAP", "LIMIT", "SETTLED", "UNKNOWN", "RESERVED", "LEFT"), rows, "No caps.")
+    yield from table(("CAP", "LIMIT", "SETTLED", "UNKNOWN", "RESERVED", "LEFT"), rows, "No caps.")
     yield f"An agent's call that may cost more than {dollars(answer.approval_threshold.nanos)} needs your approval."
 
 
@@ -235,37 +158,37 @@ def _reservations(answer: ledger_pb2.ListReservationsResponse) -> Iterator[str]:
             each.reservation_id,
             each.run_id,
             each.model,
-            _enum(each, "billing"),
+            enum_word(each, "billing"),
             dollars(each.settled.nanos) if each.HasField("settled") else f"up to {dollars(each.reserved.nanos)}",
-            _tokens(each.usage) if each.HasField("usage") else "",
+            tokens_word(each.usage) if each.HasField("usage") else "",
         )
         for each in answer.reservations
     ]
-    yield from _table(("ENTRY", "RUN", "MODEL", "STATE", "COST", "TOKENS"), rows, "No entries.")
-    yield from _page(answer)
+    yield from table(("ENTRY", "RUN", "MODEL", "STATE", "COST", "TOKENS"), rows, "No entries.")
+    yield from more(answer)
 
 
 def _approvals(answer: approval_pb2.ListApprovalsResponse) -> Iterator[str]:
     rows = [
         (
             each.approval_id,
-            _enum(each, "state"),
+            enum_word(each, "state"),
             dollars(each.worst_cost.nanos) if each.HasField("worst_cost") else "",
-            _time(each.expire_time),
+            time_word(each.expire_time),
             each.summary,
         )
         for each in answer.approvals
     ]
-    yield from _table(("APPROVAL", "STATE", "UP TO", "EXPIRES (UTC)", "ABOUT"), rows, "Nothing waits for you.")
-    yield from _page(answer)
+    yield from table(("APPROVAL", "STATE", "UP TO", "EXPIRES (UTC)", "ABOUT"), rows, "Nothing waits for you.")
+    yield from more(answer)
 
 
 def _approval(answer: approval_pb2.GetApprovalResponse) -> Iterator[str]:
-    yield from (with_amounts(line) for text in _details(answer.approval, "") for line in text.splitlines())
+    yield from (with_amounts(line) for text in details(answer.approval, "") for line in text.splitlines())
 
 
 def _trace(answer: trace_pb2.GetTraceResponse) -> Iterator[str]:
-    yield from _details(answer.trace, "")
+    yield from details(answer.trace, "")
     for event in answer.events:
         yield event_line(event)
     if answer.more:
@@ -281,7 +204,7 @@ def _verified(answer: trace_pb2.VerifyTraceResponse) -> Iterator[str]:
 
 
 def _plan(answer: fanout_pb2.PlanFanoutResponse) -> Iterator[str]:
-    yield from _table(
+    yield from table(
         ("BRANCH", "MODEL", "SAMPLE", ""),
         [
             (each.branch_id, each.model, str(each.sample), "simulated" if each.simulated else "")
@@ -331,16 +254,6 @@ def _started(answer: fanout_pb2.StartFanoutResponse) -> Iterator[str]:
     yield f"{'Started' if answer.started else 'Already there:'} {run_id}. Follow it with: whet fanout watch {run_id}"
 
 
-_WORDS: Final[Mapping[type[Message], Callable[[Any], str]]] = {
-    value_pb2.Money: lambda money: dollars(money.nanos),
-    value_pb2.Totals: _totals,
-    value_pb2.Usage: _tokens,
-    model_pb2.Price: _price,
-    Timestamp: _time,
-    Duration: _duration,
-}
-"""Messages that are read as one word."""
-
 _SHOWN: Final[Mapping[type[Message], Callable[[Any], Iterator[str]]]] = {
     fanout_pb2.PlanFanoutResponse: _plan,
     fanout_pb2.StartFanoutResponse: _started,
@@ -360,5 +273,6 @@ _SHOWN: Final[Mapping[type[Message], Callable[[Any], Iterator[str]]]] = {
     trace_pb2.ListTracesResponse: _traces,
     trace_pb2.GetTraceResponse: _trace,
     trace_pb2.VerifyTraceResponse: _verified,
+    **SHOWN,
 }
 """Answers with a form of their own; all others are shown as lines."""

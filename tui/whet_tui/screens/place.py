@@ -22,6 +22,7 @@ from whet_tui.shelf import ShelfError
 from whet_tui.widgets.ink import Ink, ink_of
 
 if TYPE_CHECKING:
+    from textual.theme import Theme
     from textual.worker import Worker
 
     from whet_tui.around import Around
@@ -36,7 +37,7 @@ class PlaceScreen(Screen[None]):
     """One place. What it shows is fetched when it comes into view and every `EVERY` seconds until it leaves it."""
 
     DEFAULT_CSS = """
-    PlaceScreen #place-bar { height: 1; padding: 0 1; }
+    PlaceScreen #place-bar { height: 1; }
     PlaceScreen #place-keys { height: auto; max-height: 2; padding: 0 1; }
     PlaceScreen #place-note { height: auto; max-height: 4; padding: 0 1; }
     """
@@ -57,6 +58,7 @@ class PlaceScreen(Screen[None]):
         self._hint = Text()
         self._noted = Text()
         self._written: dict[str, Text] = {}
+        self._mixed: tuple[Theme, Ink] | None = None
 
     @property
     def picks(self) -> str:
@@ -83,7 +85,11 @@ class PlaceScreen(Screen[None]):
 
     @property
     def ink(self) -> Ink:
-        return ink_of(self.app.current_theme)
+        """The colours, mixed once for a theme."""
+        theme = self.app.current_theme
+        if self._mixed is None or self._mixed[0] is not theme:
+            self._mixed = (theme, ink_of(theme))
+        return self._mixed[1]
 
     @property
     def wide(self) -> bool:
@@ -154,10 +160,13 @@ class PlaceScreen(Screen[None]):
     def _frame(self) -> None:
         """Draw the bar with all places and the line of keys."""
         ink = self.ink
-        bar = Text(no_wrap=True, overflow="ellipsis")
-        for number, place in enumerate(PLACES, 1):
-            here = place.place_id == self.place.place_id
-            bar.append(f" {number} {place.title} ", ink.you + _HERE if here else ink.muted)
+        titles = [
+            (f" {place.key[-1]} {place.title} ", ink.you + _HERE if place is self.place else ink.muted)
+            for place in PLACES
+        ]
+        bar = Text.assemble(" ", *titles)
+        if bar.cell_len > self.size.width:
+            bar = Text(" ").join(Text(title.strip(), style) for title, style in titles)
         self.write("#place-bar", bar)
         self._keys()
 

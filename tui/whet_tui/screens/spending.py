@@ -2,27 +2,26 @@
 
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, ClassVar, Final, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
-from rich.style import Style
 from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from whet_tui.desk_values import Cap, Grouping, Spending, UsageLine
 from whet_tui.entries import Money, dollars, money_line
 from whet_tui.safe import safe_line
 from whet_tui.screens.place import PlaceScreen
-from whet_tui.widgets.ink import Ink
+from whet_tui.widgets.figure import Figure
+from whet_tui.widgets.ink import Ink, paint
 from whet_tui.widgets.rows import Rows
 from whet_tui.widgets.sheet import Cell, Column, Sheet
 
 if TYPE_CHECKING:
-    from textual_plotext import PlotextPlot
-
     from whet_tui.around import Around
     from whet_tui.places import Place
 
@@ -30,8 +29,6 @@ _BAR: Final = 30
 """Cells of a cap's bar."""
 _DAYS: Final = 14
 """Days that a plot shows: two weeks fit any terminal."""
-_LEAST_ROOM: Final = (72, 30)
-"""Columns and rows below which a plot says less than its text."""
 _NANOS: Final = 1e9
 
 _GROUPINGS: Final[Sequence[Grouping]] = ("model", "run", "day")
@@ -43,8 +40,6 @@ class SpendingScreen(PlaceScreen):
     DEFAULT_CSS = """
     SpendingScreen #sums { height: auto; max-height: 40%; padding: 0 1; }
     SpendingScreen #lines { height: 2fr; }
-    SpendingScreen #days { height: 1fr; min-height: 6; padding: 0 1; }
-    SpendingScreen #days-text { height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("m", "group('model')", "By model", id="spending.model"),
@@ -57,16 +52,12 @@ class SpendingScreen(PlaceScreen):
         super().__init__(place, around)
         self._grouping: Grouping = "model"
         self._spending: Spending | None = None
-        self._plot: PlotextPlot | None = None
-        self._plotted: bool | None = None
-        """Whether the person wants the plot; None leaves it to the room there is."""
 
     def body(self) -> ComposeResult:
         with VerticalScroll(id="sums", can_focus=False):
             yield Static(id="sums-text")
         yield Rows(id="lines")
-        with Vertical(id="days"):
-            yield Static(id="days-text")
+        yield Figure(id="days", pictures=self.around.pictures)
 
     async def look(self) -> None:
         grouping = self._grouping
@@ -80,23 +71,11 @@ class SpendingScreen(PlaceScreen):
         self.look_again()
 
     def action_plot(self) -> None:
-        self._plotted = not self._plots
-        if self._spending is not None:
-            self._show_days(self._spending)
+        self.query_one(Figure).turn()
 
     @property
     def picks(self) -> str:
         return "Open run" if self._grouping == "run" else ""
-
-    @property
-    def _plots(self) -> bool:
-        """Whether the days are plotted: if the person said so, else if there is room and nothing speaks for text."""
-        if self._plotted is not None:
-            return self._plotted
-        columns, rows = _LEAST_ROOM
-        size = self.app.size
-        paid = self._spending is not None and any(day.money.settled or day.money.unknown for day in self._spending.days)
-        return paid and self.around.pictures and size.width >= columns and size.height >= rows
 
     def on_resize(self, event: events.Resize) -> None:
         if self._spending is not None:
@@ -119,21 +98,9 @@ class SpendingScreen(PlaceScreen):
         rows = self.query_one(Rows)
         cells = [_row(line) for line in spending.lines]
         rows.show([line.key for line in spending.lines], Sheet(_columns(self._grouping), cells))
-        self._show_days(spending)
-
-    def _show_days(self, spending: Spending) -> None:
-        text = self.query_one("#days-text", Static)
-        text.display = not self._plots
-        self.write("#days-text", _days(spending.days, self.ink))
-        if self._plots and self._plot is None:
-            from textual_plotext import PlotextPlot  # for those who look at a plot
-
-            self._plot = PlotextPlot()
-            self.query_one("#days").mount(self._plot)
-        if self._plot is not None:
-            self._plot.display = self._plots
-            self._plot.theme = "clear" if self.app.current_theme.ansi else "auto"  # which paints no ground
-            _draw(self._plot, _last_days(spending.days), self.ink)
+        paid = any(day.money.settled or day.money.unknown for day in spending.days)
+        draw = partial(_draw, days=_last_days(spending.days), ink=ink) if paid else None
+        self.query_one(Figure).show(_days(spending.days, ink), draw)
 
 
 def _columns(grouping: Grouping) -> Sequence[Column]:
@@ -229,26 +196,14 @@ def _last_days(days: Sequence[UsageLine]) -> Sequence[UsageLine]:
     return [known.get(key) or UsageLine(key=key, money=Money()) for key in keys]
 
 
-def _draw(plot: "PlotextPlot", days: Sequence[UsageLine], ink: Ink) -> None:
+def _draw(plt: Any, days: Sequence[UsageLine], ink: Ink) -> None:
     """Draw the days with the letters and colours of the caps' bars."""
-    plt = plot.plt
-    plt.clear_data()
     plt.title("Spending by day, US dollars")
-    names = [line.key[len("2026-") :] for line in days]
     plt.stacked_bar(
-        names,
+        [line.key[len("2026-") :] for line in days],
         [[line.money.settled / _NANOS for line in days], [line.money.unknown / _NANOS for line in days]],
-        marker=["█", "?"],  # type: ignore[arg-type]  # the stub knows less than the code
-        color=[_paint(ink.good), _paint(ink.warning)],  # type: ignore[arg-type]  # the same
-        labels=["settled", "unknown"],  # type: ignore[call-arg]  # the stub has another name than the code
+        marker=["█", "?"],
+        color=[paint(ink.good), paint(ink.warning)],
+        labels=["settled", "unknown"],
         width=0.4,
     )
-    plot.refresh()
-
-
-def _paint(style: Style) -> tuple[int, int, int] | int | str:
-    """A style's colour in the plot's words."""
-    colour = style.color
-    if colour is None or colour.is_default:
-        return "default"
-    return (*colour.triplet,) if colour.triplet is not None else colour.number or 0

@@ -21,7 +21,7 @@ def facts_of(entries: Sequence[Entry], *, spent: Money, seconds: float, asked: A
         "answer": answers[-1].text if answers else "",
         "simulated": answers[-1].simulated if answers else False,
         "text": "\n".join([*(call.result for call in calls), *(answer.text for answer in answers), *notes]),
-        "run_id": fanouts[-1].run_id if fanouts else "",
+        "run_id": next((call.run_id for call in reversed(calls) if call.fanout or call.judging), ""),
         "calls": [_call(call) for call in calls],
         "branches": [branch for fanout in fanouts for branch in branches_of(fanout)],
         "cost": {"settled_nanos": spent.settled, "unknown_nanos": spent.unknown, "reserved_nanos": spent.reserved},

@@ -9,7 +9,8 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from whet_tui.entries import Answer, Call, CallState, Entry, Note, Said
+from whet_tui.entries import Answer, Call, CallState, Entry, Judging, Note, Said
+from whet_tui.judged import opening_words, progress_words
 from whet_tui.marks import marked_text
 from whet_tui.safe import exact_json, safe, safe_line
 from whet_tui.widgets.fanout_block import FanoutLines, headline
@@ -175,14 +176,15 @@ class Block:
         style = {CallState.DONE: ink.good, CallState.FAILED: ink.bad, CallState.REJECTED: ink.bad}.get(
             call.state, ink.accent
         )
-        told = headline(call.fanout, now_ns) if call.fanout is not None else str(call.state)
+        told = _headline(call, now_ns)
         segments = [
             Segment(safe_line(call.tool or "watch", 40), style + Style(bold=True)),
             Segment(f" · {told}", ink.muted),
         ]
-        if call.fanout is not None and call.fanout.simulated:
+        run = call.fanout or call.judging
+        if run is not None and run.simulated:
             segments += [Segment(" · ", ink.muted), Segment("simulated", ink.simulated)]
-        if not self.unfolded and call.fanout is None and call.arguments_json not in _NOTHING:
+        if not self.unfolded and run is None and call.arguments_json not in _NOTHING:
             room = width - sum(cell_len(segment.text) for segment in segments) - 2
             segments.append(Segment("  " + safe_line(call.arguments_json, max(1, room)), ink.muted))
         lines = [Strip(segments).crop(0, width)]
@@ -191,9 +193,29 @@ class Block:
         if call.fanout is not None:
             self._fanout = self._fanout or FanoutLines()
             lines += self._fanout.lines(call.fanout, width, ink, unfolded=self.unfolded, now_ns=now_ns)
+        if call.judging is not None:
+            lines += _judging(call.judging, width, ink)
         if call.fanout is None or (call.state is CallState.FAILED and not call.fanout.ended):
             lines += _result(call, width, ink, unfolded=self.unfolded)
         return lines
+
+
+def _headline(call: Call, now_ns: int) -> str:
+    """How far the call's run is, or how the call stands."""
+    if call.fanout is not None:
+        return headline(call.fanout, now_ns)
+    return progress_words(call.judging) if call.judging is not None else str(call.state)
+
+
+def _judging(judging: Judging, width: int, ink: Ink) -> list[Strip]:
+    """What is judged, by whom, and what went wrong."""
+    lines = plain_lines(safe_line(opening_words(judging)), width, ink.muted) if judging.planned else []
+    if judging.failure:
+        lines += plain_lines(safe(judging.failure), width, ink.bad)
+    if judging.left:
+        told = "get_audit" if judging.run_id.startswith("aud_") else "get_judgement"
+        lines += plain_lines(safe_line(f"How it ended is told by: /{told} {judging.run_id}"), width, ink.muted)
+    return lines
 
 
 def _result(call: Call, width: int, ink: Ink, *, unfolded: bool) -> list[Strip]:

@@ -139,3 +139,11 @@ def _console(accent: Style, muted: Style, code: Style) -> Console:
         "markdown.table.header": bold,
     }
     return Console(file=StringIO(), force_terminal=True, color_system="truecolor", theme=RichTheme(styles), emoji=False)
+
+
+def paint(style: Style) -> tuple[int, int, int] | int | str:
+    """A style's colour in the words of plots."""
+    colour = style.color
+    if colour is None or colour.is_default:
+        return "default"
+    return (*colour.triplet,) if colour.triplet is not None else colour.number or 0

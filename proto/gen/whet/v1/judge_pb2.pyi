@@ -259,7 +259,7 @@ class Judgement(_message.Message):
 
     @_builtins.property
     def combined(self) -> _judging_pb2.CriterionSummary:
-        """The items' weighted scores over all criteria that count. Not set in lists."""
+        """The items' weighted scores over all criteria that count. In lists only of judgements that have ended."""
 
     @_builtins.property
     def totals(self) -> _value_pb2.Totals:

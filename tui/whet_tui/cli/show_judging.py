@@ -1,0 +1,320 @@
+"""Judgements, audits, ratings, calibrations, rubrics, scorers and data sets as people read them."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from google.protobuf.message import Message
+
+from whet.v1 import calibration_pb2, dataset_pb2, event_pb2, judge_pb2, judging_pb2, rubric_pb2, scorer_pb2
+from whet_agent.judgements import (
+    CALIBRATION,
+    audit_verdict,
+    fetched_audit,
+    fetched_judgement,
+    gate_words,
+    plan_words,
+    remarks,
+    verdict_line,
+)
+from whet_agent.results import counts_of, estimate
+from whet_tui.cli.tables import Row, details, enum_word, more, table, time_word, totals_word
+from whet_tui.safe import safe, safe_line
+
+_LINE: Final = 300
+"""Characters of a sentence beside a table."""
+_DIGEST: Final = 12
+"""Letters of a digest: enough to tell two apart."""
+
+
+def _judgements(answer: judge_pb2.ListJudgementsResponse) -> Iterator[str]:
+    rows = [
+        (
+            each.run_id,
+            enum_word(each, "state"),
+            time_word(each.create_time),
+            f"{each.verdicts} of {each.plan.verdicts}",
+            totals_word(each.totals),
+            ", ".join(each.plan.judges) + (" (simulated)" if each.plan.simulated else ""),
+            each.title,
+        )
+        for each in answer.judgements
+    ]
+    headers = ("RUN", "STATE", "STARTED (UTC)", "VERDICTS", "COST", "JUDGES", "TITLE")
+    yield from table(headers, rows, "No judgements.")
+    yield from more(answer)
+
+
+def _judgement(answer: judge_pb2.GetJudgementResponse) -> Iterator[str]:
+    judgement = answer.judgement
+    yield safe_line(fetched_judgement(answer).head("Judgement"), 2 * _LINE)
+    yield from _criteria(judgement)
+    dimensions = [
+        (each.criterion, one.dimension, estimate(one.mean), str(one.scored), " ".join(map(str, one.levels)))
+        for each in judgement.criteria
+        for one in each.dimensions
+    ]
+    if dimensions:
+        yield ""
+        yield from table(("CRITERION", "DIMENSION", "LEVEL", "SCORED", "HOW OFTEN EACH LEVEL"), dimensions, "")
+    if answer.items:
+        yield ""
+        yield from table(("ITEM", "SCORE", "APART", "RATINGS", "VERDICTS"), [_item(each) for each in answer.items], "")
+    yield from more(answer)
+
+
+def _criteria(judgement: judge_pb2.Judgement) -> Iterator[str]:
+    """The means with their denominators, and below them what must be known before they are believed."""
+    if not judgement.criteria:
+        return
+    rows = [_criterion(each.criterion, each) for each in judgement.criteria]
+    if judgement.HasField("combined") and len(judgement.criteria) > 1:
+        rows.append(_criterion("all together", judgement.combined))
+    yield ""
+    yield from table(("CRITERION", "MEAN", "SCORED", "OUTCOMES"), rows, "")
+    for each in judgement.criteria:
+        for remark in remarks(each):
+            yield safe_line(f"{each.criterion}: {remark}", _LINE)
+
+
+def _criterion(name: str, each: judging_pb2.CriterionSummary) -> Row:
+    return (name, estimate(each.mean), f"{each.scored_items} of {each.items} items", counts_of(each.outcomes))
+
+
+def _item(judged: judge_pb2.JudgedItem) -> Row:
+    score = f"{judged.score:.2f}" if judged.HasField("score") else "–"
+    apart = f"{judged.disagreement:.2f}" if judged.disagreement else ""
+    ratings = " ".join(str(each.level) for each in judged.ratings if not each.dimension)
+    return (judged.item.item_id, score, apart, ratings, "; ".join(verdict_line(each) for each in judged.verdicts))
+
+
+def _cancelled(answer: judge_pb2.CancelJudgementResponse) -> Iterator[str]:
+    yield from _judgement(judge_pb2.GetJudgementResponse(judgement=answer.judgement))
+
+
+def _started(answer: judge_pb2.StartJudgementResponse) -> Iterator[str]:
+    run_id = answer.judgement.run_id
+    yield f"{'Started' if answer.started else 'Already there:'} {run_id}. Follow it with: whet judge watch {run_id}"
+
+
+def _plan(answer: Any) -> Iterator[str]:
+    yield from map(safe, plan_words(answer).splitlines())
+    yield f"Hold a run to this plan: --plan-hash {answer.plan_hash}"
+
+
+def _gate(answer: judge_pb2.GateJudgementResponse) -> Iterator[str]:
+    yield from (safe(line.removeprefix("- ")) for line in gate_words(answer).splitlines() if line)
+
+
+def _audit(answer: calibration_pb2.GetAuditResponse) -> Iterator[str]:
+    yield safe_line(fetched_audit(answer).head("Audit"), 2 * _LINE)
+    if not answer.HasField("report"):
+        if answer.state == event_pb2.RUN_STATE_RUNNING:
+            yield f"Follow it with: whet judge watch {answer.run_id}"
+        return
+    yield f"The judge is {audit_verdict(answer.report.verdict)}."
+    yield ""
+    headers = ("AXIS", "VERDICT", "FLIPS", "NOISE", "SHIFT", "P", "PAIRS SCORED")
+    yield from table(headers, [_axis(each) for each in answer.report.axes], "No axes.")
+    for each in answer.report.axes:
+        if each.finding:
+            yield safe_line(f"{_axis_word(each)}: {each.finding}", _LINE)
+
+
+def _axis(axis: judging_pb2.AxisResult) -> Row:
+    rates = (estimate(each) for each in (axis.flip_rate, axis.noise_rate, axis.shift))
+    p_value = f"{axis.p_value:.3g}" if axis.HasField("p_value") else "–"
+    return (_axis_word(axis), enum_word(axis, "verdict"), *rates, p_value, f"{axis.scored_pairs} of {axis.pairs}")
+
+
+def _axis_word(axis: judging_pb2.AxisResult) -> str:
+    return enum_word(axis, "axis").replace("_", "-")
+
+
+def _ratings(answer: calibration_pb2.ListRatingsResponse) -> Iterator[str]:
+    rows = [
+        (
+            each.item_id or each.subject[:_DIGEST],
+            each.rubric,
+            each.dimension,
+            _preferred(each.preferred) if each.HasField("preferred") else str(each.level),
+            each.rater,
+            enum_word(each, "source"),
+            time_word(each.rate_time),
+            each.note,
+        )
+        for each in answer.ratings
+    ]
+    headers = ("ITEM", "RUBRIC", "DIMENSION", "LEVEL", "BY", "FROM", "RATED (UTC)", "NOTE")
+    yield from table(headers, rows, "No ratings.")
+    yield from more(answer)
+
+
+def _preferred(candidate: int) -> str:
+    return "tie" if candidate < 0 else f"candidate {candidate + 1}"
+
+
+def _calibrations(answer: calibration_pb2.ListCalibrationsResponse) -> Iterator[str]:
+    rows = [
+        (
+            each.calibration_id,
+            ", ".join(each.judge.models) + (" (simulated)" if each.simulated else ""),
+            each.judge.rubric,
+            enum_word(each, "state").replace("_", " "),
+            estimate(each.agreements[0].weighted_kappa) if each.agreements else "–",
+            str(each.agreements[0].items) if each.agreements else "0",
+            time_word(each.create_time),
+        )
+        for each in answer.calibrations
+    ]
+    headers = ("CALIBRATION", "JUDGE", "RUBRIC", "STATE", "WEIGHTED KAPPA", "ITEMS", "MADE (UTC)")
+    yield from table(headers, rows, "No calibrations.")
+    yield from more(answer)
+
+
+def _calibrated(answer: calibration_pb2.CalibrateResponse) -> Iterator[str]:
+    yield from _calibration(answer.calibration)
+
+
+def _checked(answer: calibration_pb2.CheckJudgeResponse) -> Iterator[str]:
+    yield safe(f"{_standing(answer.state).capitalize()}. {answer.reason}".strip())
+    if answer.HasField("calibration"):
+        yield from _calibration(answer.calibration)
+
+
+def _standing(state: judging_pb2.CalibrationState.ValueType) -> str:
+    return CALIBRATION.get(state, "not known")
+
+
+def _calibration(calibration: calibration_pb2.Calibration) -> Iterator[str]:
+    judge, simulated = calibration.judge, " Simulated." if calibration.simulated else ""
+    yield safe_line(
+        f"{calibration.calibration_id}: {', '.join(judge.models)} by {judge.rubric}, "
+        f"{_standing(calibration.state)}. {calibration.reason}{simulated}",
+        2 * _LINE,
+    )
+    headers = ("AGREEMENT ON", "ITEMS", "EXACT", "KAPPA", "WEIGHTED KAPPA", "ALPHA", "SPEARMAN", "BIAS")
+    rows = [_agreement(each) for each in calibration.agreements]
+    yield from table(headers, rows, "Nothing that was judged has been rated.")
+    yield f"Verdicts on rated items: {counts_of(calibration.outcomes) or 'none'}"
+
+
+def _agreement(each: calibration_pb2.Agreement) -> Row:
+    figures = (each.exact, each.kappa, each.weighted_kappa, each.alpha, each.spearman, each.bias)
+    return (each.dimension or "the whole", str(each.items), *(estimate(figure) for figure in figures))
+
+
+def _rubrics(answer: rubric_pb2.ListRubricsResponse) -> Iterator[str]:
+    rows = [
+        (
+            f"{each.name}@{each.version}",
+            f"{each.lowest} to {each.highest}",
+            str(len(each.dimensions)),
+            "built in" if each.built_in else time_word(each.create_time),
+            each.digest[:_DIGEST],
+            each.description,
+        )
+        for each in answer.rubrics
+    ]
+    yield from table(("RUBRIC", "LEVELS", "DIMENSIONS", "STORED (UTC)", "DIGEST", "ABOUT"), rows, "No rubrics.")
+    yield from more(answer)
+
+
+def _rubric(answer: rubric_pb2.GetRubricResponse) -> Iterator[str]:
+    yield safe(answer.rubric.text.rstrip())
+
+
+def _scorers(answer: scorer_pb2.ListScorersResponse) -> Iterator[str]:
+    rows = [
+        (
+            each.name,
+            each.unit,
+            f"{enum_word(each, 'direction')} is better",
+            "a reference" if each.needs_reference else "",
+            each.description,
+        )
+        for each in answer.scorers
+    ]
+    yield from table(("SCORER", "UNIT", "", "NEEDS", "MEASURES"), rows, "No scorers.")
+
+
+def _scored(answer: scorer_pb2.ScoreItemsResponse) -> Iterator[str]:
+    rows = [
+        (
+            each.item_id,
+            each.criterion,
+            f"{each.score:.3f}" if each.HasField("score") else enum_word(each, "outcome").replace("_", " "),
+            f"{each.value:g}" if each.HasField("value") else "",
+            each.rationale or each.failure.message,
+        )
+        for each in answer.verdicts
+    ]
+    yield from table(("ITEM", "SCORER", "SCORE", "VALUE", "FOUND"), rows, "Nothing was scored.")
+
+
+def _datasets(answer: dataset_pb2.ListDatasetsResponse) -> Iterator[str]:
+    rows = [
+        (
+            f"{each.name}@{each.version}",
+            str(each.rows),
+            _splits(each.splits),
+            "sealed" if each.sealed else "open" if each.open_run_id else "",
+            ", ".join(each.tags),
+            time_word(each.create_time),
+            each.description or each.source,
+        )
+        for each in answer.datasets
+    ]
+    headers = ("DATA SET", "ROWS", "SPLITS", "HOLD-OUT", "TAGS", "STORED (UTC)", "ABOUT")
+    yield from table(headers, rows, "No data sets.")
+    yield from more(answer)
+
+
+def _splits(splits: Iterable[dataset_pb2.SplitCount]) -> str:
+    return ", ".join(f"{each.rows} {enum_word(each, 'split')}" for each in splits)
+
+
+def _rows(answer: dataset_pb2.ListRowsResponse) -> Iterator[str]:
+    rows = [(each.row_id, str(each.number), enum_word(each, "split"), each.json) for each in answer.rows]
+    yield from table(("ROW", "LINE", "SPLIT", "VALUES"), rows, "No rows.")
+    if answer.sealed_rows:
+        yield f"{answer.sealed_rows} rows are under seal and left out."
+    yield from more(answer)
+
+
+def _dataset(answer: Any) -> Iterator[str]:
+    """A version: what it is, its splits and its columns in a line each."""
+    bare = dataset_pb2.Dataset()
+    bare.CopyFrom(answer.dataset)
+    bare.ClearField("columns")
+    bare.ClearField("splits")
+    yield from details(bare, "")
+    yield f"splits: {_splits(answer.dataset.splits)}"
+    columns = (f"{each.name} {each.type}{' (optional)' * each.optional}" for each in answer.dataset.columns)
+    yield safe_line(f"columns: {', '.join(columns)}", 2 * _LINE)
+
+
+SHOWN: Final[Mapping[type[Message], Callable[[Any], Iterator[str]]]] = {
+    judge_pb2.PlanJudgementResponse: _plan,
+    judge_pb2.StartJudgementResponse: _started,
+    judge_pb2.GetJudgementResponse: _judgement,
+    judge_pb2.CancelJudgementResponse: _cancelled,
+    judge_pb2.ListJudgementsResponse: _judgements,
+    judge_pb2.GateJudgementResponse: _gate,
+    calibration_pb2.PlanAuditResponse: _plan,
+    calibration_pb2.GetAuditResponse: _audit,
+    calibration_pb2.ListRatingsResponse: _ratings,
+    calibration_pb2.CalibrateResponse: _calibrated,
+    calibration_pb2.CheckJudgeResponse: _checked,
+    calibration_pb2.ListCalibrationsResponse: _calibrations,
+    rubric_pb2.GetRubricResponse: _rubric,
+    rubric_pb2.ListRubricsResponse: _rubrics,
+    scorer_pb2.ListScorersResponse: _scorers,
+    scorer_pb2.ScoreItemsResponse: _scored,
+    dataset_pb2.ListDatasetsResponse: _datasets,
+    dataset_pb2.ListRowsResponse: _rows,
+    dataset_pb2.GetDatasetResponse: _dataset,
+    dataset_pb2.SplitDatasetResponse: _dataset,
+    dataset_pb2.TagDatasetResponse: _dataset,
+    dataset_pb2.OpenSealResponse: _dataset,
+}
+"""Answers with a form of their own."""
