@@ -438,7 +438,7 @@ class DeskContract:
         assert audit.report is not None
         assert audit.report.simulated
         assert [axis.axis for axis in audit.report.axes] == [AuditAxis.LENGTH, AuditAxis.INJECTION]
-        assert all(axis.pairs == axis.scored_pairs == 6 for axis in audit.report.axes)
+        assert all(axis.pairs == axis.scored_pairs >= 6 for axis in audit.report.axes)
         assert all(axis.finding and axis.shift.value is not None for axis in audit.report.axes)
         with pytest.raises(DeskError):
             await stage.desk.audit("aud_nowhere")
