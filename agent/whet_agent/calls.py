@@ -13,7 +13,7 @@ from typing import Final, Protocol, cast
 
 from google.protobuf.message import Message
 
-from whet.v1 import calibration_pb2, event_pb2, fanout_pb2, judge_pb2, trace_pb2
+from whet.v1 import calibration_pb2, dataset_pb2, event_pb2, fanout_pb2, judge_pb2, trace_pb2
 from whet_agent.catalogue import Method, Tool
 from whet_agent.client import CallError
 from whet_agent.folds import Fold
@@ -34,6 +34,9 @@ LONGEST_WAIT_SECONDS: Final = 8.0
 
 NAME_SECONDS: Final = 5.0
 """How long a cancel waits for the answer that names the run."""
+
+_MOST_BYTES: Final = 4 * BUDGET
+"""Of an export: so many hold all characters that can be told."""
 
 _LOST_REASONS: Final = {"DRAINING", "SLOW_CONSUMER", "STORAGE_UNAVAILABLE"}
 _BROKEN_CODES: Final = {"INTERNAL", "CANCELLED", "UNKNOWN", "DEADLINE_EXCEEDED"}
@@ -89,7 +92,7 @@ async def make(backend: Backend, tool: Tool, request: Message, listener: Listene
     """Make a call and return how it ended. Raises `CallError` for what the server refused or when it stays lost."""
     if not tool.method.server_streaming:
         return _told(await unary(backend, tool.method, request, listener))
-    if tool.method.name == "ExportTrace":
+    if tool.method.name in {"ExportTrace", "ExportDataset"}:
         return await _export(backend, tool.method, request)
     return await _watch(backend, tool.method, request, listener)
 
@@ -254,10 +257,20 @@ async def _next(stream: AsyncIterator[Message]) -> Message:
 
 async def _export(backend: Backend, method: Method, request: Message) -> Outcome:
     """Read an export up to what can be told; the command line writes whole ones to files."""
-    text, run_id = "", getattr(request, "run_id", "")
+    run_id = getattr(request, "run_id", "")
+    more = f"`whet trace export --run-id {run_id}` writes all of it"
+    if isinstance(request, dataset_pb2.ExportDatasetRequest):
+        more = f"`whet dataset export {request.name}` writes all of it to a file"
+        if request.format == dataset_pb2.DATA_FORMAT_PARQUET:
+            return Outcome(ok=False, text=f"Parquet is no text. {more.replace('export', 'export --format parquet')}.")
+    content, note, kind = b"", "", "json"
     async for response in backend.stream(method, request, timeout=60.0):
-        text += cast("trace_pb2.ExportTraceResponse", response).lines.decode(errors="replace")
-        if len(text) > BUDGET:
+        if isinstance(response, dataset_pb2.ExportDatasetResponse):
+            content, kind = content + response.chunk, ""
+            note = f"\n\n{response.sealed_rows} rows are under seal and left out." if response.sealed_rows else note
+        else:
+            content += cast("trace_pb2.ExportTraceResponse", response).lines
+        if len(content) > _MOST_BYTES:
             break
-    told = shorten(text, BUDGET, f"`whet trace export --run-id {run_id}` writes all of it")
-    return Outcome(text=f"```json\n{told.rstrip()}\n```", run_id=run_id)
+    told = shorten(content.decode(errors="replace"), BUDGET, more).rstrip()
+    return Outcome(text=f"```{kind}\n{told}\n```{note}", run_id=run_id)

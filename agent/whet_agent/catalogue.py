@@ -10,7 +10,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Final
 
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -27,6 +27,7 @@ from whet.v1 import (
     scorer_pb2,
     trace_pb2,
 )
+from whet_agent import upload
 from whet_agent.arguments import BadArguments, fill
 from whet_agent.json_object import JsonView
 from whet_agent.plain import descriptor_of, short_enum_name, to_plain
@@ -66,6 +67,7 @@ class Method:
     request: type[Message]
     response: type[Message]
     server_streaming: bool
+    client_streaming: bool
     command: tuple[str, str]
     comment: str = ""
     """The tool's summary, or why the method is no tool: the only texts that descriptors still carry at run time."""
@@ -74,6 +76,16 @@ class Method:
     def path(self) -> str:
         """The gRPC path, `/service/name`."""
         return f"/{self.service}/{self.name}"
+
+    @property
+    def is_upload(self) -> bool:
+        """Whether a header and a file's pieces are sent for one answer."""
+        return self.client_streaming and not self.server_streaming
+
+    @property
+    def arguments(self) -> Descriptor:
+        """The message that a caller's arguments fill: an upload's header, else the request."""
+        return descriptor_of(self.request().header if self.is_upload else self.request)  # type: ignore[attr-defined]  # every upload has one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +123,7 @@ def tools() -> Mapping[str, Tool]:
                 effect=short_enum_name(options_pb2.Effect.DESCRIPTOR, option.effect),
                 examples=tuple(option.examples),
                 method=method,
-                schema=schema_of(descriptor_of(method.request), without=_FOR_THE_CALLER),
+                schema=_schema(method),
             )
     return MappingProxyType(found)
 
@@ -121,16 +133,30 @@ def method_named(service: str, name: str) -> Method:
     return next(m for m in methods() if m.name == name and m.service.endswith(f".{service}"))
 
 
+def _schema(method: Method) -> JsonView:
+    if not method.is_upload:
+        return schema_of(method.arguments, without=_FOR_THE_CALLER)
+    schema = schema_of(method.arguments, without=_FOR_THE_CALLER | upload.COMPUTED)
+    file = {"type": "string", "minLength": 1, "description": upload.ABOUT}
+    return schema | {
+        "properties": {upload.PATH: file} | schema["properties"],
+        "required": [upload.PATH, *schema["required"]],
+    }
+
+
 def request_from(method: Method, arguments: JsonView, *, request_id: str = "") -> Message:
     """Build the request.
 
     Enums accept their short names in any case (`draft`), durations seconds (1.5) or `1.5s`, money dollars as text
-    (`$0.50`) or `{"nanos": n}`, times RFC 3339 or a day, bytes hexadecimal. Raises `BadArguments`.
+    (`$0.50`) or `{"nanos": n}`, times RFC 3339 or a day, bytes hexadecimal. An upload's file is read for its digest.
+    Raises `BadArguments`.
     """
+    if request_id and "request_id" in method.arguments.fields_by_name:
+        arguments = {**arguments, "request_id": request_id}
+    if method.is_upload:
+        arguments = {"header": upload.header_of(arguments)}
     request = method.request()
     fill(request, arguments)
-    if request_id and "request_id" in method.request.DESCRIPTOR.fields_by_name:
-        fill(request, {"request_id": request_id})
     return request
 
 
@@ -151,6 +177,7 @@ def _method(descriptor: MethodDescriptor) -> Method:
         request=GetMessageClass(descriptor.input_type),
         response=GetMessageClass(descriptor.output_type),
         server_streaming=descriptor.server_streaming,
+        client_streaming=descriptor.client_streaming,
         command=_command(descriptor.containing_service.name, descriptor.name),
         comment=options[options_pb2.tool].summary or options[options_pb2.not_a_tool],
     )

@@ -1,7 +1,7 @@
 """The only gRPC client: a method of the catalogue and a request in, a message or a stream of messages out."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, TypeAlias
 
@@ -12,7 +12,9 @@ from grpc import aio
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from whet_agent.arguments import BadArguments
 from whet_agent.catalogue import Method
+from whet_agent.upload import Progress, messages
 
 _MEBIBYTE: Final = 1024 * 1024
 _RECEIVE_BYTES: Final = 32 * _MEBIBYTE
@@ -24,12 +26,13 @@ _KEEPALIVE_MS: Final = 30_000
 _KEEPALIVE_TIMEOUT_MS: Final = 10_000
 _READY_SECONDS: Final = 5.0
 """A channel that failed waits for up to two seconds before it tries again."""
+_UPLOAD_SECONDS: Final = 600.0
+"""The largest file over a line of one megabit a second; the server waits as long."""
 _STATUS_KEY: Final = "grpc-status-details-bin"
 _DOMAIN: Final = "whet"
 _TRACER: Final = trace.get_tracer("whet_agent")
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 
-_UnaryCall: TypeAlias = "aio.UnaryUnaryCall[Message, Message]"
 _StreamCall: TypeAlias = "aio.UnaryStreamCall[Message, Message]"
 
 Restore: TypeAlias = Callable[[], Awaitable[str]]
@@ -94,12 +97,21 @@ class Client:
                 raise
             return await self._call(method, request, timeout)
 
-    async def _call(self, method: Method, request: Message, timeout: float | None) -> Message:
+    async def upload(self, method: Method, request: Message, progress: Progress) -> Message:
+        """Make a call that sends a file, as `call` does, and say how much has been handed over."""
+        return await self._call(method, request, _UPLOAD_SECONDS, progress)
+
+    async def _call(
+        self, method: Method, request: Message, timeout: float | None, progress: Progress | None = None
+    ) -> Message:
         with self._span(method) as metadata:
-            invoke = self._channel().unary_unary(
-                method.path, request_serializer=_encode, response_deserializer=method.response.FromString
-            )
-            call: _UnaryCall = invoke(request, timeout=timeout, metadata=metadata)
+            call: Awaitable[Message]
+            if method.is_upload:
+                send = self._channel().stream_unary(method.path, _encode, method.response.FromString)
+                call = send(_messages(request, progress), timeout=_UPLOAD_SECONDS, metadata=metadata)
+            else:
+                invoke = self._channel().unary_unary(method.path, _encode, method.response.FromString)
+                call = invoke(request, timeout=timeout, metadata=metadata)
             try:
                 return await call
             except aio.AioRpcError as error:
@@ -171,6 +183,13 @@ class Client:
         carrier: dict[str, str] = {"authorization": f"Bearer {self._token}"} if self._token else {}
         _PROPAGATOR.inject(carrier, trace.set_span_in_context(span))
         return span, aio.Metadata(*carrier.items())
+
+
+def _messages(request: Message, progress: Progress | None) -> AsyncIterator[Message]:
+    try:
+        return messages(request, progress)
+    except BadArguments as error:
+        raise CallError(str(error), code="INVALID_ARGUMENT") from None
 
 
 def _encode(message: Message) -> bytes:

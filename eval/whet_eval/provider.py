@@ -1,18 +1,21 @@
 """A provider on this machine that speaks chat completions, misbehaves on demand and keeps its own bill.
 
-What it does is named by the model that is asked: `plain` answers, `prose` answers in Markdown at a steady `rate`, every
-name of `misbehaviour.KINDS` does what it says, and `mixed` draws one that ends by itself for each request, from a seed.
-Settings follow like a query:
+What it does is named by the model that is asked: `plain` answers, `prose` answers in Markdown at a steady `rate`,
+`judge` answers with JSON by the schema it is given, every name of `misbehaviour.KINDS` does what it says, and `mixed`
+draws one that ends by itself for each request, from a seed. Settings follow like a query:
 `plain?chunks=20&first_ms=200`.
 The bill holds what a provider would charge, whether or not the answer reached anybody.
 """
 
 import argparse
 import asyncio
+import base64
 import json
 import random
 import signal
 import socket
+import string
+import struct
 import sys
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
@@ -25,12 +28,13 @@ from whet_eval.speech import Exchange, Settings
 
 PLAIN: Final = "plain"
 PROSE: Final = "prose"
+JUDGE: Final = "judge"
 MIXED: Final = "mixed"
 MAX_REQUEST: Final = 16 << 20
 """Bytes of a request; prompts of megabytes are among the tests."""
 NO_SCHEMA: Final = "no-schema"
 """Answers well, unless it is asked for structured output."""
-SPOKEN: Final = {**KINDS, PROSE: Exchange.prose, NO_SCHEMA: no_schema}
+SPOKEN: Final = {**KINDS, PROSE: Exchange.prose, JUDGE: Exchange.verdict, NO_SCHEMA: no_schema}
 BACKLOG: Final = 4096
 """Connections that may wait to be accepted: a benchmark opens a thousand at once."""
 
@@ -69,11 +73,12 @@ class ProviderStub:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self.headers_seen: list[dict[str, str]] = []
-        self.model_names: list[str] = [PLAIN, PROSE, MIXED, NO_SCHEMA, *KINDS]
+        self.model_names: list[str] = [PLAIN, PROSE, JUDGE, MIXED, NO_SCHEMA, *KINDS]
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=MAX_REQUEST)
         app.router.add_post("/v1/chat/completions", self._complete)
+        app.router.add_post("/v1/embeddings", self._embed)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/bill", self._show_bill)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.0)
@@ -124,6 +129,29 @@ class ProviderStub:
             if not self.open:
                 self._quiet.set()
 
+    async def _embed(self, request: web.Request) -> web.StreamResponse:
+        """Answer with vectors that count each letter of the alphabet. `embed?floats=1` sends them as numbers,
+        `silent=1` says nothing of usage, `lose=1` forgets one, `longest=N` refuses requests with a longer text.
+        """
+        body: dict[str, Any] = json.loads(await request.read())
+        texts: list[str] = body["input"]
+        _, _, query = str(body["model"]).partition("?")
+        given = {key: int(values[-1]) for key, values in parse_qs(query).items()}
+        if max(map(len, texts)) > given.get("longest", MAX_REQUEST):
+            return web.json_response({"error": {"message": "a text is too long"}}, status=400)
+        tokens = sum(len(text.split()) for text in texts)
+        prompt = "\n".join(texts)
+        self.bill.charges.append(
+            Charge(model=str(body["model"]), kind="embed", prompt=prompt, input_tokens=tokens, output_tokens=0)
+        )
+        vectors = [[float(text.lower().count(letter)) for letter in string.ascii_lowercase] for text in texts]
+        data = [
+            {"index": place, "embedding": vector if "floats" in given else _base64(vector)}
+            for place, vector in enumerate(vectors[given.get("lose", 0) :])
+        ]
+        usage = {} if "silent" in given else {"usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
+        return web.json_response({"object": "list", "data": data} | usage)
+
     def _named(self, model: str) -> tuple[str, Settings]:
         """Read a model's name into what to do and how."""
         name, _, query = model.partition("?")
@@ -145,6 +173,10 @@ class ProviderStub:
                 max_tokens=exchange.body.get("max_tokens"),
             )
         )
+
+
+def _base64(vector: list[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 
 async def serve(port: int, seed: int) -> None:

@@ -40,7 +40,14 @@ from whet_agent.sums import RunSums
 from whet_eval.bench import children
 
 RUN: Final = "fan_01kc3v9xq0m5t8r2b7nhj4weyp"
-_IDS: Final = {"RUN": RUN, "OTHER": "fan_01kc0aaaaaaaaaaaaaaaaaaaaa", "APPROVAL": "apr_01kc3v9xq0m5t8r2b7nhj4weyp"}
+JUDGED: Final = "jud_01kc3v9xq0m5t8r2b7nhj4weyp"
+_IDS: Final = {
+    "JUDGED": JUDGED,
+    "AUDITED": "aud_01kc3v9xq0m5t8r2b7nhj4weyp",
+    "RUN": RUN,
+    "OTHER": "fan_01kc0aaaaaaaaaaaaaaaaaaaaa",
+    "APPROVAL": "apr_01kc3v9xq0m5t8r2b7nhj4weyp",
+}
 PANEL: Final = ("local/smollm2", "sim/any", "sim/terse")
 STEPS: Final = 6
 """How often a mind may think about one utterance: the longest has three calls."""
@@ -52,6 +59,7 @@ OPENAI_URL: Final = "https://api.openai.com/v1"
 FALLBACK_MODEL: Final = "gpt-4.1-mini"
 
 Verdict: TypeAlias = Literal["called", "asked", "wrong", "harmful"]
+Context: TypeAlias = Literal["", "run", "background", "judgement"]
 Half: TypeAlias = Literal["tuned", "held out"]
 
 
@@ -78,7 +86,7 @@ class Utterance:
     say: str
     steps: tuple[Step, ...] = ()
     harmless: tuple[str, ...] = ()
-    context: Literal["", "run", "background"] = ""
+    context: Context = ""
 
     @property
     def half(self) -> Half:
@@ -221,25 +229,28 @@ def _utterance(kind: str, row: Mapping[str, Any]) -> Utterance:
     rows = row.get("steps", [row] if "tool" in row else [])
     also = tuple(row.get("also", ()))
     steps = tuple(Step(tools=(one["tool"], *also), arguments=one.get("arguments", {})) for one in rows)
-    context: Literal["", "run", "background"] = ""
-    if row.get("after_run") or row.get("after_background"):
-        context = "run" if row.get("after_run") else "background"
+    contexts: tuple[Context, ...] = ("run", "background", "judgement")
+    context: Context = next((each for each in contexts if row.get(f"after_{each}")), "")
     return Utterance(kind=kind, say=row["say"], steps=steps, harmless=() if row.get("tool") else also, context=context)
 
 
-def _before(context: str) -> list[Entry]:
-    """The turn before, in which a fan-out was run or started."""
+def _before(context: Context) -> list[Entry]:
+    """The turn before, in which a fan-out was run or started, or a data set judged."""
     if not context:
         return []
-    name = "fanout" if context == "run" else "start_fanout"
-    asked = ToolRequest(call_id="before", name=name, arguments='{"spec": {"prompt": "What is a monad?"}}')
+    told, answer = "A monoid in the category of endofunctors.", context == "run"
+    name, run_id, arguments = "fanout", RUN, '{"spec": {"prompt": "What is a monad?"}}'
+    if context == "background":
+        name, told = "start_fanout", f"Started {RUN} in the background. watch_fanout {RUN} follows it."
+    if context == "judgement":
+        name, run_id, arguments = "judge", JUDGED, '{"spec": {"dataset": {"name": "support"}}}'
+        told = f"Judgement {JUDGED} succeeded: 60 of 60 verdicts."
+    asked = ToolRequest(call_id="before", name=name, arguments=arguments)
     entries = [from_user(1, "What is a monad?"), from_mind(1, 1, "", (asked,), author="mind")]
     (call,) = calls_of(entries[-1])
-    answer = "A monoid in the category of endofunctors."
-    told = answer if context == "run" else f"Started {RUN} in the background. watch_fanout {RUN} follows it."
-    entries.append(from_tool(call, told, ok=True, run=RUN, answer=answer if context == "run" else ""))
+    entries.append(from_tool(call, told, ok=True, run=run_id, answer=told if answer else ""))
     said = from_mind(1, 2, told, author="mind")
-    said["run"], said["quoted"] = RUN, context == "run"
+    said["run"], said["quoted"] = run_id, answer
     return [*entries, said]
 
 

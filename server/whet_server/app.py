@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from whet_server.approval.approvals import Approvals
+from whet_server.audit.audits import Audits
 from whet_server.calibration.calibrations import Calibrations
 from whet_server.calibration.ratings import Ratings
 from whet_server.config import ENVIRONMENT_ENDPOINT, ServerConfig, local_panel, panel_of, preferred
@@ -122,7 +123,11 @@ async def opened_rooms(
         ratings = Ratings(store, rubrics, clock=clock)
         calibrations = Calibrations(store, ratings, clock=clock)
         judges = (config.judge,) if config.judge else tuple(branch.model for branch in defaults.panel[:1])
-        planner = Planner(caller, Items(fanouts, datasets), rubrics, scorers, judges)
+        items = Items(fanouts, datasets)
+        planner = Planner(caller, items, rubrics, scorers, judges)
+        judgements = Judgements(
+            log, caller, store, planner, scorers, calibrations, clock=clock, on_end=ledger.forget_run
+        )
         yield Rooms(
             fanouts=fanouts,
             ledger=ledger,
@@ -136,9 +141,8 @@ async def opened_rooms(
             rubrics=rubrics,
             ratings=ratings,
             calibrations=calibrations,
-            judgements=Judgements(
-                log, caller, store, planner, scorers, calibrations, clock=clock, on_end=ledger.forget_run
-            ),
+            judgements=judgements,
+            audits=Audits(log, planner, items, judgements),
             store=store,
             approval_threshold=config.approval_threshold,
             panel=frozenset(branch.model for branch in defaults.panel),
@@ -211,10 +215,7 @@ async def _recovery(capabilities: Sequence[Capability], server: RpcServer) -> As
     async def recover() -> None:
         try:
             for capability in capabilities:
-                if count := await capability.recover():
-                    _log.info("took up %d runs that had not ended", count)
-        except WhetError as error:
-            _log.error("runs that had not ended could not be taken up: %s", error)
+                await _recover(capability)
         finally:
             server.recovered()
 
@@ -224,6 +225,14 @@ async def _recovery(capabilities: Sequence[Capability], server: RpcServer) -> As
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+async def _recover(capability: Capability) -> None:
+    try:
+        if count := await capability.recover():
+            _log.info("took up %d runs that had not ended", count)
+    except WhetError as error:
+        _log.error("runs that had not ended could not be taken up: %s", error)
 
 
 async def _until_needless(stop: asyncio.Event, server: RpcServer, store: Store, idle_exit: float | None) -> None:

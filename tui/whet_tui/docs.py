@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from whet_agent import upload
 from whet_agent.catalogue import Tool, methods, tools
-from whet_agent.plain import descriptor_of
 from whet_tui.cli.flags import flags_of, spelled
 from whet_tui.cli.root import OWN
 from whet_tui.schema import SETTINGS
@@ -65,7 +65,9 @@ def _arguments() -> Iterator[str]:
 
 
 def _fields(tool: Tool) -> Iterator[str]:
-    flags = flags_of(descriptor_of(tool.method.request))
+    flags = flags_of(tool.method.arguments)
+    if tool.method.is_upload:
+        yield f"| `{upload.PATH}` | `--{upload.PATH}` | string, required | {upload.ABOUT} |"
     for flag in flags:
         schema = _find(tool.schema, flag.path)
         if schema is None:

@@ -43,6 +43,8 @@ _FORMS: Final[Mapping[str, str]] = {
     "watch_fanout": "WATCH+THIS_RUN | WATCH+FANOUT+THIS_RUN",
     "watch_trace": "WATCH+TRACE+THIS_RUN | WATCH+EVENTS+THIS_RUN | WATCH+TRACE+EVENTS+THIS_RUN",
 }
+_KINDS: Final = {"DatasetService": "data set", "RubricService": "rubric"}
+"""What a name means in a call of these services."""
 _POINTED: Final = frozenset({"cache", "cap", "model", "endpoint", "approval"})
 _WEAK: Final = frozenset({"SHOW", "FILLER", "MARK", "NUMBER", "NAMED", "RUN_ID", "SECRET"})
 """Concepts that a form need not take up."""
@@ -139,7 +141,8 @@ def pronouns(tool: Tool, arguments: JsonView) -> tuple[str, str]:
     if "run_id" in arguments:
         return arguments["run_id"], arguments["run_id"]
     if "name" in arguments:
-        return f"endpoint {arguments['name']}", f"endpoint {arguments['name']}"
+        named = f"{_KINDS.get(tool.method.service.rpartition('.')[2], 'endpoint')} {arguments['name']}"
+        return named, named
     thing = tool.name.split("_")[-1].removesuffix("s")
     return (f"the {thing}", f"the {thing}") if thing in _POINTED else ("", "")
 

@@ -1,11 +1,21 @@
 """What the planner knows of a conversation, and what it can come to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from whet_agent.conversation import Entry
+from whet_agent.conversation import Entry, arguments_of, calls_of
 from whet_agent.json_object import JsonView
+
+RUNS_OF: Final[Mapping[str, tuple[str, ...]]] = {
+    "calibrate": ("jud_",),
+    "cancel_judgement": ("jud_", "aud_"),
+    "gate_judgement": ("jud_",),
+    "get_audit": ("aud_",),
+    "get_judgement": ("jud_",),
+    "watch_judgement": ("jud_", "aud_"),
+}
+"""How the ids of the runs begin that these tools are for; all others take any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,22 +50,59 @@ class Situation:
     """
 
     last_run: str = ""
+    runs: tuple[str, ...] = ()
+    """Every run of the conversation, the last one last."""
+    names: frozenset[str] = frozenset()
+    """Data sets that calls of the conversation have named."""
     question: str = ""
     answer: str = ""
     last_said: str = ""
     panel: tuple[str, ...] = ()
 
+    def last(self, *prefixes: str) -> str:
+        """Return the last run whose id begins so; empty when there is none."""
+        return next((run for run in reversed(self.runs) if run.startswith(prefixes)), "")
+
 
 def situation_of(entries: Sequence[Entry], *, panel: tuple[str, ...]) -> Situation:
     """Read the situation before the last message off the conversation."""
-    last_run = question = answer = last_said = said = ""
+    question = answer = last_said = said = ""
+    runs: list[str] = []
+    calls: list[JsonView] = []
     for entry in entries[:-1]:
         role, content = entry["m"]["role"], entry["m"]["content"]
-        last_run = entry.get("run") or last_run
+        runs += [entry["run"]] if entry.get("run") else []
+        calls += [_arguments(call.arguments) for call in calls_of(entry)] if role == "assistant" else []
         if role == "user":
             said = content
         elif role == "assistant" and content:
             last_said = content
             if entry.get("quoted"):
                 question, answer = said, content
-    return Situation(last_run=last_run, question=question, answer=answer, last_said=last_said, panel=panel)
+    return Situation(
+        last_run=runs[-1] if runs else "",
+        runs=tuple(runs),
+        names=frozenset(_known_names(calls)),
+        question=question,
+        answer=answer,
+        last_said=last_said,
+        panel=panel,
+    )
+
+
+def _arguments(text: str) -> JsonView:
+    try:
+        return arguments_of(text)
+    except ValueError:
+        return {}
+
+
+def _known_names(calls: Sequence[JsonView]) -> set[str]:
+    """Return the data sets that earlier calls of a conversation have named, by their arguments."""
+    found = set()
+    for arguments in calls:
+        for holder in (arguments, arguments.get("spec", {})):
+            dataset = holder.get("dataset") if isinstance(holder, Mapping) else None
+            name = dataset.get("name") if isinstance(dataset, Mapping) else None
+            found |= {name} if isinstance(name, str) and name else set()
+    return found

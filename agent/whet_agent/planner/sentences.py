@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from whet_agent.catalogue import Tool
-from whet_agent.planner import asking, forms
+from whet_agent.planner import asking, forms, judging
 from whet_agent.planner.commands import help_text, usage_of
 from whet_agent.planner.extract import RUN_ID, arguments, missing, money, period
 from whet_agent.planner.match import Matcher
 from whet_agent.planner.plan import Call, Calls, Plan, Say, Situation
 from whet_agent.planner.steps import after_one_another, side_by_side
 from whet_agent.planner.words import Sentence, look_up
+from whet_agent.runs import STARTING_TOOLS
 
 CLEAR: Final = 0.62
 """Above this likeness a reading tool is meant, if no other comes near. Set on the table of utterances in the tests,
@@ -90,11 +91,17 @@ class Reader:
         if re.fullmatch(r"(?:help|what can (?:you|i) do|commands)\W*", bare, re.IGNORECASE):
             return Say(text=help_text(self.tools))
         calls = self._steps(after_one_another(bare), situation)
-        if not calls and asking.explicit(bare, situation) is None:
+        whole = isinstance(judging.read(bare, situation, self.tools), Call)
+        if not (calls or whole) and asking.explicit(bare, situation) is None:
             calls = self._steps(side_by_side(bare), situation)
         if calls:
             return calls[0] if len(calls) == 1 else Calls(calls=tuple(calls))
         return self._one(bare, situation) or asking.plain(text, situation)
+
+    @property
+    def _others(self) -> Mapping[str, Tool]:
+        """The tools that sentences about judging are not for."""
+        return {name: tool for name, tool in self.tools.items() if name not in judging.TOOLS}
 
     def _steps(self, parts: Sequence[str], situation: Situation) -> list[Call]:
         """Return the calls of several parts, or none when one of them is no call: it was one sentence then."""
@@ -130,6 +137,8 @@ class Reader:
 
     def _one(self, bare: str, situation: Situation) -> Plan | None:
         """Return what one sentence asks for; None for a question that only models can answer."""
+        if (judged := judging.read(bare, situation, self.tools)) is not None:
+            return judged
         sentence = look_up(bare, names=[model.partition("/")[0] for model in situation.panel])
         if (asked := _asked(bare, sentence, situation)) is not None:
             return asked
@@ -139,17 +148,17 @@ class Reader:
         if (found := self._reading(bare, sentence, situation)) is not None:
             return found
         if _speaks_of_limits(bare, situation) or _about_us(bare, sentence, concepts):
-            return self._ask_back(forms.near(concepts, self.tools), bare, sentence, situation, or_ask=True)
+            return self._ask_back(forms.near(concepts, self._others), bare, sentence, situation, or_ask=True)
         return None
 
     def _command(self, bare: str, sentence: Sentence, concepts: frozenset[str], situation: Situation) -> Plan | None:
         """Return the call of a sentence in which no word is foreign, or ask which is meant."""
-        found = forms.candidates(concepts, self.tools)
+        found = forms.candidates(concepts, self._others)
         if len(found) == 1:
             change = found[0].effect != "reads"
             if not (change and (forms.denied(sentence) or forms.unclear(found[0], bare, sentence.meant))):
                 return self._call(found[0], bare, sentence, situation)
-        near = found or forms.near(concepts, self.tools)
+        near = found or forms.near(concepts, self._others)
         asks = bool(situation.answer) or (not near and _QUESTION.match(bare) is not None)
         if asks and not forms.telling(concepts) and not _SMALL_TALK.fullmatch(bare):
             return None  # it follows up what was said, or asks about the world in numbers
@@ -158,7 +167,7 @@ class Reader:
     def _reading(self, bare: str, sentence: Sentence, situation: Situation) -> Plan | None:
         """Return what a sentence with words of its own wants to see, by its likeness to the examples."""
         named = RUN_ID.search(bare) is not None
-        ranked = [one for one in self.matcher.rank(sentence.meant) if one.tool.name not in _ASKING]
+        ranked = [one for one in self.matcher.rank(sentence.meant) if one.tool.name in self._others.keys() - _ASKING]
         reading = [one for one in ranked if one.tool.effect == "reads" and (not named or _takes_run(one.tool))]
         best, second = reading[:2]
         ours = _WE_DID.search(bare) is not None
@@ -178,7 +187,7 @@ class Reader:
         found = _arguments(tool, bare, sentence, situation)
         lacking = missing(tool, found)
         if not lacking:
-            return Call(tool=tool.name, arguments=found)
+            return Call(tool=_for_its_run(tool.name, str(found.get("run_id", ""))), arguments=found)
         what = ", ".join(name.replace("_", " ") for name in lacking)
         return Say(
             text=f"I understand `{tool.name}`, but not which {what}? "
@@ -204,6 +213,14 @@ class Reader:
         return Say(text="\n".join([f"What do you mean? {which}", "", *lines]))
 
 
+def _for_its_run(tool: str, run_id: str) -> str:
+    """Return the tool for the kind of run that is meant: `stop it` may mean a judgement."""
+    kind = {"jud_": "judgement", "aud_": "audit"}.get(run_id[:4])
+    if kind is None or tool not in {"cancel_fanout", "get_fanout", "watch_fanout"}:
+        return tool
+    return "get_audit" if (tool, kind) == ("get_fanout", "audit") else tool.replace("fanout", "judgement")
+
+
 def _asked(bare: str, sentence: Sentence, situation: Situation) -> Plan | None:
     """Return the call of a sentence that says that models are to be asked, misspelt or not."""
     asked = asking.explicit(bare, situation)
@@ -225,7 +242,10 @@ def _after(call: Call, situation: Situation) -> Situation:
     """Return what the next step may point back to."""
     run_id = str(call.arguments.get("run_id", "")) or situation.last_run
     question = str(call.arguments.get("spec", {}).get("prompt", "")) or situation.question
-    return replace(situation, last_run=run_id, question=question)
+    runs = (*situation.runs, run_id) if run_id else situation.runs
+    if call.tool in STARTING_TOOLS:
+        runs = ()  # its run has no name yet, and no earlier one is meant
+    return replace(situation, last_run=run_id, runs=runs, question=question)
 
 
 def _arguments(tool: Tool, bare: str, sentence: Sentence, situation: Situation) -> dict[str, object]:

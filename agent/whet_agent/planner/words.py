@@ -66,6 +66,7 @@ _FILLERS: Final = (
     "everybody everyone somebody nobody body after before possible never don't dont won't can't cannot back go "
     "ahead still going came come use using name configured keep outcome time way form later know json lines file"
 )
+FILLERS: Final = frozenset(_FILLERS.split())
 NEGATIONS: Final = re.compile(r"\b(?:not|don'?t|never|won'?t|can'?t|cannot|without|nobody|almost)\b", re.IGNORECASE)
 _PROVIDERS: Final = (
     "openai openrouter groq ollama mistral anthropic together deepseek fireworks cerebras xai azure gemini cohere "

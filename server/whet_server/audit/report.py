@@ -25,8 +25,8 @@ from whet_server.judging import (
     Verdict,
 )
 
-ALPHA: Final = 0.05
-"""The share of audits in which a fair judge may be called biased."""
+ALPHA: Final = 0.02
+"""The share of audits in which a fair judge may be called biased. Real biases have p-values far below."""
 MIN_ITEMS: Final = 20
 """Items with scored pairs below which nothing is said: with fewer, a bias of half a level is missed too often."""
 MATERIAL: Final = 0.03

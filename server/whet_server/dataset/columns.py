@@ -1,7 +1,7 @@
 """Columns: what rows have, and whether they have what the version before has."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -141,53 +141,3 @@ def _joined(before: ColumnType | None, kind: ColumnType) -> ColumnType | None:
     if {before, kind} == {ColumnType.INTEGER, ColumnType.NUMBER}:
         return ColumnType.NUMBER
     return None
-
-
-def check_schema(text: str) -> None:
-    """Raise `InvalidField` for a row schema that is none."""
-    if text:
-        _validator(text)
-
-
-def check_rows(lines: Iterable[Line], text: str) -> None:
-    """Raise `InvalidField` with every line that the row schema refuses."""
-    if not text:
-        return
-    from referencing.exceptions import Unresolvable
-
-    validator, wrong = _validator(text), Wrong()
-    for line in lines:
-        try:
-            for error in validator.iter_errors(line.fields):
-                place = f": column {error.absolute_path[0]}" if error.absolute_path else ""
-                wrong.add(f"{line.where}{place}", error.message[:200])
-        except Unresolvable as error:
-            raise InvalidField(("row_schema", f"{error.ref} is outside of the schema; nothing is fetched.")) from None
-        except RecursionError:
-            raise InvalidField(("row_schema", "It refers to itself without end.")) from None
-    wrong.tell()
-
-
-def _validator(text: str) -> Any:
-    """Return what checks rows. Patterns run in linear time; references to elsewhere are never followed."""
-    import re2
-    from jsonschema import Draft202012Validator, ValidationError
-    from jsonschema.exceptions import SchemaError
-    from jsonschema.validators import extend
-    from referencing import Registry
-
-    def pattern(_validator: object, wanted: str, instance: object, _schema: object) -> Iterator[ValidationError]:
-        try:
-            if isinstance(instance, str) and not re2.search(wanted, instance):
-                yield ValidationError(f"{instance!r} does not match {wanted!r}")
-        except re2.error as error:
-            raise InvalidField(("row_schema", f"{wanted!r} is no regular expression of RE2: {error}")) from None
-
-    try:
-        schema = msgspec.json.decode(text)
-        Draft202012Validator.check_schema(schema)
-    except (msgspec.DecodeError, SchemaError, RecursionError) as error:
-        raise InvalidField(("row_schema", f"This is no JSON Schema: {getattr(error, 'message', error)}")) from None
-    if b'"patternProperties"' in msgspec.json.encode(schema):
-        raise InvalidField(("row_schema", "patternProperties is not accepted: its patterns may take for ever."))
-    return extend(Draft202012Validator, {"pattern": pattern})(schema, registry=Registry())

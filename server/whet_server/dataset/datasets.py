@@ -201,7 +201,7 @@ class Datasets:
         from `dataset.` on.
         """
         given = await self.rows(workspace, ref.name, ref.version, split=ref.split, limit=ref.limit)
-        return items_of(given, ref)
+        return await asyncio.to_thread(items_of, given, ref)
 
     async def export(
         self, workspace: Workspace, name: str, version: int, file_format: DataFormat, split: Split | None

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from whet_server.dataset.columns import check_columns, check_rows, check_schema, check_values, inferred
+from whet_server.dataset.columns import check_columns, check_values, inferred
 from whet_server.dataset.reading import MAX_ROWS, Line, read_csv, read_jsonl
 from whet_server.dataset.seal import Holdout, Seals, digest_of, holdout_of, row_digest
 from whet_server.dataset.shelf import NewRow
@@ -61,14 +61,16 @@ def prepared(header: Header, data: bytes, before: Before) -> Prepared:
         raise InvalidField(("file", "The file has no rows."))
     check_values(lines)
     row_schema = header.row_schema or (newest.row_schema if newest else "")
-    check_schema(row_schema)
     kept = [Line(f"row {row.number}", msgspec.json.decode(row.json)) for row in before.rows]
     if newest is None or header.new_columns:
         columns = inferred([*kept, *lines])
     else:
         columns = newest.columns
         check_columns(lines, columns, newest.version)
-    check_rows(lines, row_schema)
+    if row_schema:
+        from whet_server.dataset.row_schema import check_rows  # loads jsonschema and RE2
+
+        check_rows(lines, row_schema)
     dataset = Dataset(
         name=header.name,
         version=newest.version + 1 if newest else 1,

@@ -60,7 +60,7 @@ def read_jsonl(data: bytes, *, unit: str = "line") -> list[Line]:
             continue
         where = f"{unit} {number}"
         try:
-            fields = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
+            fields = _DECODER.decode(text)
         except RecursionError:
             wrong.add(where, "It is nested too deeply.")
         except ValueError as error:
@@ -92,6 +92,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(word: str) -> NoReturn:
     raise ValueError(f"{word} is no JSON number; write null or leave it out")
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_number)
 
 
 def _check_count(lines: Sequence[Line]) -> None:
@@ -204,7 +207,7 @@ def _number(cell: str) -> float:
 
 
 def _json(cell: str) -> Any:
-    return json.loads(cell, object_pairs_hook=_unique, parse_constant=_no_number)
+    return _DECODER.decode(cell)
 
 
 def _refuse(cell: str) -> NoReturn:

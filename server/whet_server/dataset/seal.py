@@ -50,6 +50,9 @@ class Holdout(Value):
     def read(cls, data: bytes) -> "Holdout":
         return msgspec.json.decode(data, type=cls)
 
+    def written(self) -> bytes:
+        return msgspec.json.encode(self)
+
     @property
     def digest(self) -> str:
         """SHA-256 over the rows, in hexadecimal."""
@@ -142,8 +145,8 @@ def holdout_of(dataset: Dataset, rows: Sequence[tuple[str, RowFields, Split, boo
     columns = tuple(sorted(column.name for column in dataset.columns))
     group = "" if dataset.policy.column else dataset.policy.group
 
-    def marks(fields: RowFields, *, held: bool) -> set[str]:
-        found = {part_mark(columns, fields), *text_marks(fields)}
+    def marks(digest: str, fields: RowFields, *, held: bool) -> set[str]:
+        found = {mark("part", digest), *text_marks(fields)}  # a row has all of its version's columns
         if dataset.key:
             found.update(named_mark("key", dataset.key, fields))
         if group and not held:  # a row that is held was not placed by its group, and must not tell of it
@@ -151,10 +154,13 @@ def holdout_of(dataset: Dataset, rows: Sequence[tuple[str, RowFields, Split, boo
         return found
 
     outside = {
-        found for _, fields, split, _ in rows if split is not Split.HOLDOUT for found in marks(fields, held=False)
+        found
+        for digest, fields, split, _ in rows
+        if split is not Split.HOLDOUT
+        for found in marks(digest, fields, held=False)
     }
     inside = (
-        SealedRow(digest=digest, marks=tuple(sorted(marks(fields, held=held) - outside)))
+        SealedRow(digest=digest, marks=tuple(sorted(marks(digest, fields, held=held) - outside)))
         for digest, fields, split, held in rows
         if split is Split.HOLDOUT
     )

@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import structs
 
-from whet_server.errors import InvalidField, Reason
+from whet_server.errors import Reason
 from whet_server.judge import prompts
 from whet_server.judge.reading import Reading, Wrong, declined, read
 from whet_server.judge.rubric import Rubric
@@ -44,7 +44,7 @@ _TOKENS_EACH: Final = 150
 _TOKENS_WHOLE: Final = 200
 """Tokens of what stands around them, the summary above all."""
 _CUT_OFF: Final = "length"
-_LEAST: Final[Mapping[JudgeMode, int]] = {JudgeMode.POINTWISE: 1, JudgeMode.PAIRWISE: 2, JudgeMode.LISTWISE: 3}
+LEAST: Final[Mapping[JudgeMode, int]] = {JudgeMode.POINTWISE: 1, JudgeMode.PAIRWISE: 2, JudgeMode.LISTWISE: 3}
 """Candidates that an item must have."""
 _OUTCOMES: Final[Mapping[str, Outcome]] = {
     Reason.CONNECT_TIMEOUT: Outcome.TIMED_OUT,
@@ -94,13 +94,13 @@ def identity(judge: Judge, rubric: Rubric) -> JudgeIdentity:
 
 
 def questions(item: Item, criterion: str, judge: Judge, rubric: Rubric) -> tuple[Question, ...]:
-    """Return everything that a judge is asked of an item: every model, every sample, every order. Raises
-    `InvalidField` for an item with too few candidates.
+    """Return everything that a judge is asked of an item: every model, every sample, every order. Nothing of an item
+    that does not have as many candidates as the judge looks at.
     """
-    if len(item.candidates) < _LEAST[judge.mode]:
-        what = f"The item {item.item_id} has {len(item.candidates)} candidates; a {judge.mode} judge needs"
-        raise InvalidField(("judge.mode", f"{what} {_LEAST[judge.mode]} or more."))
-    rounds = product(judge.models, range(1, max(1, judge.samples) + 1), orders(judge.mode, len(item.candidates)))
+    count = len(item.candidates)
+    if count < LEAST[judge.mode] or (judge.mode is JudgeMode.POINTWISE and count > 1):
+        return ()
+    rounds = product(judge.models, range(1, max(1, judge.samples) + 1), orders(judge.mode, count))
     return tuple(
         Question(item=item, rubric=rubric, judge=judge, model=model, sample=sample, order=order, criterion=criterion)
         for model, sample, order in rounds

@@ -67,7 +67,8 @@ class Planner:
         models = await self._known(workspace, criteria, asked)
         gathered = await self._items.gather(workspace, spec, [each.judge.mode for each in asked if each.judge])
         kept = replace(spec, items=gathered.items if spec.items else (), dataset=gathered.dataset)
-        _check_candidates(kept, asked, gathered.items)
+        if not purpose:  # an audit has items for single answers and items for pairs, each asked by the judge that fits
+            _check_candidates(kept, asked, gathered.items)
         plan = JudgementPlan(
             items=len(gathered.items),
             criteria=tuple(each.name for each in asked),

@@ -25,6 +25,7 @@ from whet.v1 import (
     trace_pb2_grpc,
 )
 from whet_server.approval.approvals import Approvals
+from whet_server.audit.audits import Audits
 from whet_server.calibration.calibrations import Calibrations
 from whet_server.calibration.ratings import Ratings
 from whet_server.dataset.datasets import Datasets
@@ -37,6 +38,7 @@ from whet_server.llm.cache import ResponseCache
 from whet_server.llm.registry import Endpoints
 from whet_server.rpc import health
 from whet_server.rpc.approval import ApprovalServicer
+from whet_server.rpc.audit import AuditServicer
 from whet_server.rpc.calibration import CalibrationServicer
 from whet_server.rpc.dataset import DatasetServicer
 from whet_server.rpc.fanout import FanoutServicer
@@ -113,6 +115,7 @@ class Rooms:
     ratings: Ratings
     calibrations: Calibrations
     judgements: Judgements
+    audits: Audits
     store: Store
     approval_threshold: Nanos
     panel: frozenset[ModelName] = frozenset()
@@ -172,8 +175,9 @@ class RpcServer:
         )
         rubric_pb2_grpc.add_RubricServiceServicer_to_server(RubricServicer(rooms.rubrics, requests, gate), server)
         judge_pb2_grpc.add_JudgeServiceServicer_to_server(JudgeServicer(rooms.judgements, requests, gate, life), server)
+        audit = AuditServicer(rooms.audits, rooms.judgements, requests, gate, life)
         calibration = CalibrationServicer(
-            rooms.ratings, rooms.calibrations, rooms.judgements, rooms.datasets, None, requests, gate
+            rooms.ratings, rooms.calibrations, rooms.judgements, rooms.datasets, audit, requests, gate
         )
         calibration_pb2_grpc.add_CalibrationServiceServicer_to_server(calibration, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

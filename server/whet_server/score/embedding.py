@@ -47,8 +47,8 @@ MAX_TEXTS: Final = 32
 """In one request; every endpoint takes as many."""
 MAX_BATCH: Final = 100_000
 """Characters in one request, unless a single text has more."""
-MAX_KEPT: Final = 4_096
-"""Vectors that are remembered: some 50 MB of the longest there are."""
+MAX_KEPT: Final = 2_048
+"""Vectors that are remembered: some 25 MB of the longest there are."""
 
 
 class Embedded(Value):
@@ -76,7 +76,7 @@ def local_cosine(item: Item) -> Finding:
     return cosine(*(tuple(map(float, _model().embed(text)[0])) for text in texts))
 
 
-def cosine(ours: Vector, theirs: Vector) -> Finding:
+def cosine(ours: Sequence[float], theirs: Sequence[float]) -> Finding:
     """Return the cosine of two vectors; less than 0 scores 0."""
     length = math.hypot(*ours) * math.hypot(*theirs)
     if not length:
@@ -108,7 +108,8 @@ class _Batch:
 
     def add(self, text: str) -> "asyncio.Future[Vector | Failure]":
         self.characters += len(text)
-        return self.waiting.setdefault(text, asyncio.get_running_loop().create_future())
+        future = self.waiting[text] = asyncio.get_running_loop().create_future()
+        return future
 
     def claim(self) -> Totals:
         """Return the money of this request to the first who asks, so that sums count it once."""
@@ -123,6 +124,7 @@ class Embeddings:
         self._caller = caller
         self._endpoints = endpoints
         self._known: OrderedDict[bytes, Vector] = OrderedDict()
+        self._coming: dict[tuple[Workspace, RunId, ModelName, str], asyncio.Future[Vector | Failure]] = {}
         self._gathering: dict[tuple[Workspace, RunId, ModelName], _Batch] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
@@ -168,9 +170,12 @@ class Embeddings:
             if (found := self._known.get(_key(workspace, model, text))) is not None:
                 waiting.append(_done(found))
                 continue
-            batch = self._batch(workspace, run_id, model, run_cap)
-            batches.append(batch)
-            waiting.append(batch.add(text))
+            coming = self._coming.get((workspace, run_id, model, text))
+            if coming is None:
+                batch = self._batch(workspace, run_id, model, run_cap)
+                batches.append(batch)
+                coming = self._coming[workspace, run_id, model, text] = batch.add(text)
+            waiting.append(coming)
         # Others may wait for the same vector, so who leaves must not take it away from them.
         vectors = [await asyncio.shield(each) for each in waiting]
         told = next((each for each in vectors if isinstance(each, Failure)), None)
@@ -208,7 +213,8 @@ class Embeddings:
         try:
             await self._fill(key, batch, texts)
         finally:
-            for waiting in batch.waiting.values():
+            for text, waiting in batch.waiting.items():
+                del self._coming[*key, text]
                 if not waiting.done():
                     waiting.set_result(_NOTHING)
 

@@ -80,7 +80,7 @@ def _numeric(argument: str) -> Scorer:
     share = argument.endswith("%")
     number = _number(argument.removesuffix("%") or "0", "Say the tolerance: numeric:0.01 or numeric:1%")
     if share and number > 100:
-        raise ValueError("A tolerance is at most 100%.")
+        raise ValueError("Say a tolerance of at most 100%: numeric:1%")
     return NumericScorer(relative=number / 100) if share else NumericScorer(tolerance=number)
 
 

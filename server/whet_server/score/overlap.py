@@ -14,10 +14,12 @@ Measure: TypeAlias = Callable[[str, str, Normalisation], Finding]
 
 MAX_CHARACTERS: Final = 100_000
 """Of a text whose words are counted: some 40 pages."""
+MAX_SENTENCE: Final = 20_000
+"""Characters for BLEU and chrF, which are made for sentences: eight pages."""
 MAX_CELLS: Final = 400_000_000
 """Of the table of an edit distance or a common subsequence, 64 of which are one step: 20,000 by 20,000."""
-MAX_TER_WORDS: Final = 400
-"""TER looks for shifts, in cubic time; it is made for sentences."""
+MAX_TER_WORDS: Final = 100
+"""TER looks for shifts: a hundred shuffled words take it seconds, four hundred a minute. It is made for sentences."""
 _WORD: Final = re.compile(r"[^\W_]+")
 
 
@@ -57,6 +59,7 @@ def bleu(candidate: str, reference: str, how: Normalisation) -> Finding:
     """BLEU of one sentence as sacrebleu reports it: orders that the candidate is too short for do not count."""
     from sacrebleu.metrics.bleu import BLEU  # loaded when somebody asks for it
 
+    at_most(MAX_SENTENCE, "characters", len(candidate), len(reference))
     return _percent(BLEU(effective_order=True).sentence_score(candidate, [reference]).score)
 
 
@@ -64,6 +67,7 @@ def chrf(candidate: str, reference: str, how: Normalisation) -> Finding:
     """chrF2 of one sentence as sacrebleu reports it."""
     from sacrebleu.metrics.chrf import CHRF  # loaded when somebody asks for it
 
+    at_most(MAX_SENTENCE, "characters", len(candidate), len(reference))
     return _percent(CHRF().sentence_score(candidate, [reference]).score)
 
 

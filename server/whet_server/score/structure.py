@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 MAX_CHARACTERS: Final = 200_000
-"""Of a text that is parsed."""
+"""Of a text that is read as JSON."""
+MAX_MARKDOWN: Final = 50_000
+"""Characters that are read as Markdown: nested brackets take its parser quadratic time, here half a second."""
 _FENCES: Final = ("json", "jsonc", "json5", "")
 _PLAIN: Final = Normalisation(ignore_punctuation=True)
 SHOWN: Final = 300
@@ -37,7 +39,6 @@ def json_text(item: Item, scorer: JsonScorer) -> Finding:
 def markdown(item: Item, scorer: MarkdownScorer) -> Finding:
     """The share of the demands on headings, lists, code blocks and tables that are met."""
     candidate = candidate_of(item)
-    at_most(MAX_CHARACTERS, "characters", len(candidate))
     tokens = _parsed(candidate)
     headings = list(_headings(tokens))
     there = {normal(title, _PLAIN) for _, title in headings}
@@ -85,6 +86,7 @@ def _fenced(text: str) -> Iterator[str]:
 def _parsed(text: str) -> "list[Token]":
     from markdown_it import MarkdownIt  # loaded when somebody asks for it
 
+    at_most(MAX_MARKDOWN, "characters", len(text))
     return MarkdownIt("commonmark").enable("table").parse(text)
 
 

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 
+from msgspec.structs import replace
 from tests.server.judge.bench import rubric
 
 from whet_server.audit.report import report
@@ -58,22 +59,27 @@ def judged(asked: Question) -> Verdict:
     told = prompts.messages(asked.item, by, mode, asked.order)
     schema = prompts.schema(by, mode, len(asked.order))
     said = answer(parse(asked.model), told, parameters_of(asked.judge).over(Parameters(json_schema=schema)))
-    order = () if mode is JudgeMode.POINTWISE else asked.order
-    ended = {"item_id": asked.item.item_id, "criterion": asked.criterion, "judge": asked.model, "order": order}
+    ended = Verdict(
+        item_id=asked.item.item_id,
+        criterion=asked.criterion,
+        outcome=Outcome.UNPARSEABLE,
+        judge=asked.model,
+        order=() if mode is JudgeMode.POINTWISE else asked.order,
+        simulated=True,
+    )
     try:
         found = read(said, asked.item, by, mode, asked.order)
     except Wrong:
-        return Verdict(**ended, outcome=Outcome.UNPARSEABLE, simulated=True)
+        return ended
     if found.score is None:
-        return Verdict(**ended, outcome=Outcome.ABSTAINED, simulated=True)
-    return Verdict(
-        **ended,
+        return replace(ended, outcome=Outcome.ABSTAINED)
+    return replace(
+        ended,
         outcome=Outcome.SCORED,
         score=found.score,
         value=found.value,
         ranking=found.ranking,
         tie=found.tie,
-        simulated=True,
     )
 
 

@@ -200,6 +200,15 @@ async def test_each_rated_dimension_has_its_own_agreement(room: Room) -> None:
     assert [(each.dimension, each.items) for each in made.agreements] == [("", 40), ("warmth", 35)]
 
 
+async def test_who_rated_dimensions_alone_is_told_that_the_whole_counts(room: Room) -> None:
+    await room.rate(people(40), dimension="warmth")
+    await room.rate(people(3))
+    await room.calibrate(near(people(40), noise=0.2))
+    reason = (await standing(room)).reason
+    assert "only 3 items were both rated on the whole" in reason
+    assert "(of 40 a dimension was rated, which does not count here)" in reason
+
+
 async def test_agreement_among_people_is_the_ceiling(room: Room) -> None:
     await calibrated(room, many=40)
     assert (await room.calibrations.kept(HOME))[0].calibration.agreements[0].people_alpha.value is None

@@ -4,6 +4,8 @@ import asyncio
 import json
 from typing import Any
 
+from msgspec.structs import replace
+
 from whet_server.judge.asking import Question, ask, call_of, questions
 from whet_server.judge.rubric import Rubric, parse
 from whet_server.judging import Item, Judge, JudgeMode, Verdict
@@ -41,6 +43,8 @@ def rubric(text: str = TEXT) -> Rubric:
 
 
 def question(mode: JudgeMode = JudgeMode.POINTWISE, *, text: str = TEXT, item: Item = ITEM, at: int = 0) -> Question:
+    if mode is JudgeMode.POINTWISE:
+        item = replace(item, candidates=item.candidates[:1])
     return questions(item, "two", Judge(rubric="two", models=(MODEL,), mode=mode), rubric(text))[at]
 
 

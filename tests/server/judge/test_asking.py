@@ -4,9 +4,10 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from tests.server.judge.bench import ITEM, MODEL, TEXT, compared, question, rated, rubric, spec, verdict
 
-from whet_server.errors import InvalidField, Reason
+from whet_server.errors import Reason
 from whet_server.judge.asking import ask, call_of, identity, key, orders, questions
 from whet_server.judge.reading import Wrong, locate, read
 from whet_server.judging import Item, Judge, JudgeMode, Outcome
@@ -186,9 +187,17 @@ async def test_a_verdict_has_the_key_of_its_question() -> None:
         assert key((await verdict(asked, answer))[0]) == key(asked)
 
 
-def test_too_few_candidates_are_refused_before_anything_is_asked() -> None:
-    with pytest.raises(InvalidField, match="i9 has 1 candidates; a pairwise judge needs 2"):
-        question(JudgeMode.PAIRWISE, item=Item(item_id="i9", candidates=("one",)))
+@pytest.mark.parametrize(
+    ("mode", "counts"), [(JudgeMode.POINTWISE, {1}), (JudgeMode.PAIRWISE, {2, 3}), (JudgeMode.LISTWISE, {3})]
+)
+def test_a_judge_is_asked_nothing_of_an_item_that_it_cannot_look_at(mode: JudgeMode, counts: set[int]) -> None:
+    judge = Judge(models=(MODEL,), mode=mode)
+    asked = {
+        count
+        for count in range(4)
+        if questions(Item(item_id="i", candidates=("a", "b", "c")[:count]), "two", judge, rubric())
+    }
+    assert asked == counts
 
 
 def test_one_changed_word_of_the_rubric_is_another_judge() -> None:
@@ -212,7 +221,8 @@ def test_the_judges_own_limit_of_tokens_stands_above_ours() -> None:
     judge = Judge(
         models=(MODEL,), parameters=Parameters(max_tokens=77, temperature=0.5, json_schema='{"type":"array"}')
     )
-    call = call_of(questions(ITEM, "two", judge, rubric())[0], Workspace("w"), RunId("r"))
+    asked = structs.replace(question(), judge=judge)
+    call = call_of(asked, Workspace("w"), RunId("r"))
     assert (call.parameters.max_tokens, call.parameters.temperature) == (77, 0.5)
     assert json.loads(call.parameters.json_schema)["type"] == "object"
 

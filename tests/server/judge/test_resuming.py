@@ -1,6 +1,6 @@
 """Killed at any point, a judgement goes on: verdicts on record stay, and what may have been paid is not asked again."""
 
-from tests.server.fanout.panel import HOME, ME, Answer, Panel, of
+from tests.server.fanout.panel import HOME, ME, Answer, Panel, Script, of
 from tests.server.judge.court import (
     GARBAGE,
     JUDGE,
@@ -24,7 +24,7 @@ from whet_server.log.events import JudgementSummed, RunFinished
 from whet_server.store.base import ReservationRecord
 from whet_server.values import RunId, RunState
 
-SCRIPTS = {
+SCRIPTS: dict[str, Script] = {
     JUDGE: by_number({3: Answer(text=GARBAGE)}),
     SECOND: by_number(level=lambda number: 1 + (number + 1) % 5),
 }

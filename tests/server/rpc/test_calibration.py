@@ -62,11 +62,11 @@ async def judged(client: Client, many: int = 40) -> str:
     return run_id
 
 
-async def rate(client: Client, run_id: str, many: int = 40, **fields: str) -> calibration_pb2.PutRatingsResponse:
+async def rate(client: Client, run_id: str, many: int = 40, request_id: str = "") -> calibration_pb2.PutRatingsResponse:
     """Rate by what the answers were written to be: one level more for each part."""
     lines = "".join(f"a{place},{place % 5 + 1}\n" for place in range(many))
     request = calibration_pb2.PutRatingsRequest(
-        run_id=run_id, csv="item_id,level\n" + lines, rubric="pertinent", rater="ada", **fields
+        run_id=run_id, csv="item_id,level\n" + lines, rubric="pertinent", rater="ada", request_id=request_id
     )
     return await client.calibration.PutRatings(request, metadata=client.metadata)
 

@@ -9,18 +9,21 @@ from typing import Final, cast
 import click
 from google.protobuf.message import Message
 
-from whet.v1 import calibration_pb2, judge_pb2, judging_pb2, model_pb2, trace_pb2
+from whet.v1 import calibration_pb2, dataset_pb2, judge_pb2, judging_pb2, model_pb2, trace_pb2
 from whet_agent.catalogue import Method, to_plain
 from whet_agent.client import CallError, Client
 from whet_agent.connect import connect
 from whet_tui import settings as settings_of
 from whet_tui.cli.configured import load_settings
-from whet_tui.cli.exits import FAILED, OK, REFUSED
+from whet_tui.cli.exits import FAILED, OK, REFUSED, Stopped
 from whet_tui.cli.following import Follower
 from whet_tui.cli.root import Launch
 from whet_tui.cli.show import shown
 from whet_tui.json_lines import json_line
 from whet_tui.opening import connect_settings
+
+LARGE_BYTES: Final = 4 * 1024 * 1024
+"""From here on a person may wonder whether anything happens."""
 
 
 @asynccontextmanager
@@ -40,7 +43,10 @@ async def make(launch: Launch, method: Method, request: Message, *, as_json: boo
         try:
             if method.server_streaming:
                 return await _stream(client, method, request, as_json=as_json)
-            answer = await client.call(method, request)
+            if method.is_upload:
+                answer = await client.upload(method, request, _progress())
+            else:
+                answer = await client.call(method, request)
         except CallError as error:
             if error.violations:
                 error.args = ("; ".join(rename(f"{path}: {what}") for path, what in error.violations),)
@@ -74,12 +80,8 @@ _GATE: Final = {judge_pb2.GATE_DECISION_PASSED: OK, judge_pb2.GATE_DECISION_FAIL
 
 
 async def _stream(client: Client, method: Method, request: Message, *, as_json: bool) -> int:
-    if method.response is trace_pb2.ExportTraceResponse:
-        async with aclosing(client.stream(method, request)) as pieces:
-            async for piece in pieces:
-                sys.stdout.buffer.write(cast("trace_pb2.ExportTraceResponse", piece).lines)
-        sys.stdout.buffer.flush()
-        return OK
+    if method.response in {trace_pb2.ExportTraceResponse, dataset_pb2.ExportDatasetResponse}:
+        return await _export(client, method, request)
     follower = Follower(as_json=as_json, run_id=getattr(request, "run_id", ""))
     try:
         async with aclosing(client.stream(method, request)) as batches:
@@ -99,3 +101,32 @@ async def _stream(client: Client, method: Method, request: Message, *, as_json: 
         raise follower.cut("The stream ended before the run did.")
     follower.finish()
     return OK if follower.ended_well else FAILED
+
+
+async def _export(client: Client, method: Method, request: Message) -> int:
+    """Write a file to stdout as it comes; what is no part of it goes to stderr."""
+    if getattr(request, "format", None) == dataset_pb2.DATA_FORMAT_PARQUET and sys.stdout.isatty():
+        raise Stopped("Parquet is no text for a terminal.", advice="Send it to a file: > NAME.parquet", code=FAILED)
+    async with aclosing(client.stream(method, request)) as pieces:
+        async for piece in pieces:
+            if isinstance(piece, dataset_pb2.ExportDatasetResponse):
+                sys.stdout.buffer.write(piece.chunk)
+                if piece.sealed_rows:
+                    click.echo(f"{piece.sealed_rows} rows are under seal and were left out.", err=True)
+            else:
+                sys.stdout.buffer.write(cast("trace_pb2.ExportTraceResponse", piece).lines)
+    sys.stdout.buffer.flush()
+    return OK
+
+
+def _progress() -> Callable[[int, int], None]:
+    """Return what tells of a large file on stderr, a tenth at a time."""
+    tenth = 0
+
+    def tell(sent: int, size: int) -> None:
+        nonlocal tenth
+        if size >= LARGE_BYTES and sent * 10 // size > tenth:
+            tenth = sent * 10 // size
+            click.echo(f"{tenth * 10} % of {size:,} bytes sent", err=True)
+
+    return tell

@@ -512,7 +512,9 @@ Global___LengthScorer: _TypeAlias = LengthScorer  # noqa: Y015
 
 @_typing.final
 class NumericScorer(_message.Message):
-    """1 when the candidate's last number is within the tolerance of the reference's, else 0. Unit: the absolute difference."""
+    """1 when the candidate's last number is within the tolerance of the reference's, else 0. A comma stands between thousands, and 5% is 0.05.
+    Unit: the absolute difference.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
