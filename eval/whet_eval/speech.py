@@ -66,7 +66,12 @@ class Exchange:
         return response
 
     async def verdict(self) -> web.StreamResponse:
-        """Answer with JSON by the schema that was asked for, as a judge: words of the judged text as evidence."""
+        """Answer with JSON by the schema that was asked for, as a judge: words of the judged text as evidence. Who asks
+        for no stream gets a grade that other programs' judges can read.
+        """
+        if not self.body.get("stream"):
+            await asyncio.sleep(self.settings.first_ms / 1000)
+            return web.json_response(whole(GRADE))
         asked = self.body.get("response_format", {}).get("json_schema", {}).get("schema", {})
         judged = _JUDGED.search(self.prompt)
         text = json.dumps(filled(asked, " ".join(judged[1].split()[:6]) if judged else ""))
@@ -131,6 +136,8 @@ def filled(schema: dict[str, Any], text: str) -> Any:
     return [] if schema.get("type") == "array" else text
 
 
+GRADE: Final = '{"pass": true, "score": 1.0, "reason": "GRADE: C"}'
+"""Read by promptfoo as JSON, and by Inspect by its last words."""
 PROSE: Final = """A **monoid** is a set with an operation that is associative and has a neutral element.
 
 - lists under concatenation, with `[]`

@@ -6,41 +6,23 @@ loopback provider. Whet runs as it always does: through gRPC, with the ledger an
 
 import asyncio
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from whet_eval.bench import calls, report, whet
+from whet_eval.bench import calls, judging_peers, report, whet
 from whet_eval.bench.children import Server, provider, server
 from whet_eval.bench.figure import Figure, median
+from whet_eval.bench.venvs import prepare
 
-FOLDER: Final = Path(".venv-peers")
 PEERS: Final = ("openai", "litellm", "tensorzero")
-"""Each in an environment of its own: their versions of shared packages exclude each other."""
 SIZES: Final = (200, 1000)
 ROUNDS: Final = 3
 BARS: Final[Mapping[str, float]] = {"openai": 8.0, "litellm": 8.0, "tensorzero": 1.0}
 """How many times faster we have to be."""
 _CHILD: Final = Path(__file__).with_name("peer.py")
-
-
-def prepare(name: str, maker: str = sys.executable) -> str:
-    """Make the environment of a peer if it is missing; return its interpreter. `maker` is the Python it is made with.
-
-    Raises `CalledProcessError` when the package cannot be installed.
-    """
-    folder = FOLDER.absolute() / name
-    python = str(folder / "bin" / "python")
-    if not (folder / ".ready").exists():
-        print(f"Installing {name} into {folder} ...", flush=True)
-        subprocess.run([maker, "-m", "venv", str(folder)], check=True)  # noqa: S603 -- Python's own module
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", name]
-        subprocess.run(install, check=True)  # noqa: S603 -- our own list of packages
-        (folder / ".ready").touch()
-    return python
 
 
 async def peer(name: str, url: str, size: int) -> float:
@@ -88,7 +70,7 @@ def main() -> int:
     """Measure, write the report, and return 1 when a figure is short."""
     for name in PEERS:
         prepare(name)
-    figures = asyncio.run(measure(SIZES))
+    figures = [*asyncio.run(measure(SIZES)), *asyncio.run(judging_peers.figures())]
     print(f"report: {report.write(figures, Path('results'), name='bench-peers')}")
     return int(any(figure.short for figure in figures))
 

@@ -22,7 +22,7 @@ from whet_agent.connect import stop
 from whet_eval.bench import report, screen
 from whet_eval.bench.children import provider, resident_mb
 from whet_eval.bench.figure import Figure, median, percentile
-from whet_eval.bench.peers import prepare
+from whet_eval.bench.venvs import prepare
 from whet_eval.terminal import NotSeen, Terminal, processor_seconds, terminal
 
 STARTS: Final = 3
@@ -144,7 +144,7 @@ def _program(package: str, name: str, *, modern: bool = False) -> str:
     found = [path for path in known if path and (not modern or _is_modern(path))]
     if not found:
         raise LookupError(f"{package} needs Python 3.12 or later, and none is here; PEERS_PYTHON can name one")
-    return str(Path(prepare(package, found[0])).with_name(name))
+    return str(Path(prepare(package, maker=found[0])).with_name(name))
 
 
 def _is_modern(python: str) -> bool:
