@@ -2,6 +2,7 @@ import asyncio
 import json
 
 import pytest
+from msgspec.structs import replace
 from tests.server.dataset.conftest import HERE, PERSON, datasets_over, jsonl, some
 
 from whet_server.dataset.datasets import Datasets
@@ -31,7 +32,7 @@ async def ids(datasets: Datasets, version: int, split: Split | None = None) -> s
 
 
 async def stored(datasets: Datasets, data: bytes, **header: object) -> Dataset:
-    return (await datasets.put(PERSON, Header(**{"name": "set", "key": "id", "policy": HALF} | header), data))[0]
+    return (await datasets.put(PERSON, replace(HEADER, **header), data))[0]
 
 
 async def refused(datasets: Datasets, data: bytes, **header: object) -> list[tuple[str, str]]:
