@@ -107,6 +107,19 @@ async def test_other_columns_need_a_word(datasets: Datasets) -> None:
     assert [column.name for column in made.columns] == ["id", "note"]
 
 
+async def test_appended_rows_may_bring_columns_that_the_others_lack(datasets: Datasets) -> None:
+    await stored(datasets, some(4))
+    made = await stored(datasets, jsonl([{"id": 9.5, "note": "x"}]), append=True, new_columns=True, policy=None, key="")
+    assert made.columns == (
+        Column(name="id", type=ColumnType.NUMBER),
+        Column(name="input", type=ColumnType.STRING, optional=True),
+        Column(name="output", type=ColumnType.STRING, optional=True),
+        Column(name="note", type=ColumnType.STRING, optional=True),
+    )
+    [(where, _)] = await refused(datasets, jsonl([{"id": "text"}]), append=True, new_columns=True)
+    assert where == "line 1: column id"
+
+
 async def test_a_row_schema_stays_in_force_and_names_lines(datasets: Datasets) -> None:
     schema = json.dumps({"properties": {"output": {"enum": ["yes", "no"]}, "input": {"pattern": "^q"}}})
     await stored(datasets, some(2), row_schema=schema)
