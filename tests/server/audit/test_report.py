@@ -10,7 +10,7 @@ from whet_server.audit.report import MIN_ITEMS, holm, p_value, report
 from whet_server.audit.variants import Comparison
 from whet_server.judging import AuditAxis, AuditVerdict, JudgeMode, Outcome, Verdict
 
-FAIR_AUDITS = 200
+FAIR_AUDITS = 150
 
 
 def verdict(name: str, score: float | None, outcome: Outcome = Outcome.SCORED) -> Verdict:
