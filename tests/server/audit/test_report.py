@@ -36,7 +36,7 @@ def told(changes: Sequence[tuple[float | None, float | None]]) -> tuple[list[Com
 @pytest.mark.parametrize("mode", [JudgeMode.POINTWISE, JudgeMode.PAIRWISE])
 def test_a_judge_that_is_biased_on_an_axis_is_caught_on_it(axis: AuditAxis, mode: JudgeMode) -> None:
     model = f"sim/judge?noise=0.1&bias={axis}&strength=0.4"
-    (result,) = audit(model, axes=[axis], mode=mode).axes
+    (result,) = audit(model, axes=[axis], mode=mode, count=24).axes
     assert result.verdict is AuditVerdict.BIASED
     assert result.p_value is not None
     assert result.p_value < 0.01
