@@ -151,7 +151,7 @@ _POLITE: Final = re.compile(
 _POINTS: Final = re.compile(r"\b(?:that|this|the|last|latest|it|its|my)\b", re.IGNORECASE)
 _WORD: Final = re.compile(r"[\w'’-]+|[^\w\s]")
 _OF_THE_WORLD: Final = re.compile(
-    r"what (?:is|are|does|do) an? |how (?:do|does|should|would) (?:i|you|we|one|people)\b|why\b|who\b|explain\b|define\b",
+    r"what (?:is|are|does|do) an? |how (?:do|does|should|would) (?:i|you|we|one|people)\b|(?:why|who|explain|define)\b",
     re.IGNORECASE,
 )
 _SHORTEST_SLIP: Final = 5
