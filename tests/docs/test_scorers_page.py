@@ -46,7 +46,8 @@ def test_the_page_has_every_scorer_and_the_example_that_is_tested() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", re.findall(r"^\| `([^`|]+)` \| .* \|$", PAGE.read_text(encoding="utf-8").partition("## By name")[2], re.M)
+    "name",
+    re.findall(r"^\| `([^`|]+)` \| .* \|$", PAGE.read_text(encoding="utf-8").partition("## By name")[2], re.MULTILINE),
 )
 def test_every_name_on_the_page_is_one(name: str) -> None:
     named(name.replace("\\|", "|"))
