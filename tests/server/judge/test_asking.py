@@ -132,6 +132,12 @@ async def test_a_failed_call_is_an_outcome_and_never_a_score(reason: Reason, out
     assert (repaired.outcome, repaired.score, repaired.repaired) == (outcome, None, False)
 
 
+async def test_what_ended_the_attempts_counts_when_no_retry_was_left() -> None:
+    told = failure(Reason.RETRY_BUDGET_EXHAUSTED, "Too many calls fail.", cause=Reason.IDLE_TIMEOUT.value)
+    ended, _ = await verdict(question(), Line(failure=told))
+    assert (ended.outcome, ended.failure) == (Outcome.TIMED_OUT, told)
+
+
 async def test_an_answer_cut_off_at_its_limit_is_no_verdict_even_if_it_reads_like_one() -> None:
     ended, caller = await verdict(question(), Line(rated(), finish_reason="length"), rated())
     assert (ended.outcome, ended.repaired) == (Outcome.SCORED, True)
