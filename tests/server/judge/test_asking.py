@@ -8,7 +8,7 @@ from msgspec import structs
 from tests.server.judge.bench import ITEM, MODEL, TEXT, compared, question, rated, rubric, spec, verdict
 
 from whet_server.errors import Reason
-from whet_server.judge.asking import ask, call_of, identity, key, orders, questions
+from whet_server.judge.asking import Question, ask, call_of, identity, key, orders, questions
 from whet_server.judge.reading import Wrong, locate, read
 from whet_server.judging import Item, Judge, JudgeMode, Outcome
 from whet_server.llm.scripted import Line, ScriptedCaller
@@ -268,3 +268,18 @@ def test_words_of_a_text_are_found_whatever_white_space_is_between_them(before: 
     assert (found is None) is (not words.split())
     if found is not None:
         assert text[slice(*found)].split() == words.split()
+
+
+def test_the_local_model_is_held_to_sentences_of_the_answers_for_its_quotes_and_others_to_words() -> None:
+    asked = question()
+    here = structs.replace(asked, model=ModelName("local/smollm2"))
+
+    def quote(of: Question) -> object:
+        whole = json.loads(spec(of).parameters.json_schema)
+        return whole["properties"]["dimensions"]["properties"]["right"]["properties"]["quote"]
+
+    assert quote(asked) == {"type": "string"}
+    assert quote(here) == {"type": "string", "enum": ["Air scatters blue light\n  more than red light."]}
+    assert quote(structs.replace(here, item=structs.replace(asked.item, candidates=("",)))) == {"type": "string"}
+    rest = json.loads(spec(here).parameters.json_schema)["properties"]["summary"]
+    assert rest == {"type": "string", "maxLength": 100}
