@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -33,15 +32,15 @@ async def figures() -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="whet-judging-peers-") as base:
         async with provider() as url, server(Path(base) / "data", judging.config(url)) as running:
             mine = await _ours(running)
-            for name, theirs, note in (await _inspect(url), await _promptfoo(url, Path(base))):
+            for name, theirs, told in (await _inspect(url), await _promptfoo(url, Path(base))):
                 if theirs is not None:
-                    note = f"{name} {theirs:.2f} s{note}, whet {mine:.2f} s"
+                    note = f"{name} {theirs:.2f} s{told}, whet {mine:.2f} s"
                     title = f"{judging.ITEMS} judged items, {name} / whet"
                     figure = Figure(name=title, value=theirs / mine, unit="x", bar=BAR, better="higher", note=note)
                     print(figure.line(), f"  {figure.note}", flush=True)
                     found.append(figure)
                 else:
-                    print(f"{name} was not measured: {note}", flush=True)
+                    print(f"{name} was not measured: {told}", flush=True)
     return found
 
 
@@ -71,7 +70,7 @@ async def _promptfoo(url: str, base: Path) -> tuple[str, float | None, str]:
             return "promptfoo", None, "npm is not installed."
         print(f"Installing promptfoo into {folder} (two gigabytes) ...", flush=True)
         install = [npm, "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--ignore-scripts", "promptfoo"]
-        subprocess.run(install, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 -- our own list of packages
+        await _output(*install)
     rubric = {"id": f"openai:chat:{judging.MODEL}", "config": {"apiBaseUrl": url, "apiKey": "none"}}
     tests = [
         {"vars": {"answer": f"Answer {at}"}, "assert": [{"type": "llm-rubric", "value": f"Answers question {at}"}]}

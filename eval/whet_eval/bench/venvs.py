@@ -9,8 +9,8 @@ FOLDER: Final = Path(".venv-peers")
 
 
 def prepare(name: str, *more: str, maker: str = sys.executable) -> str:
-    """Make the environment of a peer if it is missing; return its interpreter. `more` are packages beside it, `maker` is
-    the Python it is made with.
+    """Make the environment of a peer if it is missing; return its interpreter. `more` are packages beside it, `maker`
+    is the Python it is made with.
 
     Raises `CalledProcessError` when the package cannot be installed.
     """
