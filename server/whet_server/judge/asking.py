@@ -44,6 +44,7 @@ _TOKENS_EACH: Final = 150
 _TOKENS_WHOLE: Final = 200
 """Tokens of what stands around them, the summary above all."""
 _CUT_OFF: Final = "length"
+_LOCAL: Final = "local/"
 LEAST: Final[Mapping[JudgeMode, int]] = {JudgeMode.POINTWISE: 1, JudgeMode.PAIRWISE: 2, JudgeMode.LISTWISE: 3}
 """Candidates that an item must have."""
 _OUTCOMES: Final[Mapping[str, Outcome]] = {
@@ -142,8 +143,12 @@ def call_of(
     """Return the first call of a question."""
     judge, rubric, order = question.judge, question.rubric, question.order
     parts = len(order) if judge.mode is JudgeMode.LISTWISE else len(rubric.dimensions)
+    # The local model makes its quotes up; its grammar, which no cache of a provider has to learn anew, can forbid that.
+    shown = tuple(question.item.candidates[index] for index in order)
+    quotable = shown if question.model.startswith(_LOCAL) else ()
     own = Parameters(
-        json_schema=prompts.schema(rubric, judge.mode, len(order)), max_tokens=_TOKENS_WHOLE + _TOKENS_EACH * parts
+        json_schema=prompts.schema(rubric, judge.mode, len(order), quotable),
+        max_tokens=_TOKENS_WHOLE + _TOKENS_EACH * parts,
     )
     return CallSpec(
         workspace=workspace,

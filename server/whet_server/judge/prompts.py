@@ -6,12 +6,14 @@ prompts, and a local model's, keeps it. Texts are never cut: a judge that saw a 
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from string import Template
 from typing import Any, Final
 
 import whet_prompts
 from whet_server.fanout.fence import Fence
+from whet_server.fanout.sentences import split
 from whet_server.judge.rubric import Dimension, Rubric
 from whet_server.judging import Item, JudgeMode
 from whet_server.values import Message, Speaker
@@ -20,6 +22,11 @@ TIE: Final = "tie"
 _REPAIR: Final = "judge-repair"
 _KEPT: Final = 64
 """Rubrics, each in a mode, whose words are kept as they are asked by: thousands of questions differ in texts alone."""
+SHORT: Final = 100
+"""Characters of a reason of a model that is held to short ones: it has little room, and rambles."""
+_LONGEST: Final = 300
+_MOST_SENTENCES: Final = 60
+"""Sentences that such a model may choose its quotes from, and how long they may be: its grammar grows with them."""
 _REPEATED: Final = 4_000
 """Characters of its own answer that a judge is shown again: longer ones are garbage, and would fill its window."""
 
@@ -76,23 +83,32 @@ def repair(asked: tuple[Message, ...], answer: str, wrong: str) -> tuple[Message
 
 
 @lru_cache(maxsize=_KEPT)
-def schema(rubric: Rubric, mode: JudgeMode, count: int) -> str:
-    """Return the JSON Schema of a verdict over `count` answers, for endpoints that enforce one. It keeps to what all
-    of them know: no bounds, no lengths, every property required.
+def schema(rubric: Rubric, mode: JudgeMode, count: int, quotable: tuple[str, ...] = ()) -> str:
+    """Return the JSON Schema of a verdict over `count` answers, for endpoints that enforce one.
+
+    It keeps to what all of them know: no bounds, no lengths, every property required. With `quotable` texts it is for a
+    model that can be held to more and needs it: its quotes are sentences of those texts, and its reasons are short.
     """
     names = labels(count)
-    text = {"type": "string"}
+    words: dict[str, Any] = {"type": "string"} | ({"maxLength": SHORT} if quotable else {})
     if mode is JudgeMode.LISTWISE:
+        texts = quotable or [""] * count
+        quotes = {name: _quote([text]) for name, text in zip(names, texts, strict=True)}
         ranking = {"type": "array", "items": {"type": "string", "enum": names}}
-        whole = {"quotes": _object(dict.fromkeys(names, text)), "summary": text, "ranking": ranking}
+        return json.dumps(_object({"quotes": _object(quotes), "summary": words, "ranking": ranking}))
+    if mode is JudgeMode.POINTWISE:
+        last = {"level": {"type": ["integer", "null"], "enum": [*range(rubric.lowest, rubric.highest + 1), None]}}
     else:
-        if mode is JudgeMode.POINTWISE:
-            last = {"level": {"type": ["integer", "null"], "enum": [*range(rubric.lowest, rubric.highest + 1), None]}}
-        else:
-            last = {"better": {"type": ["string", "null"], "enum": [*names, TIE, None]}}
-        each = _object({"quote": text, "reason": text} | last)
-        whole = {"dimensions": _object({dimension.name: each for dimension in rubric.dimensions}), "summary": text}
-    return json.dumps(_object(whole))
+        last = {"better": {"type": ["string", "null"], "enum": [*names, TIE, None]}}
+    each = _object({"quote": _quote(quotable), "reason": words} | last)
+    whole = _object({dimension.name: each for dimension in rubric.dimensions})
+    return json.dumps(_object({"dimensions": whole, "summary": words}))
+
+
+def _quote(texts: Sequence[str]) -> dict[str, Any]:
+    """Return the schema of a quote: any words, or a sentence of these texts that is not too long."""
+    said = [sentence.text for text in texts for sentence in split(text) if len(sentence.text) <= _LONGEST]
+    return {"type": "string"} | ({"enum": list(dict.fromkeys(said[:_MOST_SENTENCES]))} if said else {})
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from whet_server.audit.report import MIN_ITEMS, holm, p_value, report
 from whet_server.audit.variants import Comparison
 from whet_server.judging import AuditAxis, AuditVerdict, JudgeMode, Outcome, Verdict
 
-FAIR_AUDITS = 200
+FAIR_AUDITS = 150
 
 
 def verdict(name: str, score: float | None, outcome: Outcome = Outcome.SCORED) -> Verdict:
@@ -36,7 +36,7 @@ def told(changes: Sequence[tuple[float | None, float | None]]) -> tuple[list[Com
 @pytest.mark.parametrize("mode", [JudgeMode.POINTWISE, JudgeMode.PAIRWISE])
 def test_a_judge_that_is_biased_on_an_axis_is_caught_on_it(axis: AuditAxis, mode: JudgeMode) -> None:
     model = f"sim/judge?noise=0.1&bias={axis}&strength=0.4"
-    (result,) = audit(model, axes=[axis], mode=mode).axes
+    (result,) = audit(model, axes=[axis], mode=mode, count=24).axes
     assert result.verdict is AuditVerdict.BIASED
     assert result.p_value is not None
     assert result.p_value < 0.01

@@ -8,7 +8,7 @@ from msgspec import structs
 from tests.server.judge.bench import ITEM, MODEL, TEXT, compared, question, rated, rubric, spec, verdict
 
 from whet_server.errors import Reason
-from whet_server.judge.asking import ask, call_of, identity, key, orders, questions
+from whet_server.judge.asking import Question, ask, call_of, identity, key, orders, questions
 from whet_server.judge.reading import Wrong, locate, read
 from whet_server.judging import Item, Judge, JudgeMode, Outcome
 from whet_server.llm.scripted import Line, ScriptedCaller
@@ -130,6 +130,12 @@ async def test_a_failed_call_is_an_outcome_and_never_a_score(reason: Reason, out
     assert (half.outcome, half.score) == (outcome, None)
     repaired, _ = await verdict(question(), "garbage", Line(failure=failure(reason, "It failed.")))
     assert (repaired.outcome, repaired.score, repaired.repaired) == (outcome, None, False)
+
+
+async def test_what_ended_the_attempts_counts_when_no_retry_was_left() -> None:
+    told = failure(Reason.RETRY_BUDGET_EXHAUSTED, "Too many calls fail.", cause=Reason.IDLE_TIMEOUT.value)
+    ended, _ = await verdict(question(), Line(failure=told))
+    assert (ended.outcome, ended.failure) == (Outcome.TIMED_OUT, told)
 
 
 async def test_an_answer_cut_off_at_its_limit_is_no_verdict_even_if_it_reads_like_one() -> None:
@@ -268,3 +274,18 @@ def test_words_of_a_text_are_found_whatever_white_space_is_between_them(before: 
     assert (found is None) is (not words.split())
     if found is not None:
         assert text[slice(*found)].split() == words.split()
+
+
+def test_the_local_model_is_held_to_sentences_of_the_answers_for_its_quotes_and_others_to_words() -> None:
+    asked = question()
+    here = structs.replace(asked, model=ModelName("local/smollm2"))
+
+    def quote(of: Question) -> object:
+        whole = json.loads(spec(of).parameters.json_schema)
+        return whole["properties"]["dimensions"]["properties"]["right"]["properties"]["quote"]
+
+    assert quote(asked) == {"type": "string"}
+    assert quote(here) == {"type": "string", "enum": ["Air scatters blue light\n  more than red light."]}
+    assert quote(structs.replace(here, item=structs.replace(asked.item, candidates=("",)))) == {"type": "string"}
+    rest = json.loads(spec(here).parameters.json_schema)["properties"]["summary"]
+    assert rest == {"type": "string", "maxLength": 100}

@@ -14,7 +14,7 @@ OBEYS = f"{FAIR}&bias=injection&strength=0.6"
 
 
 def spec(
-    model: str = FAIR, *, count: int = 24, candidates: int = 1, axes: Sequence[AuditAxis] = (), mode: str = "POINTWISE"
+    model: str = FAIR, *, count: int = 20, candidates: int = 1, axes: Sequence[AuditAxis] = (), mode: str = "POINTWISE"
 ) -> calibration_pb2.AuditSpec:
     return calibration_pb2.AuditSpec(
         judge=judging_pb2.Judge(
@@ -56,14 +56,14 @@ async def test_an_audit_streams_its_verdicts_and_its_report_before_the_end(serve
     assert injection.examples[0].item_id.startswith("row-")
     assert found.report.simulated
     assert found.state == event_pb2.RUN_STATE_SUCCEEDED
-    assert found.verdicts == found.planned == 24 * 7
+    assert found.verdicts == found.planned == 20 * 7
     assert found.judge.rubric == "answer-quality@1"
 
 
 async def test_a_fair_judge_is_fair_on_all_six_axes_of_which_one_shows_it_pairs(served: Served) -> None:
     found, _ = await audited(served.person, spec())
     assert [result.verdict for result in found.report.axes] == [judging_pb2.AUDIT_VERDICT_FAIR] * 6
-    assert found.planned == 24 * 16
+    assert found.planned == 20 * 16
 
 
 @pytest.mark.parametrize("mode", ["PAIRWISE", "LISTWISE"])
@@ -80,11 +80,11 @@ async def test_judges_of_pairs_and_lists_are_audited_as_they_judge(served: Serve
 async def test_a_plan_says_what_it_costs_and_holds_a_run_to_it(served: Served) -> None:
     client, asked = served.person, spec(f"{FAIR}&price_in=1000000000", axes=[AuditAxis.LENGTH])
     plan = await client.calibration.PlanAudit(calibration_pb2.PlanAuditRequest(spec=asked), metadata=client.metadata)
-    assert plan.calls == 24 * 3
+    assert plan.calls == 20 * 3
     assert 0 < plan.expected_cost.nanos < plan.worst_cost.nanos
     other = calibration_pb2.AuditSpec()
     other.CopyFrom(asked)
-    other.items_per_axis = 23
+    other.items_per_axis = 19
     async with refused() as said:
         await audited(client, other, plan_hash=plan.plan_hash)
     assert said[0].reason == "PLAN_CHANGED"
