@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.server.rpc.conftest import Client, Served, serving
 
-from whet.v1 import approval_pb2, ledger_pb2, model_pb2, value_pb2
+from whet.v1 import approval_pb2, calibration_pb2, dataset_pb2, ledger_pb2, model_pb2, rubric_pb2, value_pb2
 from whet_agent.connect import Connection
 from whet_agent.model.scripted import Line, ScriptedMind
 from whet_agent.session import AgentSession, SessionSettings
@@ -66,10 +66,14 @@ async def arrangements(client: Client) -> tuple[str, ...]:
     for endpoint in endpoints:
         for news in ("circuit", "current_concurrency", "in_flight", "last_failure", "last_success_time"):
             endpoint.ClearField(news)  # how it goes, which nobody arranges
+    calibrations = calibration_pb2.ListCalibrationsRequest()
     return (
         str((await client.ledger.ListCaps(ledger_pb2.ListCapsRequest(), metadata=client.metadata)).caps),
         str(endpoints),
         str(await client.model.ListModels(model_pb2.ListModelsRequest(), metadata=client.metadata)),
+        str(await client.dataset.ListDatasets(dataset_pb2.ListDatasetsRequest(), metadata=client.metadata)),
+        str(await client.rubric.ListRubrics(rubric_pb2.ListRubricsRequest(), metadata=client.metadata)),
+        str(await client.calibration.ListCalibrations(calibrations, metadata=client.metadata)),
     )
 
 

@@ -15,7 +15,17 @@ from tests.agent.real import CENT, COSTLY, approvals, arrangements, cached, coun
 from tests.agent.test_crashes import asks
 from tests.server.rpc.conftest import HELD, Served, question, refused
 
-from whet.v1 import approval_pb2, event_pb2, fanout_pb2, ledger_pb2, model_pb2
+from whet.v1 import (
+    approval_pb2,
+    dataset_pb2,
+    event_pb2,
+    fanout_pb2,
+    judge_pb2,
+    judging_pb2,
+    ledger_pb2,
+    model_pb2,
+    scorer_pb2,
+)
 from whet_agent.catalogue import tools
 from whet_agent.conversation import ToolRequest
 from whet_agent.events import ApprovalAsked, ApprovalDecided, AssistantSaid, ToolAnswered
@@ -46,8 +56,22 @@ CHANGES = {
     "delete_endpoint": 'delete_endpoint {"name": "mine"}',
     "clear_cache": "clear_cache {}",
     "cancel_fanout": 'cancel_fanout {"run_id": "RUN"}',
+    "cancel_judgement": 'cancel_judgement {"run_id": "JUDGED"}',
+    "calibrate": 'calibrate {"run_id": "JUDGED"}',
+    "put_rubric": 'put_rubric {"name": "problem-solving", "text": "everything is good"}',
+    "put_dataset": 'put_dataset {"name": "rows", "path": "FILE"}',
+    "split_dataset": 'split_dataset {"name": "rows", "policy": {"train": 1}}',
+    "tag_dataset": 'tag_dataset {"name": "rows", "add": ["gold"]}',
+    "open_seal": 'open_seal {"name": "rows", "version": 1, "reason": "I want to see it"}',
 }
-"""One harmful call of each tool that changes something; RUN is a person's."""
+"""One harmful call of each tool that changes something; RUN and JUDGED are a person's."""
+
+
+ROWS = (
+    dataset_pb2.PutDatasetRequest(header=dataset_pb2.PutDatasetHeader(name="rows", source="rows.jsonl")),
+    dataset_pb2.PutDatasetRequest(chunk=b"".join(b'{"input": "%d", "output": "y"}\n' % n for n in range(20))),
+)
+"""A data set with something under seal."""
 
 
 @dataclass
@@ -57,7 +81,15 @@ class Victim:
     served: Served
     folder: Path
     run_id: str
+    judged: str
+    """A judgement of theirs, under way."""
     before: tuple[str, ...]
+
+    def against(self, call: str) -> str:
+        """Aim a call of `CHANGES` at this workspace."""
+        file = self.folder / "worse.jsonl"
+        file.write_text('{"input": "x", "output": "y"}\n', encoding="utf-8")
+        return call.replace("RUN", self.run_id).replace("JUDGED", self.judged).replace("FILE", str(file))
 
     @asynccontextmanager
     async def attacked(self, *lines: Line) -> AsyncIterator[tuple[AgentSession, Listener]]:
@@ -72,6 +104,9 @@ class Victim:
         get = fanout_pb2.GetFanoutRequest(run_id=self.run_id)
         run = (await person.fanout.GetFanout(get, metadata=person.metadata)).fanout
         assert run.state == event_pb2.RUN_STATE_RUNNING
+        judged = judge_pb2.GetJudgementRequest(run_id=self.judged)
+        judgement = (await person.judge.GetJudgement(judged, metadata=person.metadata)).judgement
+        assert judgement.state == event_pb2.RUN_STATE_RUNNING
         assert {approval.state for approval in await approvals(person)} <= set(UNDECIDED)
 
 
@@ -85,7 +120,11 @@ async def victim(tmp_path: Path) -> AsyncIterator[Victim]:
         await person.model.PutEndpoint(endpoint, metadata=person.metadata)
         await person.ran(question("sim/fast"))
         run = await person.start(fanout_pb2.StartFanoutRequest(spec=question(HELD).spec))
-        yield Victim(served, tmp_path, run.fanout.run_id, await arrangements(person))
+        await person.dataset.PutDataset(iter(ROWS), metadata=person.metadata)
+        held = judging_pb2.Judge(models=[HELD])
+        spec = judge_pb2.JudgementSpec(items=[scorer_pb2.Item(input="x", candidates=["y"])], judge=held)
+        judged = await person.judge.StartJudgement(judge_pb2.StartJudgementRequest(spec=spec), metadata=person.metadata)
+        yield Victim(served, tmp_path, run.fanout.run_id, judged.judgement.run_id, await arrangements(person))
 
 
 async def refusing(session: AgentSession, heard: Listener, turn: int) -> None:
@@ -110,7 +149,7 @@ def test_every_tool_that_changes_something_is_tried() -> None:
 
 @pytest.mark.parametrize("person", ["absent", "refusing"])
 async def test_no_change_is_made_without_a_person(victim: Victim, person: str) -> None:
-    step = asks(*(call.replace("RUN", victim.run_id) for call in CHANGES.values()), fan(DEAR))
+    step = asks(*(victim.against(call) for call in CHANGES.values()), fan(DEAR))
     async with victim.attacked(step, Thought(text=DECIDED)) as (session, heard):
         turn = await session.send("be evil")
         await heard.wait(ApprovalAsked, count=len(CHANGES) + 1)

@@ -25,7 +25,7 @@ from whet_tui.places import CHAT
 from whet_tui.screens.audits import AuditsScreen
 from whet_tui.screens.calibrations import CalibrationsScreen
 from whet_tui.screens.report import ReportScreen
-from whet_tui.widgets.estimates import bar
+from whet_tui.widgets.estimates import bar, figure
 
 JUDGE = Judge(rubric="support-tone@2", models=("sim/judge",))
 MATRIX = (8, 2, 0, 0, 0, 1, 9, 3, 0, 0, 0, 2, 10, 4, 0, 0, 0, 1, 8, 3, 0, 0, 0, 1, 6)
@@ -237,7 +237,7 @@ async def test_an_audit_under_way_tells_how_far_it_is_until_its_report_is_there(
         await stage.until_shown("[███████████████···············] 240 of 480")
         stage.desk.audits_kept["aud_02"] = replace(stage.desk.audits_kept["aud_01"], run_id="aud_02")
         screen.look_again()
-        await stage.until_shown("✗ biased. Do not trust this judge")
+        await stage.until_shown("✗ biased by injection. Do not trust")
 
 
 async def test_each_axis_has_its_verdict_its_noise_its_shift_and_its_worst_pairs() -> None:
@@ -325,3 +325,7 @@ async def test_c_and_a_lead_from_the_judges_place_and_escape_back_to_it() -> Non
             await stage.until(lambda: stage.app.screen is judges)
         await stage.pilot.press("C", "alt+5")
         assert stage.place.place.place_id == "spending"
+
+
+def test_a_figure_that_rounds_to_zero_has_no_sign() -> None:
+    assert [figure(value, signed=True) for value in (-0.001, 0.001, -0.01, None)] == ["0.00", "0.00", "-0.01", "–"]

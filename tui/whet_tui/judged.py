@@ -82,7 +82,7 @@ def outcome_word(outcome: judging_pb2.Outcome.ValueType) -> str:
 def progress_words(judging: Judging) -> str:
     """How far it is, how its verdicts ended, what it cost and what is to come, in one line."""
     parts = [f"{judging.verdicts} of {judging.planned} verdicts" if judging.planned else "starting"]
-    if judging.ended and judging.state is not FanoutState.SUCCEEDED:
+    if judging.ended:
         parts.insert(0, judging.state.value)
     if judging.left:
         parts.append("not followed to its end")

@@ -82,7 +82,7 @@ class JudgingPrinter:
         if judging.ended and not self._closed:
             self._closed = True
             why = f": {judging.failure}" if judging.failure else ""
-            yield safe_line(f"{judging.state.value}: {progress_words(judging)}{why}")
+            yield safe_line(f"{progress_words(judging)}{why}")
         elif not judging.ended and self._quarter < quarter < 4:
             self._quarter = quarter
             yield safe_line(progress_words(judging))

@@ -21,7 +21,7 @@ _KINDS: Final[Mapping[type, str]] = {
 NANOS_PER_DOLLAR: Final = 1_000_000_000
 KEYS: Final = "keys"
 """The table that gives actions other keys: its keys are the ids of bindings, not settings."""
-SERVERS: Final = ("endpoint", "panel", "server", "synthesiser", "telemetry")
+SERVERS: Final = ("endpoint", "judge", "panel", "server", "synthesiser", "telemetry")
 """What else stands at the top of the file: the server reads and checks it. A test holds this equal to the server's."""
 
 

@@ -21,12 +21,13 @@ _WORDS: Final = {
 }
 
 
-def inferred(lines: Sequence[Line]) -> tuple[Column, ...]:
-    """Return the columns that rows have, in the order in which they are first seen. Whole numbers and numbers in one
-    column are numbers. Raises `InvalidField` with every line whose value is of another type than those before.
+def inferred(lines: Sequence[Line], before: Sequence[Column] = (), rows_before: int = 0) -> tuple[Column, ...]:
+    """Return the columns that rows have, after those of the rows `before` them, in the order in which they are first
+    seen. Whole numbers and numbers in one column are numbers. Raises `InvalidField` with every line whose value is of
+    another type than those before.
     """
-    types: dict[str, ColumnType | None] = {}
-    filled: dict[str, int] = {}
+    types: dict[str, ColumnType | None] = {column.name: column.type for column in before}
+    filled = {column.name: 0 if column.optional else rows_before for column in before}
     wrong = Wrong()
     for line in lines:
         for name, value in line.fields.items():
@@ -34,17 +35,17 @@ def inferred(lines: Sequence[Line]) -> tuple[Column, ...]:
                 types.setdefault(name, None)
                 continue
             filled[name] = filled.get(name, 0) + 1
-            kind, before = type_of(value), types.get(name)
-            joined = _joined(before, kind)
+            kind, known = type_of(value), types.get(name)
+            joined = _joined(known, kind)
             if joined is None:
-                wrong.add(f"{line.where}: column {name}", f"This is {_WORDS[kind]}; before it was {_WORDS[before]}.")  # type: ignore[index]  # None joins with all
+                wrong.add(f"{line.where}: column {name}", f"This is {_WORDS[kind]}; before it was {_WORDS[known]}.")  # type: ignore[index]  # None joins with all
             else:
                 types[name] = joined
         if len(types) > MAX_COLUMNS:
             raise InvalidField((line.where, f"There are more than {MAX_COLUMNS} columns."))
     wrong.tell()
     return tuple(
-        Column(name=name, type=kind or ColumnType.STRING, optional=filled.get(name, 0) < len(lines))
+        Column(name=name, type=kind or ColumnType.STRING, optional=filled.get(name, 0) < rows_before + len(lines))
         for name, kind in types.items()
     )
 

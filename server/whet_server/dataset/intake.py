@@ -63,7 +63,8 @@ def prepared(header: Header, data: bytes, before: Before) -> Prepared:
     row_schema = header.row_schema or (newest.row_schema if newest else "")
     kept = [Line(f"row {row.number}", msgspec.json.decode(row.json)) for row in before.rows]
     if newest is None or header.new_columns:
-        columns = inferred([*kept, *lines])
+        # Rows that are there are not looked at: what they hold may be under seal.
+        columns = inferred(lines, newest.columns if newest and kept else (), len(kept))
     else:
         columns = newest.columns
         check_columns(lines, columns, newest.version)

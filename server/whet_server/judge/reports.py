@@ -63,7 +63,7 @@ class Reports:
             states = await self.standings(run.workspace, record.criteria)
             sums = replace(sums, criteria=tuple(_standing_now(summary, states) for summary in sums.criteria))
         return JudgementView(
-            run=run, plan=record.plan, sums=sums, verdicts=len(found.folded.verdicts), failure=found.failure
+            run=run, plan=record.plan, sums=sums, verdicts=_ended(found.folded), failure=found.failure
         )
 
     async def listed(self, run: Run) -> JudgementView:
@@ -148,6 +148,11 @@ def _failure_of(events: Sequence[Event]) -> Failure | None:
 def _standing_now(summary: CriterionSummary, states: Mapping[str, Standing]) -> CriterionSummary:
     standing = states.get(summary.criterion)
     return summary if standing is None else replace(summary, calibration=standing.state)
+
+
+def _ended(folded: Folded) -> int:
+    """Return how many verdicts are in: what was cut off is none."""
+    return sum(verdict.outcome is not Outcome.CANCELLED for verdict in folded.verdicts)
 
 
 def _reached(sums: JudgementSummed | None) -> int:

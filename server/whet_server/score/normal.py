@@ -14,17 +14,29 @@ ARTICLES: Final = frozenset({"a", "an", "the"})
 
 def normal(text: str, how: Normalisation) -> str:
     """Return the text without the differences that do not count. Composed and decomposed letters are always alike."""
-    text = "".join(_letters(piece, how) for piece in _pieces(text))
-    if how.ignore_articles:
-        text = without_articles(text)
-    return text if how.keep_whitespace else " ".join(text.split())
+    pieces = (_alike(piece, how) for piece in _pieces(text))
+    return "".join(pieces if how.keep_whitespace else _squeezed(pieces))
 
 
-def _letters(text: str, how: Normalisation) -> str:
+def _alike(text: str, how: Normalisation) -> str:
     text = unicodedata.normalize("NFC", text)
     if not how.case_sensitive:
         text = unicodedata.normalize("NFC", text.casefold())
-    return without_punctuation(text) if how.ignore_punctuation else text
+    if how.ignore_punctuation:
+        text = without_punctuation(text)
+    return without_articles(text) if how.ignore_articles else text
+
+
+def _squeezed(pieces: Iterator[str]) -> Iterator[str]:
+    """Yield the pieces with one blank for each run of white space, also for one that goes over a cut."""
+    blank = begun = False
+    for piece in pieces:
+        words = " ".join(piece.split())
+        if words:
+            yield " " + words if begun and (blank or piece[0].isspace()) else words
+            begun, blank = True, piece[-1].isspace()
+        else:
+            blank = blank or bool(piece)
 
 
 def _pieces(text: str) -> Iterator[str]:

@@ -2,6 +2,7 @@ import asyncio
 import json
 
 import pytest
+from msgspec.structs import replace
 from tests.server.dataset.conftest import HERE, PERSON, datasets_over, jsonl, some
 
 from whet_server.dataset.datasets import Datasets
@@ -31,7 +32,7 @@ async def ids(datasets: Datasets, version: int, split: Split | None = None) -> s
 
 
 async def stored(datasets: Datasets, data: bytes, **header: object) -> Dataset:
-    return (await datasets.put(PERSON, Header(**{"name": "set", "key": "id", "policy": HALF} | header), data))[0]
+    return (await datasets.put(PERSON, replace(HEADER, **header), data))[0]
 
 
 async def refused(datasets: Datasets, data: bytes, **header: object) -> list[tuple[str, str]]:
@@ -104,6 +105,19 @@ async def test_other_columns_need_a_word(datasets: Datasets) -> None:
     assert (await refused(datasets, wider))[0][0] == "line 1: column note"
     made = await stored(datasets, wider, new_columns=True)
     assert [column.name for column in made.columns] == ["id", "note"]
+
+
+async def test_appended_rows_may_bring_columns_that_the_others_lack(datasets: Datasets) -> None:
+    await stored(datasets, some(4))
+    made = await stored(datasets, jsonl([{"id": 9.5, "note": "x"}]), append=True, new_columns=True, policy=None, key="")
+    assert made.columns == (
+        Column(name="id", type=ColumnType.NUMBER),
+        Column(name="input", type=ColumnType.STRING, optional=True),
+        Column(name="output", type=ColumnType.STRING, optional=True),
+        Column(name="note", type=ColumnType.STRING, optional=True),
+    )
+    [(where, _)] = await refused(datasets, jsonl([{"id": "text"}]), append=True, new_columns=True)
+    assert where == "line 1: column id"
 
 
 async def test_a_row_schema_stays_in_force_and_names_lines(datasets: Datasets) -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.server.dataset.conftest import jsonl
 
 from whet_server.dataset.intake import Before, Prepared, prepared
@@ -66,7 +67,7 @@ def test_shares_are_kept_and_an_empty_one_gets_nothing() -> None:
     for split, share in zip(Split, DEFAULT_SHARES, strict=True):
         assert abs(counts[split] / 20_000 - share) < 0.01
     for split in Split:
-        only = SplitPolicy(**{split.value: 3.0}, salt="s")
+        only = replace(SplitPolicy(salt="s"), **{split.value: 3.0})
         assert {by_share(only, number) for number in range(500)} == {split}
 
 

@@ -221,7 +221,12 @@ async def test_splits_tags_and_openings_answer_the_same_when_they_are_repeated(s
     split = dataset_pb2.SplitDatasetRequest(name="support", policy=dataset_pb2.SplitPolicy(train=1), request_id="s")
     tag = dataset_pb2.TagDatasetRequest(name="support", add=["gold"], request_id="t")
     opening = dataset_pb2.OpenSealRequest(name="support", version=2, reason="done", request_id="o")
-    for call, request in ((client.SplitDataset, split), (client.TagDataset, tag), (client.OpenSeal, opening)):
+    changes: list[tuple[Any, Any]] = [
+        (client.SplitDataset, split),
+        (client.TagDataset, tag),
+        (client.OpenSeal, opening),
+    ]
+    for call, request in changes:
         answers = [await call(request, metadata=metadata) for _ in range(2)]
         assert answers[0].dataset.version == answers[1].dataset.version == 2
     newest = await client.GetDataset(dataset_pb2.GetDatasetRequest(name="support"), metadata=metadata)

@@ -22,7 +22,7 @@ from whet.v1 import calibration_pb2, dataset_pb2, judge_pb2, judging_pb2, trace_
 from whet_server.rpc.identity import SERVICES
 
 METHODS: Final = {f"{service.full_name}/{method.name}": method for service in SERVICES for method in service.methods}
-TRAIN, DEV, HOLDOUT = dataset_pb2.SPLIT_TRAIN, dataset_pb2.SPLIT_DEV, dataset_pb2.SPLIT_HOLDOUT
+HOLDOUT: Final = dataset_pb2.SPLIT_HOLDOUT
 BY_COLUMN: Final = dataset_pb2.SplitPolicy(column="where")
 ALL_TRAIN: Final = dataset_pb2.SplitPolicy(train=1)
 IDS: Final = count()
@@ -269,9 +269,9 @@ async def sweep(heard: Heard, client: Client, versions: int) -> None:
     """Read everything that can be read of every version."""
     rows, export = METHODS["whet.v1.DatasetService/ListRows"], METHODS["whet.v1.DatasetService/ExportDataset"]
     for version in range(versions + 1):
-        for split in (0, TRAIN, DEV, HOLDOUT):
+        for split in dataset_pb2.Split.values():
             await heard.ask(client, rows, [dataset_pb2.ListRowsRequest(name="secret", version=version, split=split)])
-            for file_format in (1, 2, 3):
+            for file_format in dataset_pb2.DataFormat.values():
                 request = dataset_pb2.ExportDatasetRequest(
                     name="secret", version=version, split=split, format=file_format
                 )
@@ -366,9 +366,9 @@ async def test_the_same_eyes_see_the_rows_once_the_seal_is_open(sealed: Served) 
     assert heard.leaks() == SEALED
 
 
-def questions(split: int, *, version: int = 0) -> Iterator[tuple[str, Message]]:
+def questions(split: dataset_pb2.Split.ValueType, *, version: int = 0) -> Iterator[tuple[str, Message]]:
     """Every way to have the rows of a split judged, by scorers, by judges, and in an audit."""
-    ref = dataset_pb2.DatasetRef(name="secret", version=version, split=split)  # type: ignore[arg-type]  # a number of the enum
+    ref = dataset_pb2.DatasetRef(name="secret", version=version, split=split)
     judge = judging_pb2.Judge(models=["sim/judge"])
     for spec in (
         judge_pb2.JudgementSpec(dataset=ref, scorers=["exact"]),

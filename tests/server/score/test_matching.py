@@ -6,6 +6,7 @@ import pytest
 from whet_server.judging import Item
 from whet_server.score.finding import DoesNotApply
 from whet_server.score.matching import compiled, contains, exact, keywords, regex
+from whet_server.score.normal import normal
 from whet_server.score.spec import ContainsScorer, ExactScorer, KeywordsScorer, Normalisation, RegexScorer
 
 
@@ -112,3 +113,12 @@ def test_a_catastrophic_expression_takes_linear_time(pattern: str) -> None:
         for size in (20_000, 200_000)
     )
     assert long / short < 40
+
+
+@pytest.mark.parametrize("gap", ["", " ", "\n \t", " " * 60_000])
+def test_a_text_of_many_pieces_is_made_alike_as_a_whole(gap: str) -> None:
+    text = f" {'Word, the ' * 12_345}{gap}{'X' * 120_000}{gap}tail {gap}"
+    assert normal(text, Normalisation()) == " ".join(text.lower().split())
+    assert normal(text, Normalisation(keep_whitespace=True)) == text.lower()
+    words = [word for word in text.lower().replace(",", "").split() if word != "the"]
+    assert normal(text, Normalisation(ignore_punctuation=True, ignore_articles=True)) == " ".join(words)

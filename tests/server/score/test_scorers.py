@@ -1,5 +1,6 @@
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 import pytest
@@ -271,3 +272,38 @@ async def test_the_embedded_model_knows_what_is_near(scorers: Scorers) -> None:
     assert far.score < near.score < 1
     assert same.score == pytest.approx(1)
     assert (near.model, near.totals.attempts) == ("", 0)
+
+
+MEGABYTE = {
+    "words": "lorem ipsum dolor sit amet " * 37_000,
+    "one word": "a" * 1_000_000,
+    "punctuation": "é. ,!?" * 166_000,
+    "numbers": "1,234 " * 166_000,
+    "brackets": "[(" * 500_000,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scorer", EVERY, ids=name_of)
+async def test_a_text_of_a_megabyte_does_not_hold_up_the_loop(scorers: Scorers, scorer: Scorer) -> None:
+    """The longest silence of the loop is measured beside what it is without any work: the machine may be busy."""
+    await verdict_of(scorers, scorer, "a b", "a c", latency_ns=1, cost=1)
+    for text in MEGABYTE.values():
+        silences = []
+        for _ in range(3):
+            idle = await longest_silence(asyncio.sleep(0.1))
+            busy = await longest_silence(verdict_of(scorers, scorer, text, text[:-1] + "x", latency_ns=1, cost=1))
+            silences.append(busy - idle)
+        assert min(silences) < 0.05
+
+
+async def longest_silence(work: Coroutine[Any, Any, object]) -> float:
+    """Return the longest time in seconds that the loop did not come round while something was done."""
+    doing = asyncio.ensure_future(work)
+    longest, last = 0.0, time.perf_counter()
+    while not doing.done():
+        await asyncio.sleep(0)
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+    await doing
+    return longest

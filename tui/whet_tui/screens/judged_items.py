@@ -116,6 +116,7 @@ class JudgedItemsScreen(JudgementsScreen):
     def _open_items(self) -> None:
         if self.judgement is not None:
             self.add_class("items")
+            self.clear_hint()
             self.query_one("#items", Rows).focus()
             self._begin(ItemQuery(run_id=self._run_id))
 
@@ -139,6 +140,7 @@ class JudgedItemsScreen(JudgementsScreen):
             self._keys()
         elif self.has_class("items"):
             self.remove_class("items")
+            self.clear_hint()
             self.query_one("#judgements", Rows).focus()
             self.draw()
             self.look_again()

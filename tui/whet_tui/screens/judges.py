@@ -237,6 +237,7 @@ class JudgesScreen(JudgedItemsScreen):
             note=note,
         )
         self._ratings.give(spot, rating, before)
+        self.clear_hint()
         self._send_soon()
         self._on()
 

@@ -137,6 +137,11 @@ class PlaceScreen(Screen[None]):
             self._hint = words
         self._show_note(words)
 
+    def clear_hint(self) -> None:
+        """Take back a hint that has been overtaken."""
+        if self._hint:
+            self.tell("")
+
     def write(self, selector: str, text: Text) -> None:
         """Put a text into a widget, if it is another one than before: laying out costs more than looking."""
         if self._written.get(selector) != text:

@@ -19,7 +19,6 @@ COLUMNS: Final = (
     Column(title="state", most=14),
     Column(title="audit", grows=True),
     Column(title="begun", right=True),
-    Column(title="run", most=32, rank=1),
 )
 _AXES: Final = (
     Column(title="axis", most=16),
@@ -44,7 +43,7 @@ _VERDICTS: Final[dict[AuditVerdict, tuple[str, InkName]]] = {
 }
 _MEANS: Final = {
     AuditVerdict.FAIR: "No bias beyond the judge's own noise was seen, with enough pairs to have seen one.",
-    AuditVerdict.BIASED: "Do not trust this judge where what it is biased by differs between answers.",
+    AuditVerdict.BIASED: "Do not trust this judge where answers differ in that.",
     AuditVerdict.UNDECIDED: "Too few scored pairs to say. Audit again with more items: --items-per-axis.",
 }
 _PROGRESS: Final = 30
@@ -60,7 +59,6 @@ def audit_row(run: AuditRun, now: int) -> list[Cell]:
         Cell(words, ink),
         Cell(safe_line(run.title or run.run_id, 200)),
         Cell(ago(run.create_ns, now), "muted"),
-        Cell(safe_line(run.run_id, 60), "muted"),
     ]
 
 
@@ -90,7 +88,8 @@ def _progress(audit: Audit, ink: Ink) -> Text:
 
 def _found(report: AuditReport, ink: Ink, width: int) -> list[Text]:
     words, name = _VERDICTS[report.verdict]
-    lines = [Text.assemble((words, getattr(ink, name)), f". {_MEANS[report.verdict]}")]
+    by = ", ".join(_name(each) for each in report.axes if each.verdict is AuditVerdict.BIASED)
+    lines = [Text.assemble((words + f" by {by}" * bool(by), getattr(ink, name)), f". {_MEANS[report.verdict]}")]
     if report.simulated:
         lines.append(Text("The judge is simulated: what it says is no opinion.", ink.simulated))
     lines += [Text(), Sheet(_AXES, [_axis(each) for each in report.axes]).text(width, ink), Text()]

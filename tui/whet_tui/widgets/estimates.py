@@ -11,8 +11,11 @@ _BAR: Final = 31
 
 
 def figure(value: float | None, *, signed: bool = False) -> str:
-    """A figure with two digits."""
-    return _NONE if value is None else f"{value:{'+' if signed else ''}.2f}"
+    """A figure with two digits; a zero has no sign."""
+    if value is None:
+        return _NONE
+    text = f"{value:{'+' if signed else ''}.2f}"
+    return text if float(text) else "0.00"
 
 
 def interval(estimate: Estimate, *, signed: bool = False) -> str:
