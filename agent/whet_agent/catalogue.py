@@ -78,6 +78,11 @@ class Method:
         return f"/{self.service}/{self.name}"
 
     @property
+    def is_dialogue(self) -> bool:
+        """Whether both sides speak again and again: only a program can hold such a call."""
+        return self.client_streaming and self.server_streaming
+
+    @property
     def is_upload(self) -> bool:
         """Whether a header and a file's pieces are sent for one answer."""
         return self.client_streaming and not self.server_streaming

@@ -19,6 +19,14 @@ TABLE_ROWS: Final = 30
 CELL_CHARACTERS: Final = 80
 """A cell is for recognising; the whole value is a call away."""
 
+_TOLD: Final[Mapping[str, tuple[str, ...]]] = {
+    "calibrations": ("calibration_id", "judge", "run_id", "criterion", "state", "reason", "create_time"),
+    "datasets": ("name", "version", "rows", "splits", "sealed", "tags", "create_time", "description", "source"),
+    "judgements": ("run_id", "state", "verdicts", "title", "totals", "create_time", "failure"),
+    "ratings": ("item_id", "rubric", "dimension", "level", "preferred", "rater", "rate_time", "note"),
+    "rubrics": ("name", "version", "description", "built_in", "create_time"),
+}
+"""What lists of wide records show of each: the rest is a call away."""
 
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
@@ -81,7 +89,8 @@ def _record(record: JsonView, *, depth: int) -> list[str]:
             continue
         label = name.replace("_", " ")
         if _is_table(value):
-            lines += ["", *([f"**{label}**", ""] if depth or len(record) > 1 else []), *_table(value), ""]
+            told = [{key: row[key] for key in _TOLD.get(name, row) if key in row} for row in value]
+            lines += ["", *([f"**{label}**", ""] if depth or len(record) > 1 else []), *_table(told), ""]
         elif isinstance(value, Mapping) and _flat(value):
             lines.append(f"- {label}: {_cell(value, CELL_CHARACTERS * 4)}")
         elif isinstance(value, Mapping):
@@ -130,8 +139,9 @@ def _cell(value: object, limit: int) -> str:
 def _readable(value: Any) -> Any:
     """Put amounts, sums and times the way people read them, all the way down."""
     if isinstance(value, list):
-        if value and all(isinstance(item, Mapping) and item.keys() == {"outcome", "count"} for item in value):
-            return ", ".join(f"{item['count']} {item['outcome'].replace('_', ' ')}" for item in value)
+        for what, count in (("outcome", "count"), ("split", "rows")):
+            if value and all(isinstance(item, Mapping) and item.keys() == {what, count} for item in value):
+                return ", ".join(f"{item[count]} {item[what].replace('_', ' ')}" for item in value)
         return [_readable(item) for item in value]
     if isinstance(value, str) and _TIME.fullmatch(value):
         return value[:19].replace("T", " ")

@@ -10,7 +10,16 @@ from tests.agent.real import CENT, counted, real_server, talking
 from tests.agent.test_crashes import asks
 from tests.server.rpc.conftest import HELD
 
-from whet.v1 import calibration_pb2, error_reason_pb2, event_pb2, judge_pb2, judging_pb2, scorer_pb2, value_pb2
+from whet.v1 import (
+    calibration_pb2,
+    dataset_pb2,
+    error_reason_pb2,
+    event_pb2,
+    judge_pb2,
+    judging_pb2,
+    scorer_pb2,
+    value_pb2,
+)
 from whet_agent.account import Account
 from whet_agent.calls import make
 from whet_agent.catalogue import Method, method_named, request_from, tools
@@ -256,3 +265,12 @@ async def test_a_broken_stream_is_attached_again_and_progress_only_goes_ahead() 
     assert progress.begun == outcome.run_id == JUD
     reports = [(report.done, report.total) async for report in progress.reports()]
     assert reports == [(0, 7), (5, 7), (7, 7)]
+
+
+def test_a_list_of_data_sets_fits_a_table() -> None:
+    dataset = dataset_pb2.Dataset(name="faq", version=2, rows=30, sealed=True, digest="ab" * 32, key="id")
+    dataset.splits.add(split=dataset_pb2.SPLIT_TRAIN, rows=24)
+    dataset.splits.add(split=dataset_pb2.SPLIT_HOLDOUT, rows=6)
+    lines = render(dataset_pb2.ListDatasetsResponse(datasets=[dataset])).splitlines()
+    assert lines[2] == "| name | version | rows | splits | sealed |"
+    assert lines[4] == "| faq | 2 | 30 | 24 train, 6 holdout | yes |"

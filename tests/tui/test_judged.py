@@ -7,7 +7,7 @@ from tests.tui.test_stream_json import streamed
 from tests.tui.test_view import seen
 
 from whet.v1 import event_pb2, judging_pb2, value_pb2
-from whet_agent.events import Envelope, RunHeard, ToolAnswered, ToolAsked, TurnEnded, UserSaid
+from whet_agent.events import Envelope, Happening, RunHeard, ToolAnswered, ToolAsked, TurnEnded, UserSaid
 from whet_tui.entries import Call, FanoutState, Judging
 from whet_tui.judged import progress_words
 from whet_tui.plain import PlainPrinter
@@ -53,7 +53,7 @@ FINISHED = event_pb2.Event(
 
 
 def conversation(*events: event_pb2.Event, ended: bool = True) -> list[Envelope]:
-    told = [
+    told: list[Happening] = [
         UserSaid(turn=1, text="judge it"),
         ToolAsked(turn=1, key=KEY, tool="judge", arguments_json="{}"),
         *(RunHeard(turn=1, key=KEY, run_id="jud_1", event=event) for event in events),

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -12,6 +12,7 @@ from tests.tui.pictures import runs, taken
 from tests.tui.test_places import Stage, staged
 from textual.widgets import Input, Static
 
+from whet_tui.desk import DeskError
 from whet_tui.item_list import ItemList
 from whet_tui.judging_values import ItemQuery, Mode, Outcome, Rating, RunState, Source
 from whet_tui.memory_desk import MemoryDesk
@@ -397,14 +398,21 @@ async def test_no_item_is_left_out_when_ratings_move_the_pages_of_those_nobody_h
     assert page.next_page_token
 
     class Small:
-        """Pages of five."""
+        """Pages of five, of which every second one fails."""
+
+        calls = 0
 
         async def items(self, query: ItemQuery, token: str = "", size: int = 5) -> object:
+            self.calls += 1
+            if self.calls % 2 == 0:
+                raise DeskError(GONE)
             return await desk.judging.items(query, token, 5)
 
+    small = Small()
     while not found.complete:
         known = set(found.items)
-        await found.grow(Small())  # type: ignore[arg-type]  # only this method is asked
+        with suppress(DeskError):
+            await found.grow(small)  # type: ignore[arg-type]  # only this method is asked
         for item_id in list(found.items.keys() - known)[:3]:
             await desk.judging.rate(story.DONE, item_id, Rating(rubric="problem-solving", level=3, rater="me"), item_id)
             found.has_rated()

@@ -37,7 +37,7 @@ def _calls() -> Iterator[str]:
         service = method.service.removeprefix("whet.v1.")
         name, effect = (f"`{tool.name}`", tool.effect) if tool is not None else ("none", "")
         stream = " (streams)" if method.server_streaming else ""
-        command = f"`whet {' '.join(method.command)}`"
+        command = "none" if method.is_dialogue else f"`whet {' '.join(method.command)}`"
         yield f"| `{service}.{method.name}`{stream} | {name} | {effect} | {command} | {method.comment} |"
 
 

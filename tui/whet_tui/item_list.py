@@ -19,6 +19,8 @@ class ItemList:
         self.items: dict[str, JudgedItem] = {}
         self.complete = False
         """Whether all items that pass the filters are there."""
+        self.growing = False
+        """Whether a page is on its way: nobody else need ask for it."""
         self._token = ""
         self._shifted = False
 
@@ -32,12 +34,19 @@ class ItemList:
 
     async def grow(self, desk: "JudgingDesk") -> ItemPage:
         """Fetch the next page that brings something new; return the last page that was read."""
-        token, self._shifted = "" if self._shifted else self._token, False
-        while True:
-            page = await desk.items(self.query, token)
-            new = {each.item.item_id: each for each in page.items if each.item.item_id not in self.items}
-            self.items |= new
-            token = self._token = page.next_page_token
-            if new or not token:
-                self.complete = not token
-                return page
+        shifted, self._shifted, self.growing = self._shifted, False, True
+        token = "" if shifted else self._token
+        try:
+            while True:
+                page = await desk.items(self.query, token)
+                new = {each.item.item_id: each for each in page.items if each.item.item_id not in self.items}
+                self.items |= new
+                token = self._token = page.next_page_token
+                if new or not token:
+                    self.complete = not token
+                    return page
+        except BaseException:
+            self._shifted |= shifted  # nothing was read: the pages still begin elsewhere
+            raise
+        finally:
+            self.growing = False

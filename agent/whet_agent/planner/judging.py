@@ -150,7 +150,10 @@ _POLITE: Final = re.compile(
 )
 _POINTS: Final = re.compile(r"\b(?:that|this|the|last|latest|it|its|my)\b", re.IGNORECASE)
 _WORD: Final = re.compile(r"[\w'’-]+|[^\w\s]")
-_OF_THE_WORLD: Final = re.compile(r"what (?:is|are|does|do) an? |why\b|who\b|explain\b|define\b", re.IGNORECASE)
+_OF_THE_WORLD: Final = re.compile(
+    r"what (?:is|are|does|do) an? |how (?:do|does|should|would) (?:i|you|we|one|people)\b|(?:why|who|explain|define)\b",
+    re.IGNORECASE,
+)
 _SHORTEST_SLIP: Final = 5
 """Letters below which a word that is not ours is foreign: `just` is no slip of `judge`."""
 
@@ -172,7 +175,8 @@ def read(text: str, situation: Situation, tools: Mapping[str, Tool]) -> Plan | N
     if not ours or "http" in bare or _OF_THE_WORLD.match(named.rest):
         return None
     if foreign := said.count(""):
-        sure = len(named.found.keys() & {"judgement", "audit", "model"}) + ("DATASET" in concepts | sure_of)
+        sealed = "dataset" in named.found and bool(concepts & {"SEAL", "UNSEAL"})
+        sure = len(named.found.keys() & {"judgement", "audit", "model"}) + ("DATASET" in concepts | sure_of or sealed)
         return _ask_back(_nearest(concepts), tools) if foreign <= sure and (sure_of or concepts & _STRONG) else None
     fitting = [name for name in TOOLS if _fits(name, concepts, named)]
     chosen = _chosen(fitting, said, named)

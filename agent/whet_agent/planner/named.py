@@ -61,7 +61,8 @@ _BESIDE: Final = (
     "a an the my our this that these those which what is are be as at by for from in into of on to with and or has "
     "have i we you it there all any last first version split splits row rows column columns judge judges rubric "
     "rubrics dataset datasets please now then do does did can could may will would train dev holdout seal sealed tag "
-    "file named called against using so say says good instead again better works using when like if but"
+    "file named called against using so say says good instead again better works using when like if but "
+    "everything them me us myself one some more"
 )
 """Words that stand beside `data set` or `rubric` and name nothing."""
 _BY: Final = r"(?:\b(?:with|by|against|using) )?(?:\bthe )?"

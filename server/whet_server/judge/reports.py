@@ -62,9 +62,7 @@ class Reports:
         else:
             states = await self.standings(run.workspace, record.criteria)
             sums = replace(sums, criteria=tuple(_standing_now(summary, states) for summary in sums.criteria))
-        return JudgementView(
-            run=run, plan=record.plan, sums=sums, verdicts=_ended(found.folded), failure=found.failure
-        )
+        return JudgementView(run=run, plan=record.plan, sums=sums, verdicts=_ended(found.folded), failure=found.failure)
 
     async def listed(self, run: Run) -> JudgementView:
         """Return a judgement as lists show it."""

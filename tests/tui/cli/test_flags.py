@@ -1,3 +1,5 @@
+import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -94,3 +96,33 @@ def test_an_object_that_is_none_is_answered_with_an_example(text: str) -> None:
 )
 def test_errors_speak_of_the_flag_that_was_typed(text: str, told: str) -> None:
     assert in_flags(flags("RunFanout"), text) == told
+
+
+def test_the_work_of_a_judgement_has_short_flags() -> None:
+    found = named("RunJudgement")
+    assert found["dataset"] == ("spec", "dataset", "name")
+    assert found["dataset-split"] == ("spec", "dataset", "split")
+    assert found["model"] == ("spec", "judge", "models")
+    assert found["rubric"] == ("spec", "judge", "rubric")
+    assert named("SplitDataset")["train"] == ("policy", "train")
+
+
+def test_lists_of_objects_come_one_a_line_or_as_a_list_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "items.jsonl"
+    wanted = [{"candidates": ["a"]}, {"candidates": ["b"]}]
+    for text in (json.dumps(wanted), "\n".join(json.dumps(each) for each in wanted) + "\n"):
+        file.write_text(text, encoding="utf-8")
+        given = arguments_from(flags("RunJudgement"), {"spec__items": (f"@{file}", '{"input": "c"}')})
+        assert given["spec"]["items"] == [*wanted, {"input": "c"}]
+    file.write_text('{"candidates": ["a"]}\nnonsense', encoding="utf-8")
+    with pytest.raises(click.UsageError, match="takes a JSON object"):
+        arguments_from(flags("RunJudgement"), {"spec__items": (f"@{file}",)})
+
+
+def test_ratings_come_from_a_file_and_a_prompt_may_begin_with_an_at_sign(tmp_path: Path) -> None:
+    file = tmp_path / "ratings.csv"
+    file.write_text("item_id,level\n1,4\n", encoding="utf-8")
+    assert arguments_from(flags("PutRatings"), {"csv": f"@{file}"})["csv"] == "item_id,level\n1,4\n"
+    assert arguments_from(flags("RunFanout"), {"spec__prompt": "@all: hello"})["spec"]["prompt"] == "@all: hello"
+    with pytest.raises(click.UsageError, match="cannot be read"):
+        arguments_from(flags("PutRatings"), {"csv": f"@{tmp_path / 'no.csv'}"})

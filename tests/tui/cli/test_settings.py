@@ -176,3 +176,9 @@ async def test_the_window_reaches_the_session(tmp_path: Path) -> None:
         mind = await mind_for(settings(tmp_path, text + line).mind, nowhere)
         assert mind is not None
         assert mind.context_tokens == window
+
+
+def test_a_person_rates_under_the_name_that_is_set_else_the_login_else_as_me(tmp_path: Path) -> None:
+    assert settings(tmp_path, "[chat]\nrater = 'Anna B.'\n", USER="anna").rater == "Anna B."
+    assert settings(tmp_path, "[chat]\nrater = ' '\n", USER="anna").rater == "anna"
+    assert settings(tmp_path).rater == "me"

@@ -317,3 +317,80 @@ def test_serve_is_the_server_itself(shell: Shell) -> None:
     made = shell.child("--data", str(shell.data), "serve", "token", "create", "--role", "agent")
     assert made.code == 0, made.err
     assert len(made.out.strip()) > 20
+
+
+ANSWERS = (
+    '{"item_id": "right", "input": "2 + 2?", "candidates": ["4"], "reference": "4"}',
+    '{"item_id": "wrong", "input": "2 + 2?", "candidates": ["5"], "reference": "4"}',
+)
+ITEMS = tuple(word for answer in ANSWERS for word in ("--item", answer))
+
+
+@pytest.fixture
+def judged(whet: Whet) -> str:
+    lines = whet.ok("judge", "run", *ITEMS, "--model", "sim/judge", "--scorer", "exact", "--json").lines
+    found: str = json.loads(lines[0])["run_id"]
+    return found
+
+
+def test_a_judgement_tells_its_means_with_denominators_and_whether_the_judge_may_gate(whet: Whet) -> None:
+    done = whet.ok("judge", "run", *ITEMS, "--model", "sim/judge", "--rubric", "answer-quality", "--scorer", "exact")
+    assert "4 verdicts on 2 items by sim/judge (simulated)" in done.err
+    assert done.lines[0].startswith("Judgement jud_")
+    assert done.lines[0].endswith("Judged by sim/judge. Simulated.")
+    exact = next(line for line in done.lines if line.startswith("exact"))
+    assert "0.50 (" in exact
+    assert "2 of 2 items  2 scored" in exact
+    assert "answer-quality: not calibrated, may not gate" in done.lines
+
+
+def test_a_judgement_in_json_is_an_event_a_line(whet: Whet, judged: str) -> None:
+    lines = [json.loads(line) for line in whet.ok("judge", "watch", judged, "--json").lines]
+    assert [next(kind for kind in line if kind.startswith(("run_", "verdicts", "judgement_"))) for line in lines]
+    assert "run_finished" in lines[-1]
+    assert lines[0]["run_opened"]["judgement"]["verdicts"] == 4
+    assert judged in whet.ok("judge", "list").out
+    assert whet.ok("judge", "get", judged, "--order", "score").lines[-2:][0].split()[0] == "wrong"
+
+
+def test_a_gate_has_an_exit_code_for_each_decision(whet: Whet, judged: str) -> None:
+    assert whet("judge", "gate", judged, "--criterion", "exact", "--min-mean", "0.4").code == 0
+    failed = whet("judge", "gate", judged, "--criterion", "exact", "--min-mean", "0.9")
+    assert (failed.code, failed.lines[0].partition(":")[0]) == (1, "The gate failed")
+    refused = whet("judge", "gate", judged, "--criterion", "problem-solving", "--min-mean", "0.1")
+    assert (refused.code, refused.lines[0].partition(":")[0]) == (4, "The gate refuses to decide")
+    assert whet("calibration", "check-judge", "--model", "sim/judge").code == 1
+
+
+def test_ratings_are_read_from_stdin_and_a_calibration_is_told_in_a_table(
+    shell: Shell, whet: Whet, judged: str
+) -> None:
+    csv = "item_id,level,rater\nright,5,ann\nwrong,1,ann\n"
+    put = shell.child(
+        "calibration", "put-ratings", "--judgement", judged, "--rubric", "problem-solving", "--csv", "-", stdin=csv
+    )
+    assert put.code == 0, put.err
+    assert "right" in whet.ok("calibration", "list-ratings").out
+    lines = whet.ok("calibration", "calibrate", judged).lines
+    assert "calibration too weak, may not gate" in lines[0]
+    assert lines[2].split()[:3] == ["the", "whole", "2"]
+    assert "too weak" in whet.ok("calibration", "list").out
+
+
+def test_an_audit_is_told_axis_by_axis_and_can_be_read_again(whet: Whet) -> None:
+    done = whet.ok("calibration", "run-audit", *ITEMS, "--model", "sim/judge", "--axis", "injection")
+    run_id = done.lines[0].split()[1]
+    assert run_id.startswith("aud_")
+    assert any(line.startswith("injection") and "of 4" in line for line in done.lines)
+    assert whet.ok("calibration", "get-audit", run_id).lines[1:] == done.lines[1:]
+
+
+def test_rubrics_and_scorers_are_tables(whet: Whet) -> None:
+    assert any(line.startswith("problem-solving@1") for line in whet.ok("rubric", "list").lines)
+    assert "causal_linking" in whet.ok("rubric", "get", "problem-solving").out
+    assert any(line.startswith("overlap:rouge_l") for line in whet.ok("scorer", "list").lines)
+    scored = whet.ok("scorer", "score-items", *ITEMS, "--scorer", "exact", "--scorer", "overlap:token_f1")
+    assert [line.split()[:3] for line in scored.lines[1:3]] == [
+        ["right", "exact", "1.000"],
+        ["right", "overlap:token_f1", "1.000"],
+    ]

@@ -15,10 +15,10 @@ from whet_tui.cli.root import Launch
 
 
 def group_for(noun: str, summary: str) -> click.Group:
-    """Return the group of a service with a command for each of its methods."""
+    """Return the group of a service with a command for each of its methods that a command can hold."""
     group = click.Group(noun, help=summary)
     for method in methods():
-        if method.command[0] == noun:
+        if method.command[0] == noun and not method.is_dialogue:
             group.add_command(_command(method))
     return group
 

@@ -167,7 +167,7 @@ class JudgedItemsScreen(JudgementsScreen):
         self.query_one("#reading", VerticalScroll).scroll_home(animate=False)
         self.draw_item()
         rows = self.query_one("#items", Rows)
-        if not self._found.complete and rows.key in rows.keys[-_AHEAD:]:
+        if not (self._found.complete or self._found.growing) and rows.key in rows.keys[-_AHEAD:]:
             self._grow()
 
     def draw(self) -> None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _FRAME: Final = 0.2
 """Seconds between two drawings of what arrives."""
+_CALM: Final = 1.0
+"""The same with reduced motion."""
 _SCORES: Final = 54
 """Columns of the scores where there is room beside the sums."""
 _EMPTY: Final = (
@@ -172,7 +174,7 @@ class JudgementsScreen(PlaceScreen):
     def _draw_soon(self) -> None:
         if not self._frame_pending:
             self._frame_pending = True
-            self.set_timer(_FRAME, self.draw)
+            self.set_timer(_FRAME if self.around.pictures else _CALM, self.draw)
 
     def _list(self) -> None:
         """Show the list; the first judgement is chosen when none is."""
