@@ -147,3 +147,27 @@ async def test_a_criterion_says_who_decides_it(served: Served) -> None:
     async with refused() as said:
         await run(served.person, judge_pb2.RunJudgementRequest(spec=wrong))
     assert list(said[0].violations) == ["spec.criteria[0].scorer.kind"]
+
+
+async def test_a_cap_holds_and_what_it_leaves_is_spent_before_anything_is_refused(served: Served) -> None:
+    """Twenty questions at once reserve far more than the cap allows, which pays for nine and one that is held."""
+    priced = f"{MODEL}&price_out=1000000&first_ms=0&rate=1000000"
+    one_id, _ = await run(served.person, judge_pb2.RunJudgementRequest(spec=spec(1, priced)))
+    paid = (await page(served.person, run_id=one_id)).judgement.totals.settled.nanos
+    planned = await served.person.judge.PlanJudgement(
+        judge_pb2.PlanJudgementRequest(spec=spec(1, priced)), metadata=served.person.metadata
+    )
+    capped = spec(40, priced)
+    capped.concurrency = 20
+    capped.cache.bypass = True
+    capped.cap.nanos = 9 * paid + planned.worst_cost.nanos
+    run_id, events = await run(served.person, judge_pb2.RunJudgementRequest(spec=capped))
+    judgement = (await page(served.person, run_id=run_id)).judgement
+    (judged,) = [summary for summary in judgement.criteria if summary.criterion == "problem-solving"]
+    counts = {count.outcome: count.count for count in judged.outcomes}
+    assert set(counts) == {judging_pb2.OUTCOME_SCORED, judging_pb2.OUTCOME_UNAFFORDABLE}
+    assert sum(counts.values()) == 40
+    assert counts[judging_pb2.OUTCOME_SCORED] >= 9
+    assert judgement.totals.settled.nanos <= capped.cap.nanos
+    assert not judgement.totals.unknown.nanos
+    assert events[-1].run_finished.state == event_pb2.RUN_STATE_PARTIAL
