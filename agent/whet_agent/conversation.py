@@ -161,6 +161,11 @@ def turn_of(entry: Entry) -> int:
     return int(entry["k"].partition("/")[0])
 
 
+def said(entries: Sequence[Entry], words: str) -> bool:
+    """Whether the person has said these words in this conversation."""
+    return any(words in str(entry["m"]["content"]) for entry in entries if entry["m"]["role"] == "user")
+
+
 def arguments_of(text: str) -> JsonView:
     """Read a call's arguments. Raises `ValueError` with what to do when they are not a JSON object."""
     try:

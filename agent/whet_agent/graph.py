@@ -10,7 +10,7 @@ import contextvars
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Final, TypedDict
+from typing import Annotated, Any, Final, NotRequired, TypedDict
 
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
@@ -27,7 +27,7 @@ from langsmith.run_helpers import tracing_context
 from whet_agent.conversation import Entry, OpenCall, from_user, open_calls, turn_of, upsert
 from whet_agent.events import Happening
 from whet_agent.json_object import JsonObject, JsonView
-from whet_agent.nodes import Context, TooManySteps, act, think
+from whet_agent.nodes import Context, TooManySteps, act, think, unnamed_file
 
 BUSY_MILLISECONDS: Final = 5_000
 """Several sessions share the checkpoints' file; each holds the lock for a moment only."""
@@ -57,6 +57,8 @@ class Task(TypedDict):
 
     call: JsonObject
     turn: int
+    unnamed: NotRequired[str]
+    """A file that the call would read and the person has not named."""
 
 
 def build(saver: AsyncSqliteSaver) -> "CompiledStateGraph[State, Context, State, State]":
@@ -69,10 +71,10 @@ def build(saver: AsyncSqliteSaver) -> "CompiledStateGraph[State, Context, State,
     async def _act(state: Task, runtime: Runtime[Context]) -> JsonObject:
         inside = _step_out()
         live = replace(runtime.context, hear=inside(runtime.stream_writer), ask=inside(interrupt))
-        return {"log": await act(OpenCall(**state["call"]), state["turn"], live)}
+        return {"log": await act(OpenCall(**state["call"]), state["turn"], live, unnamed=state.get("unnamed", ""))}
 
     def _calls(state: State) -> list[Send] | str:
-        return [Send("act", Task(call=asdict(call), turn=state["turn"])) for call in open_calls(state["log"])] or END
+        return [Send("act", _task(call, state)) for call in open_calls(state["log"])] or END
 
     graph = StateGraph(State, context_schema=Context)
     graph.add_node("think", _think)
@@ -216,3 +218,8 @@ class Thread:
         async with self._saver.lock:
             await self._connection.rollback()
             await self._connection.close()
+
+
+def _task(call: OpenCall, state: State) -> Task:
+    unnamed = unnamed_file(call, state["log"])
+    return Task(call=asdict(call), turn=state["turn"], unnamed=unnamed)

@@ -21,8 +21,8 @@ RATIONALE_CHARACTERS: Final = 240
 CALIBRATION: Final = {
     judging_pb2.CALIBRATION_STATE_CALIBRATED: "calibrated",
     judging_pb2.CALIBRATION_STATE_UNCALIBRATED: "not calibrated, may not gate",
-    judging_pb2.CALIBRATION_STATE_STALE: "calibration is stale, may not gate",
-    judging_pb2.CALIBRATION_STATE_TOO_WEAK: "agrees too little with people, may not gate",
+    judging_pb2.CALIBRATION_STATE_STALE: "calibration stale, may not gate",
+    judging_pb2.CALIBRATION_STATE_TOO_WEAK: "calibration too weak, may not gate",
 }
 
 

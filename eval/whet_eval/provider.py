@@ -1,8 +1,8 @@
 """A provider on this machine that speaks chat completions, misbehaves on demand and keeps its own bill.
 
-What it does is named by the model that is asked: `plain` answers, `prose` answers in Markdown at a steady `rate`, every
-name of `misbehaviour.KINDS` does what it says, and `mixed` draws one that ends by itself for each request, from a seed.
-Settings follow like a query:
+What it does is named by the model that is asked: `plain` answers, `prose` answers in Markdown at a steady `rate`,
+`judge` answers with JSON by the schema it is given, every name of `misbehaviour.KINDS` does what it says, and `mixed`
+draws one that ends by itself for each request, from a seed. Settings follow like a query:
 `plain?chunks=20&first_ms=200`.
 The bill holds what a provider would charge, whether or not the answer reached anybody.
 """
@@ -28,12 +28,13 @@ from whet_eval.speech import Exchange, Settings
 
 PLAIN: Final = "plain"
 PROSE: Final = "prose"
+JUDGE: Final = "judge"
 MIXED: Final = "mixed"
 MAX_REQUEST: Final = 16 << 20
 """Bytes of a request; prompts of megabytes are among the tests."""
 NO_SCHEMA: Final = "no-schema"
 """Answers well, unless it is asked for structured output."""
-SPOKEN: Final = {**KINDS, PROSE: Exchange.prose, NO_SCHEMA: no_schema}
+SPOKEN: Final = {**KINDS, PROSE: Exchange.prose, JUDGE: Exchange.verdict, NO_SCHEMA: no_schema}
 BACKLOG: Final = 4096
 """Connections that may wait to be accepted: a benchmark opens a thousand at once."""
 
@@ -72,7 +73,7 @@ class ProviderStub:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self.headers_seen: list[dict[str, str]] = []
-        self.model_names: list[str] = [PLAIN, PROSE, MIXED, NO_SCHEMA, *KINDS]
+        self.model_names: list[str] = [PLAIN, PROSE, JUDGE, MIXED, NO_SCHEMA, *KINDS]
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=MAX_REQUEST)

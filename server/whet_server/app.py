@@ -215,10 +215,7 @@ async def _recovery(capabilities: Sequence[Capability], server: RpcServer) -> As
     async def recover() -> None:
         try:
             for capability in capabilities:
-                if count := await capability.recover():
-                    _log.info("took up %d runs that had not ended", count)
-        except WhetError as error:
-            _log.error("runs that had not ended could not be taken up: %s", error)
+                await _recover(capability)
         finally:
             server.recovered()
 
@@ -228,6 +225,14 @@ async def _recovery(capabilities: Sequence[Capability], server: RpcServer) -> As
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+async def _recover(capability: Capability) -> None:
+    try:
+        if count := await capability.recover():
+            _log.info("took up %d runs that had not ended", count)
+    except WhetError as error:
+        _log.error("runs that had not ended could not be taken up: %s", error)
 
 
 async def _until_needless(stop: asyncio.Event, server: RpcServer, store: Store, idle_exit: float | None) -> None:

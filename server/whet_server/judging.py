@@ -1,6 +1,9 @@
 """Values of judging that several rooms speak of; `proto/whet/v1/judging.proto` documents each field under its name.
 
 A verdict has a score exactly when its outcome is SCORED. Nothing anywhere makes a score of another outcome.
+
+Of what a run has by the ten thousand the cycle collector is told nothing (`gc=False`): values hold no cycles, and to
+look through them all would stop the server for a fifth of a second.
 """
 
 import hashlib
@@ -67,7 +70,7 @@ class JudgeIdentity(Value):
         return hashlib.sha256(msgspec.json.encode(whole, order="deterministic")).hexdigest()
 
 
-class Item(Value):
+class Item(Value, gc=False):
     """What is judged: an input and its candidates. `latency_ns` and `cost` are the first candidate's."""
 
     item_id: str = ""
@@ -90,7 +93,7 @@ class Item(Value):
         return hashlib.sha256(msgspec.json.encode((self.input, self.candidates))).hexdigest()
 
 
-class Quote(Value):
+class Quote(Value, gc=False):
     """Words of a candidate, in Unicode code points."""
 
     text: str
@@ -99,14 +102,14 @@ class Quote(Value):
     end: int = 0
 
 
-class DimensionScore(Value):
+class DimensionScore(Value, gc=False):
     dimension: str
     level: int | None = None
     rationale: str = ""
     quotes: tuple[Quote, ...] = ()
 
 
-class Verdict(Value):
+class Verdict(Value, gc=False):
     """How one scorer or one call to a judge ended on one item."""
 
     item_id: str

@@ -95,7 +95,7 @@ class CallLimits(Value):
     total: float | None = None
 
 
-class Usage(Value):
+class Usage(Value, gc=False):
     """Tokens. `estimated` is true when the provider did not report them."""
 
     input_tokens: int = 0
@@ -146,7 +146,7 @@ class Attempt(Value):
     wait_ns: int | None = None
 
 
-class Totals(Value):
+class Totals(Value, gc=False):
     """Sums over calls. `unknown` counts the worst case of every attempt whose outcome is unknown."""
 
     settled: Nanos = Nanos(0)

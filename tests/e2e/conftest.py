@@ -14,6 +14,7 @@ SPOKEN = (
     "plain?chunks=30&gap_ms=8",
     "plain?chunks=6&first_ms=60",
     "plain?chunks=9&gap_ms=5",
+    "judge?first_ms=60",
     "mixed",
 )
 """Models of the stub that have a price beside its misbehaviours."""

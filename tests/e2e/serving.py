@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 import grpc
 import grpc.aio
 
-from whet.v1 import fanout_pb2_grpc, ledger_pb2, ledger_pb2_grpc, trace_pb2_grpc
+from whet.v1 import fanout_pb2_grpc, judge_pb2_grpc, ledger_pb2, ledger_pb2_grpc, scorer_pb2_grpc, trace_pb2_grpc
 
 PATIENCE = 60.0
 """Seconds: two cores may be busy with other tests; everything waited for takes milliseconds on a quiet machine."""
@@ -63,7 +63,9 @@ class Wire:
         self._channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
         self.metadata = (("authorization", f"Bearer {token}"),)
         self.fanouts = fanout_pb2_grpc.FanoutServiceStub(self._channel)
+        self.judges = judge_pb2_grpc.JudgeServiceStub(self._channel)
         self.ledger = ledger_pb2_grpc.LedgerServiceStub(self._channel)
+        self.scorers = scorer_pb2_grpc.ScorerServiceStub(self._channel)
         self.traces = trace_pb2_grpc.TraceServiceStub(self._channel)
 
     async def ask(self, method: Method[RequestT, AnswerT], request: RequestT) -> AnswerT:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from tests.e2e.serving import PATIENCE, House, Wire
 
+from whet.v1 import judging_pb2, scorer_pb2
+
 NODE = Path(__file__).parents[1] / "clients" / "node"
 PROTO = Path(__file__).parents[2] / "proto"
 MODELS = ("sim/fast", "sim/terse")
@@ -74,3 +76,48 @@ async def test_it_hears_why_a_call_was_refused(wire: Wire, client: Path) -> None
     code, lines, err = await ask(client, wire.address, wire.token, "nowhere/model")
     assert (code, lines) == (1, [])
     assert "nowhere" in err
+
+
+async def test_a_scorer_in_another_language_needs_the_proto_files_only(wire: Wire, client: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *("node", "score.mjs", wire.address, wire.token),
+        cwd=client,
+        env=os.environ | {"WHET_PROTO": str(PROTO)},
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(PATIENCE):
+            assert await process.stdout.readline() == b"ready\n"
+        verdicts = await scored(wire, "the cat and the hat", "ein Wort", "42", settings='{"ignore": ["the"]}')
+        assert [(each.criterion, each.outcome) for each in verdicts] == [
+            *(("remote:no_repeats", judging_pb2.OUTCOME_SCORED), ("remote:no_repeats (2)", judging_pb2.OUTCOME_SCORED))
+            * 2,
+            ("remote:no_repeats", judging_pb2.OUTCOME_ABSTAINED),
+            ("remote:no_repeats (2)", judging_pb2.OUTCOME_ABSTAINED),
+        ]
+        assert [each.score for each in verdicts[:4]] == [pytest.approx(0.8), 1, 1, 1]
+        assert (verdicts[0].value, verdicts[0].rationale) == (1, "the")
+        (broken,) = await scored(wire, "text", settings='{"ignore": 7}', names=())
+        assert broken.outcome == judging_pb2.OUTCOME_FAILED
+        assert "TypeError" in broken.failure.message
+        process.terminate()
+        async with asyncio.timeout(PATIENCE):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def scored(
+    wire: Wire, *texts: str, settings: str, names: tuple[str, ...] = ("remote:no_repeats",)
+) -> list[judging_pb2.Verdict]:
+    remote = scorer_pb2.RemoteScorer(name="no_repeats", settings=settings)
+    request = scorer_pb2.ScoreItemsRequest(
+        items=[scorer_pb2.Item(candidates=[text]) for text in texts],
+        scorers=names,
+        detailed=[scorer_pb2.Scorer(remote=remote)],
+    )
+    return list((await wire.ask(wire.scorers.ScoreItems, request)).verdicts)

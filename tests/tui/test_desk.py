@@ -28,13 +28,22 @@ from whet.v1 import (
 from whet_agent.catalogue import methods
 from whet_agent.client import Client
 from whet_agent.connect import Connection, ConnectSettings, connect, stop
-from whet_tui.calibration_values import Agreement, Calibration
+from whet_tui.calibration_values import (
+    Agreement,
+    Audit,
+    AuditAxis,
+    AuditReport,
+    AuditRun,
+    AuditVerdict,
+    AxisResult,
+    Calibration,
+)
 from whet_tui.dataset_values import Column, Dataset, Row, Split, SplitCount, SplitPolicy
 from whet_tui.desk import Desk, DeskError
 from whet_tui.desk_values import Cap, Endpoint, Following, Grouping, Model, Probe, Spending, UsageLine
 from whet_tui.entries import Fanout, FanoutState, LaneState, Money
 from whet_tui.grpc_desk import GrpcDesk
-from whet_tui.judging_values import Estimate, Judge, Outcome, OutcomeCount, Standing
+from whet_tui.judging_values import Estimate, Judge, Outcome, OutcomeCount, RunState, Standing
 from whet_tui.memory_desk import MemoryDesk
 
 PATIENCE = 20.0
@@ -58,6 +67,10 @@ class Stage(Protocol):
 
     async def calibrate(self) -> str:
         """Let a simulated judge judge six answers, rate four of them, and compare; return the judgement's id."""
+        ...
+
+    async def audit(self) -> str:
+        """Audit a simulated judge on two axes to the end; return the run's id."""
         ...
 
     async def keep(self, name: str, rows: int) -> None:
@@ -109,6 +122,20 @@ class GrpcStage:
         )
         await self._call("PutRatings", request)
         await self._call("Calibrate", calibration_pb2.CalibrateRequest(run_id=run_id))
+        return run_id
+
+    async def audit(self) -> str:
+        items = [
+            scorer_pb2.Item(
+                item_id=f"i{number}", input="Why does it rain?", candidates=[f"Because of {number} clouds."]
+            )
+            for number in range(1, 7)
+        ]
+        axes = [judging_pb2.AUDIT_AXIS_LENGTH, judging_pb2.AUDIT_AXIS_INJECTION]
+        spec = calibration_pb2.AuditSpec(judge=judging_pb2.Judge(models=["sim/judge"]), items=items, axes=axes)
+        run = calibration_pb2.RunAuditRequest(spec=spec)
+        async with aclosing(self._client.stream(self._methods["RunAudit"], run, timeout=PATIENCE)) as batches:
+            (run_id,) = {cast("calibration_pb2.RunAuditResponse", batch).run_id async for batch in batches}
         return run_id
 
     async def _call(self, name: str, request: Message) -> Message:
@@ -199,6 +226,33 @@ class MemoryStage:
             )
         ]
         return "jud_01"
+
+    async def audit(self) -> str:
+        axes = tuple(
+            AxisResult(
+                axis=axis,
+                verdict=AuditVerdict.UNDECIDED,
+                pairs=6,
+                scored_pairs=6,
+                flip_rate=Estimate(value=0.0),
+                noise_rate=Estimate(value=0.0),
+                shift=Estimate(value=0.0),
+                finding="Too few pairs.",
+            )
+            for axis in (AuditAxis.LENGTH, AuditAxis.INJECTION)
+        )
+        self.desk.audit_list = [
+            AuditRun(run_id="aud_01", title="An audit", state=RunState.SUCCEEDED, create_ns=1, end_ns=2)
+        ]
+        self.desk.audits_kept["aud_01"] = Audit(
+            run_id="aud_01",
+            state=RunState.SUCCEEDED,
+            judge=Judge(rubric="problem-solving@1", models=("sim/judge",)),
+            report=AuditReport(axes=axes, simulated=True),
+            verdicts=24,
+            planned=24,
+        )
+        return "aud_01"
 
     async def _finish(self, run_id: str) -> None:
         done = event_pb2.BRANCH_STATE_DONE
@@ -371,6 +425,23 @@ class DeskContract:
         assert sum(whole.matrix) == 4
         assert whole.exact.value is not None
         assert whole.exact.low is not None
+
+    async def test_an_audit_is_listed_and_tells_what_it_found_on_each_axis(self, stage: Stage) -> None:
+        run_id = await stage.audit()
+        listed = next(each for each in await stage.desk.audits() if each.run_id == run_id)
+        assert listed.state is RunState.SUCCEEDED
+        assert listed.title
+        assert 0 < listed.create_ns < listed.end_ns
+        audit = await stage.desk.audit(run_id)
+        assert (audit.state, audit.judge.models) == (RunState.SUCCEEDED, ("sim/judge",))
+        assert audit.verdicts == audit.planned > 0
+        assert audit.report is not None
+        assert audit.report.simulated
+        assert [axis.axis for axis in audit.report.axes] == [AuditAxis.LENGTH, AuditAxis.INJECTION]
+        assert all(axis.pairs == axis.scored_pairs >= 6 for axis in audit.report.axes)
+        assert all(axis.finding and axis.shift.value is not None for axis in audit.report.axes)
+        with pytest.raises(DeskError):
+            await stage.desk.audit("aud_nowhere")
 
 
 class TestMemoryDesk(DeskContract):

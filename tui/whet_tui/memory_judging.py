@@ -41,7 +41,9 @@ class MemoryJudging:
         self.rubrics: dict[str, Rubric] = {}
         """By `name@version`."""
         self.calls: list[str] = []
-        """The request ids of ratings that came, also of those that came again."""
+        """The request ids of ratings that came, also of those that were refused and came again."""
+        self.kept: set[str] = set()
+        """Those of ratings that are kept."""
         self.pages = 0
         """How many pages of items were fetched."""
         self._look = look
@@ -49,7 +51,6 @@ class MemoryJudging:
         self._grown = grown
         self._wake = wake
         self._kept: dict[str, _Kept] = {}
-        self._seen: set[str] = set()
 
     async def put(
         self, judgement: Judgement, items: Sequence[JudgedItem] = (), progress: Progress | None = None
@@ -118,9 +119,9 @@ class MemoryJudging:
         kept = self._of(run_id)
         if item_id not in kept.items:
             raise DeskError(f"There is no item {item_id!r} in {run_id}.")
-        if request_id in self._seen:
+        if request_id in self.kept:
             return
-        self._seen.add(request_id)
+        self.kept.add(request_id)
         judged = kept.items[item_id]
         others = tuple(each for each in judged.ratings if _place(each) != _place(rating))
         kept.items[item_id] = replace(judged, ratings=(*others, replace(rating, source=Source.KEYS)))

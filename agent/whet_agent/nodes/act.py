@@ -1,5 +1,6 @@
 """Make one call that the mind asked for, with a person's yes where the server wants one."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final
 
@@ -9,13 +10,14 @@ from opentelemetry import trace
 from whet.v1 import approval_pb2, options_pb2
 from whet_agent.account import capped
 from whet_agent.calls import Outcome, is_lost, make, unary
-from whet_agent.catalogue import BadArguments, Tool, method_named, request_from
+from whet_agent.catalogue import BadArguments, Tool, method_named, request_from, tools
 from whet_agent.client import CallError
-from whet_agent.conversation import Entry, OpenCall, arguments_of, from_tool
+from whet_agent.conversation import Entry, OpenCall, arguments_of, from_tool, said
 from whet_agent.events import ApprovalAsked, ToolAnswered, ToolAsked
 from whet_agent.nodes.context import Context
 from whet_agent.nodes.reporter import Reporter
 from whet_agent.results import dollars
+from whet_agent.upload import PATH
 
 ASKS: Final = 3
 """How often one call may ask: an approval can expire while the person thinks, and the next one is asked for. More is
@@ -28,12 +30,33 @@ CHANGED_NOTE: Final = "The person changed the arguments of this call; it was mad
 _tracer = trace.get_tracer("whet_agent")
 
 
-async def act(call: OpenCall, turn: int, context: Context) -> list[Entry]:
-    """Return the answer to the call. Whatever goes wrong is an answer too: the mind is told and decides what to do."""
+def unnamed_file(call: OpenCall, entries: Sequence[Entry]) -> str:
+    """Return the file that an upload would read though the person never named it, in words or by an edit: a mind that
+    was talked into it by what it read shall not even look at such a file.
+    """
+    tool = tools().get(call.name)
+    if tool is None or not tool.method.is_upload or call.changed:
+        return ""
+    try:
+        path = str(arguments_of(call.arguments).get(PATH) or arguments_of(call.arguments).get("source") or "")
+    except ValueError:
+        return ""  # it will not be made
+    return "" if said(entries, path) else path
+
+
+async def act(call: OpenCall, turn: int, context: Context, *, unnamed: str = "") -> list[Entry]:
+    """Return the answer to the call. Whatever goes wrong is an answer too: the mind is told and decides what to do.
+    `unnamed` is a file that the call would read and the person has not named.
+    """
     key = f"{context.session_id}/{call.k}"
     context.hear(ToolAsked(turn=turn, key=key, tool=call.name, arguments_json=call.arguments))
     with _tracer.start_as_current_span("whet.tool", attributes={"whet.tool": call.name, "whet.request_id": key}):
-        outcome = await _outcome(call, turn, key, context)
+        if unnamed:
+            outcome = Outcome(
+                ok=False, text=f"Not done: the person has not named the file {unnamed!r}. Ask them for it."
+            )
+        else:
+            outcome = await _outcome(call, turn, key, context)
     context.running.pop(key, None)
     if call.cap is not None and not outcome.ok:
         share = f"It could spend {dollars(call.cap)} at most: its share of what is left for the session."

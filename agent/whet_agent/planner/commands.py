@@ -16,29 +16,42 @@ from typing import Final, TypeAlias
 
 from whet_agent.catalogue import Tool
 from whet_agent.json_object import JsonObject, JsonView
-from whet_agent.planner.plan import Call, Plan, Say, Situation
+from whet_agent.planner.plan import RUNS_OF, Call, Plan, Say, Situation
 
 SHORT: Final[Mapping[str, str]] = {
     "approval": "get_approval",
     "approvals": "list_approvals",
+    "audit": "get_audit",
     "ask": "fanout",
     "cache": "get_cache",
     "cancel": "cancel_fanout",
     "cap": "put_cap",
+    "calibrations": "list_calibrations",
     "caps": "list_caps",
+    "dataset": "get_dataset",
+    "datasets": "list_datasets",
     "endpoint": "put_endpoint",
     "endpoints": "list_endpoints",
     "export": "export_trace",
+    "gate": "gate_judgement",
+    "judgement": "get_judgement",
+    "judgements": "list_judgements",
     "ledger": "list_reservations",
     "models": "list_models",
     "plan": "plan_fanout",
+    "ratings": "list_ratings",
+    "rows": "list_rows",
+    "rubric": "get_rubric",
+    "rubrics": "list_rubrics",
     "run": "get_fanout",
     "runs": "list_fanouts",
+    "scorers": "list_scorers",
     "start": "start_fanout",
     "test": "test_endpoint",
     "trace": "get_trace",
     "traces": "list_traces",
     "uncap": "delete_cap",
+    "upload": "put_dataset",
     "usage": "get_usage",
     "verify": "verify_trace",
     "watch": "watch_fanout",
@@ -59,6 +72,13 @@ class _Field:
     path: tuple[str, ...]
     schema: JsonView
     required: bool
+
+    @property
+    def name(self) -> str:
+        """Return what it is called: the last part of its path; a name within something is that thing's."""
+        last = self.path[-1]
+        inside = len(self.path) > 1 and last == "name"
+        return self.path[-2] if inside else last.removesuffix("_run_id")
 
     @property
     def repeated(self) -> bool:
@@ -131,21 +151,24 @@ def _arguments(tool: Tool, rest: str, situation: Situation) -> JsonObject:
         if target is None:
             raise ValueError(f"`{value}` fits nothing.")
         values[target.path] = value
-    _fill_run(fields, values, situation)
+    _fill_run(tool, fields, values, situation)
     lacking = [field.path[-1] for field in fields if field.required and field.path not in values]
     if lacking:
         raise ValueError(f"{', '.join(lacking)} is missing.")
     return _nest({path: _typed(path, value, fields) for path, value in values.items()})
 
 
-def _fill_run(fields: Sequence[_Field], values: _Values, situation: Situation) -> None:
-    """`last` is the last run of the conversation, and so is no run where one is needed."""
+def _fill_run(tool: Tool, fields: Sequence[_Field], values: _Values, situation: Situation) -> None:
+    """`last` is the last run of the conversation, of the kind that the tool is for, and so is no run where one is
+    needed.
+    """
     run = ("run_id",)
     needed = any(field.path == run and field.required for field in fields)
     if values.get(run, "last" if needed else "") == "last":
-        if not situation.last_run:
+        last = situation.last(*RUNS_OF[tool.name]) if tool.name in RUNS_OF else situation.last_run
+        if not last:
             raise ValueError("which run? There is none in this conversation yet; `/traces` lists them.")
-        values[run] = situation.last_run
+        values[run] = last
 
 
 def _easily_meant(field: _Field) -> bool:
@@ -214,6 +237,7 @@ def _unquoted(text: str) -> str:
 
 def _names(field: _Field) -> Iterator[str]:
     last = field.path[-1]
+    yield field.name
     yield last
     if field.repeated and last.endswith("s"):
         yield last.removesuffix("s").removesuffix("_id")
@@ -225,7 +249,7 @@ def _names(field: _Field) -> Iterator[str]:
 
 def options_of(tool: Tool) -> Mapping[str, JsonView]:
     """What can be named in the tool's command, with the schema of its value."""
-    return {field.path[-1].replace("_", "-"): field.schema for field in reversed(list(_fields(tool.schema, ())))}
+    return {field.name.replace("_", "-"): field.schema for field in reversed(list(_fields(tool.schema, ())))}
 
 
 def loose_of(tool: Tool) -> Sequence[tuple[str, JsonView]]:
@@ -234,7 +258,7 @@ def loose_of(tool: Tool) -> Sequence[tuple[str, JsonView]]:
     if any(field.path[-1] == "prompt" for field in fields):
         return ()
     loose = [field for field in fields if field.required or _easily_meant(field)]
-    return [(field.path[-1], field.schema) for field in sorted(loose, key=lambda field: not field.required)]
+    return [(field.name, field.schema) for field in sorted(loose, key=lambda field: not field.required)]
 
 
 def _fields(schema: JsonView, path: tuple[str, ...], *, needed: bool = True) -> Iterator[_Field]:
@@ -275,8 +299,8 @@ def usage_of(tool: Tool) -> str:
     short = next((name for name, full in SHORT.items() if full == tool.name), tool.name)
     fields = list(_fields(tool.schema, ()))
     prompt = any(field.path[-1] == "prompt" for field in fields)
-    needed = [field.path[-1].upper() for field in fields if field.required]
-    options = [f"--{field.path[-1].replace('_', '-')}" for field in fields if not field.required]
+    needed = [field.name.upper() for field in fields if field.required]
+    options = [f"--{field.name.replace('_', '-')}" for field in fields if not field.required]
     words = [f"/{short}", *needed, *(["[OPTIONS] PROMPT"] if prompt else [])]
     listed = f" Options: {', '.join(dict.fromkeys(options))}." if options and not prompt else ""
     return f"`{' '.join(words)}` – {tool.summary}.{listed}"

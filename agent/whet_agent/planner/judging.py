@@ -1,8 +1,8 @@
 """Sentences about judges, scorers, calibration and data sets.
 
 As everywhere in the planner a wrong guess must not spend or change anything. A sentence is an order when, its names
-taken out, every word that is left is one of ours, and the concepts of these words are exactly those of one form. What is
-ours and is not that clear is asked about. Everything else is left to the rest of the planner.
+taken out, every word that is left is one of ours, and the concepts of these words are exactly those of one form. What
+is ours and is not that clear is asked about. Everything else is left to the rest of the planner.
 """
 
 import json
@@ -15,7 +15,7 @@ from whet_agent.catalogue import Tool
 from whet_agent.json_object import JsonObject
 from whet_agent.planner.commands import usage_of
 from whet_agent.planner.named import Named, names_in
-from whet_agent.planner.plan import Call, Plan, Say, Situation
+from whet_agent.planner.plan import RUNS_OF, Call, Plan, Say, Situation
 from whet_agent.planner.words import FILLERS, NEGATIONS, distance, meant_by
 
 _CONCEPTS: Final[Mapping[str, str]] = {
@@ -185,6 +185,7 @@ def read(text: str, situation: Situation, tools: Mapping[str, Tool]) -> Plan | N
     return _call(tools[chosen], named, situation, bare)
 
 
+@cache
 def _concept(word: str) -> str:
     """Return what a word stands for: a concept, FILLER or MARK; empty for a word that is not ours."""
     low = word.lower().replace("’", "'")
@@ -264,7 +265,7 @@ def _is_ordered(tool: str, said: Sequence[str], bare: str) -> bool:
 
 
 def _ask_back(names: Sequence[str], tools: Mapping[str, Tool], given: str = "") -> Say:
-    """Name what may be meant, numbered, so that the answer can be a number. `given` are the arguments of the only one."""
+    """Name what may be meant, numbered, so that the answer can be a number. `given` are the arguments of the first."""
     lines = [f"{number}. `/{name}{given}` – {tools[name].summary}" for number, name in enumerate(names[:3], start=1)]
     which = "One of these? Answer with its number." if len(lines) > 1 else "This? Answer yes, or say it otherwise."
     return Say(text="\n".join([f"What do you mean? {which}", "", *lines]))
@@ -335,9 +336,8 @@ def _audit(found: _Found, _: Situation, __: str, ___: Tool) -> _Filled:
 
 def _run(found: _Found, situation: Situation, bare: str, tool: Tool) -> _Filled:
     """The run that is named, or the last one of its kind where the sentence points at it."""
-    kinds = {"get_audit": ("aud_",), "watch_judgement": ("jud_", "aud_"), "cancel_judgement": ("jud_", "aud_")}
     named = found.get("audit") or found.get("judgement")
-    run_id = named or (situation.last(*kinds.get(tool.name, ("jud_",))) if _POINTS.search(bare) else "")
+    run_id = named or (situation.last(*RUNS_OF[tool.name]) if _POINTS.search(bare) else "")
     if not run_id:
         return {}, "which one"
     arguments = {"run_id": run_id}

@@ -2,10 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from whet_agent.conversation import Entry, arguments_of, calls_of
 from whet_agent.json_object import JsonView
+
+RUNS_OF: Final[Mapping[str, tuple[str, ...]]] = {
+    "calibrate": ("jud_",),
+    "cancel_judgement": ("jud_", "aud_"),
+    "gate_judgement": ("jud_",),
+    "get_audit": ("aud_",),
+    "get_judgement": ("jud_",),
+    "watch_judgement": ("jud_", "aud_"),
+}
+"""How the ids of the runs begin that these tools are for; all others take any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from whet_eval.bench import calls, report, screen
+from whet_eval.bench import calls, judging, report, screen
 from whet_eval.bench.children import provider, resident_mb, server
 from whet_eval.bench.figure import Figure
 
@@ -32,6 +32,13 @@ async def call_figures(base: Path) -> AsyncIterator[Figure]:
             yield figure
 
 
+async def judging_figures(base: Path) -> AsyncIterator[Figure]:
+    """Judgements, on one server."""
+    async with provider() as url, server(base / "judging", judging.config(url)) as running:
+        async for figure in judging.judging(running):
+            yield figure
+
+
 async def screen_figures(base: Path) -> AsyncIterator[Figure]:
     """The chat through a real terminal."""
     async with provider() as url:
@@ -42,6 +49,7 @@ async def screen_figures(base: Path) -> AsyncIterator[Figure]:
 
 MEASURES: Final[Mapping[str, Callable[[Path], AsyncIterator[Figure]]]] = {
     "calls": call_figures,
+    "judging": judging_figures,
     "rest": at_rest,
     "screen": screen_figures,
 }

@@ -50,6 +50,9 @@ class Holdout(Value):
     def read(cls, data: bytes) -> "Holdout":
         return msgspec.json.decode(data, type=cls)
 
+    def written(self) -> bytes:
+        return msgspec.json.encode(self)
+
     @property
     def digest(self) -> str:
         """SHA-256 over the rows, in hexadecimal."""

@@ -68,7 +68,7 @@ def all_documents(
     return (
         Document(workspace=workspace, collection=NAMES, key=dataset.name, data=newest),
         version_document(workspace, dataset),
-        Document(workspace=workspace, collection=HOLDOUTS, key=key, data=msgspec.json.encode(holdout)),
+        Document(workspace=workspace, collection=HOLDOUTS, key=key, data=holdout.written()),
         *(
             Document(
                 workspace=workspace,

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from whet_server.calibration.calibrations import Calibrations
-from whet_server.errors import InvalidField, WhetError
+from whet_server.errors import HoldoutSealed, InvalidField, NotFound
 from whet_server.judge import gate
 from whet_server.judge.forecast import forecast, likely
 from whet_server.judge.plan import Planner
@@ -235,7 +235,7 @@ class Judgements:
         record = record_of(events[0].payload)
         try:
             items = await self._planner.again(run.workspace, record)
-        except WhetError as error:
+        except (NotFound, InvalidField, HoldoutSealed) as error:
             raise CannotGoOn(Failure(reason=error.reason, message=str(error), metadata=error.metadata)) from error
         paid = await Paid.read(self._store, self._caller, run)
         history, closed = await taken_up(paid, run, record, items, events)

@@ -7,6 +7,7 @@ prompts, and a local model's, keeps it. Texts are never cut: a judge that saw a 
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from string import Template
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ SHORT: Final = 100
 _LONGEST: Final = 300
 _MOST_SENTENCES: Final = 60
 """Sentences that such a model may choose its quotes from, and how long they may be: its grammar grows with them."""
+_KEPT: Final = 64
+"""Rubrics, each in a mode, whose words are kept as they are asked by: thousands of questions differ in texts alone."""
 _REPEATED: Final = 4_000
 """Characters of its own answer that a judge is shown again: longer ones are garbage, and would fill its window."""
 
@@ -49,20 +52,24 @@ def messages(item: Item, rubric: Rubric, mode: JudgeMode, order: tuple[int, ...]
     shown = [item.candidates[index] for index in order]
     fence = Fence([item.input, item.reference, *shown])
     system, _, user = whet_prompts.load(f"judge-{mode}").text.partition("\n---\n")
-    keys = labels(len(order)) if mode is JudgeMode.LISTWISE else [each.name for each in rubric.dimensions]
-    filled = {
-        "fence": fence.name,
+    filled = {"fence": fence.name, "texts": _texts(item, fence, shown), **_of_rubric(rubric, mode, len(order))}
+    return (
+        Message(role=Speaker.SYSTEM, content=Template(system).substitute(filled)),
+        Message(role=Speaker.USER, content=Template(user).substitute(filled)),
+    )
+
+
+@lru_cache(maxsize=_KEPT)
+def _of_rubric(rubric: Rubric, mode: JudgeMode, count: int) -> dict[str, str]:
+    """Return what is the same in all questions over `count` answers by a rubric."""
+    keys = labels(count) if mode is JudgeMode.LISTWISE else [each.name for each in rubric.dimensions]
+    return {
         "lowest": str(rubric.lowest),
         "description": rubric.description,
         "dimensions": "\n\n".join(_dimension(each, anchors=mode is JudgeMode.POINTWISE) for each in rubric.dimensions),
         "form": _form(mode, rubric, keys),
         "names": ", ".join(f'"{key}"' for key in keys),
-        "texts": _texts(item, fence, shown),
     }
-    return (
-        Message(role=Speaker.SYSTEM, content=Template(system).substitute(filled)),
-        Message(role=Speaker.USER, content=Template(user).substitute(filled)),
-    )
 
 
 def repair(asked: tuple[Message, ...], answer: str, wrong: str) -> tuple[Message, ...]:
@@ -75,7 +82,8 @@ def repair(asked: tuple[Message, ...], answer: str, wrong: str) -> tuple[Message
     )
 
 
-def schema(rubric: Rubric, mode: JudgeMode, count: int, quotable: Sequence[str] = ()) -> str:
+@lru_cache(maxsize=_KEPT)
+def schema(rubric: Rubric, mode: JudgeMode, count: int, quotable: tuple[str, ...] = ()) -> str:
     """Return the JSON Schema of a verdict over `count` answers, for endpoints that enforce one.
 
     It keeps to what all of them know: no bounds, no lengths, every property required. With `quotable` texts it is for a
@@ -84,7 +92,7 @@ def schema(rubric: Rubric, mode: JudgeMode, count: int, quotable: Sequence[str] 
     names = labels(count)
     words: dict[str, Any] = {"type": "string"} | ({"maxLength": SHORT} if quotable else {})
     if mode is JudgeMode.LISTWISE:
-        texts = quotable or [""] * count
+        texts = quotable or ("",) * count
         quotes = {name: _quote([text]) for name, text in zip(names, texts, strict=True)}
         ranking = {"type": "array", "items": {"type": "string", "enum": names}}
         return json.dumps(_object({"quotes": _object(quotes), "summary": words, "ranking": ranking}))

@@ -68,6 +68,9 @@ def declined(text: str) -> bool:
 
 def locate(quote: str, text: str) -> tuple[int, int] | None:
     """Return where the words of `quote` stand in `text`, in code points, whatever white space is between them."""
+    exact = quote.strip()
+    if exact and (at := text.find(exact)) >= 0:  # as a rule it is word for word, and a search takes ten times as long
+        return at, at + len(exact)
     words = quote.translate(_TYPOGRAPHY).split()
     found = re.search(r"\s+".join(map(re.escape, words)), text.translate(_TYPOGRAPHY)) if words else None
     return None if found is None else found.span()

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Final, Protocol, cast
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -19,6 +19,7 @@ from whet_server.errors import InvalidField, NotFound
 from whet_server.judge.judgements import Judgements
 from whet_server.judging import Judge, Rating
 from whet_server.rpc import calls
+from whet_server.rpc.audit import AuditServicer
 from whet_server.rpc.convert.mirror import message_of, value_of
 from whet_server.rpc.gate import Gate
 from whet_server.rpc.layers import Context
@@ -30,20 +31,6 @@ _PUT: Final = "whet.v1.CalibrationService/PutRatings"
 _CALIBRATE: Final = "whet.v1.CalibrationService/Calibrate"
 
 
-class AuditMethods(Protocol):
-    """The audit methods of the service, in a servicer of their own."""
-
-    async def PlanAudit(
-        self, request: calibration_pb2.PlanAuditRequest, context: Context
-    ) -> calibration_pb2.PlanAuditResponse: ...
-    def RunAudit(
-        self, request: calibration_pb2.RunAuditRequest, context: Context
-    ) -> AsyncGenerator[calibration_pb2.RunAuditResponse, None]: ...
-    async def GetAudit(
-        self, request: calibration_pb2.GetAuditRequest, context: Context
-    ) -> calibration_pb2.GetAuditResponse: ...
-
-
 class CalibrationServicer(calibration_pb2_grpc.CalibrationServiceServicer):
     """The ratings and calibrations of the workspace that calls."""
 
@@ -53,7 +40,7 @@ class CalibrationServicer(calibration_pb2_grpc.CalibrationServiceServicer):
         calibrations: Calibrations,
         judgements: Judgements,
         datasets: Datasets,
-        audits: AuditMethods | None,
+        audits: AuditServicer,
         requests: Requests,
         gate: Gate,
     ) -> None:
@@ -63,8 +50,7 @@ class CalibrationServicer(calibration_pb2_grpc.CalibrationServiceServicer):
         self._datasets = datasets
         self._requests = requests
         self._gate = gate
-        # A server without audits answers them as methods that it does not have.
-        self._audits = cast("AuditMethods", audits or super())
+        self._audits = audits
 
     async def PutRatings(
         self, request: calibration_pb2.PutRatingsRequest, context: Context

@@ -55,6 +55,9 @@ class DatasetServicer(dataset_pb2_grpc.DatasetServiceServicer):
         if header.sha256 and (earlier := await self._decided(header)) is not None:
             return earlier
         data = await _content(pieces, header)
+        # To the reader a stream that breaks looks like one that ends. Only the ended one can still be answered: on the
+        # other this raises, and nothing is stored.
+        await context.send_initial_metadata(())
         # From here on the digest is part of the payload: the same id with another file is another call.
         header.sha256 = hashlib.sha256(data).hexdigest()
         return await self._requests.whole(self._put(header, data))

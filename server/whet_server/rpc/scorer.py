@@ -54,8 +54,8 @@ class ScorerServicer(scorer_pb2_grpc.ScorerServiceServicer):
         self._life.admit()
         principal = calls.principal()
         criteria, items = criteria_of(request), items_of(request.items)
-        for criterion in criteria:
-            self._scorers.check(principal.workspace, criterion.scorer, criterion.path)
+        # A schema of a hundred thousand characters takes its time, and so do the libraries that read it.
+        await asyncio.to_thread(self._check, principal.workspace, criteria)
         async with self._requests.turn(principal.workspace, _SCORE, request.request_id, request) as turn:
             if turn.answer is None and principal.role is Role.AGENT:
                 scorers = [criterion.scorer for criterion in criteria]
@@ -67,6 +67,10 @@ class ScorerServicer(scorer_pb2_grpc.ScorerServiceServicer):
         return scorer_pb2.ScoreItemsResponse(
             verdicts=[message_of(verdict, judging_pb2.Verdict) for verdict in verdicts]
         )
+
+    def _check(self, workspace: Workspace, criteria: Sequence[Criterion]) -> None:
+        for criterion in criteria:
+            self._scorers.check(workspace, criterion.scorer, criterion.path)
 
     async def ServeScorer(
         self, request_iterator: AsyncIterable[scorer_pb2.ServeScorerRequest], context: Context

@@ -47,8 +47,8 @@ MAX_TEXTS: Final = 32
 """In one request; every endpoint takes as many."""
 MAX_BATCH: Final = 100_000
 """Characters in one request, unless a single text has more."""
-MAX_KEPT: Final = 4_096
-"""Vectors that are remembered: some 50 MB of the longest there are."""
+MAX_KEPT: Final = 2_048
+"""Vectors that are remembered: some 25 MB of the longest there are."""
 
 
 class Embedded(Value):
@@ -76,7 +76,7 @@ def local_cosine(item: Item) -> Finding:
     return cosine(*(tuple(map(float, _model().embed(text)[0])) for text in texts))
 
 
-def cosine(ours: Vector, theirs: Vector) -> Finding:
+def cosine(ours: Sequence[float], theirs: Sequence[float]) -> Finding:
     """Return the cosine of two vectors; less than 0 scores 0."""
     length = math.hypot(*ours) * math.hypot(*theirs)
     if not length:

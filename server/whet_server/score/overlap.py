@@ -18,8 +18,8 @@ MAX_SENTENCE: Final = 20_000
 """Characters for BLEU and chrF, which are made for sentences: eight pages."""
 MAX_CELLS: Final = 400_000_000
 """Of the table of an edit distance or a common subsequence, 64 of which are one step: 20,000 by 20,000."""
-MAX_TER_WORDS: Final = 400
-"""TER looks for shifts, in cubic time; it is made for sentences."""
+MAX_TER_WORDS: Final = 100
+"""TER looks for shifts: a hundred shuffled words take it seconds, four hundred a minute. It is made for sentences."""
 _WORD: Final = re.compile(r"[^\W_]+")
 
 

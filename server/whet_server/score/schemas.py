@@ -13,7 +13,7 @@ from referencing.exceptions import Unresolvable
 from whet_server.score.finding import DoesNotApply
 from whet_server.score.matching import compiled
 
-MAX_STEPS: Final = 50_000
+MAX_STEPS: Final = 10_000
 """References that are followed for one text: a chain of twenty that each stand twice would be a million."""
 _LATEST: Final = validators.validator_for({})
 _STEPS: Final[ContextVar[list[int]]] = ContextVar("schema_steps")

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc.aio
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from tests.server.rpc.conftest import Client, Served, refused, serving
 from tests.server.rpc.test_approval_gate import decide
 
@@ -49,7 +50,7 @@ async def test_scorers_with_settings_stand_beside_named_ones_and_are_told_apart(
         scorer_pb2.Scorer(regex=scorer_pb2.RegexScorer(pattern="^police")),
         scorer_pb2.Scorer(regex=scorer_pb2.RegexScorer(pattern="^gunman", absent=True)),
         scorer_pb2.Scorer(overlap=scorer_pb2.OverlapScorer(metric=scorer_pb2.OVERLAP_METRIC_ROUGE_2)),
-        scorer_pb2.Scorer(latency=scorer_pb2.LatencyScorer(target={"seconds": 2})),
+        scorer_pb2.Scorer(latency=scorer_pb2.LatencyScorer(target=Duration(seconds=2))),
     ]
     verdicts = await score(served.agent, "exact", items=[item(GUNMAN, latency={"seconds": 5})], detailed=detailed)
     assert [(each.criterion, each.score) for each in verdicts] == [
@@ -99,7 +100,7 @@ class Program:
     """A user's program that offers a scorer."""
 
     def __init__(self, client: Client) -> None:
-        self._call = client.scorer.ServeScorer(metadata=client.metadata)
+        self._call: Any = client.scorer.ServeScorer(metadata=client.metadata)
 
     async def offer(self, name: str = "mine", **offer: Any) -> None:
         await self.send(offer=scorer_pb2.ScorerOffer(name=name, **offer))
@@ -123,7 +124,8 @@ class Program:
         async with asyncio.timeout(30):
             while await self._call.read() is not grpc.aio.EOF:
                 pass
-            return await self._call.code()
+            code: grpc.StatusCode = await self._call.code()
+            return code
 
     async def finish(self) -> None:
         await self._call.done_writing()
@@ -199,7 +201,7 @@ async def test_what_is_no_offer_and_no_answer_ends_the_stream_with_the_field(
 
 
 async def test_a_message_that_cannot_be_read_ends_the_stream_with_a_reason(served: Served) -> None:
-    raw = served.channel.stream_stream("/whet.v1.ScorerService/ServeScorer")
+    raw: Any = served.channel.stream_stream("/whet.v1.ScorerService/ServeScorer")
     call = raw(metadata=served.person.metadata)
     await call.write(b"\xff\xff\xff")
     async with refused() as said:

@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from tests.server.rpc.conftest import Client, Served
 
-from whet.v1 import dataset_pb2, trace_pb2
+from whet.v1 import calibration_pb2, dataset_pb2, judge_pb2, judging_pb2, trace_pb2
 from whet_server.rpc.identity import SERVICES
 
 METHODS: Final = {f"{service.full_name}/{method.name}": method for service in SERVICES for method in service.methods}
@@ -148,6 +148,8 @@ class Heard:
 
     def __init__(self) -> None:
         self.content = bytearray()
+        self.last = b""
+        """What the last call alone has answered."""
         self.codes: dict[str, set[str]] = {}
 
     def leaks(self) -> list[bytes]:
@@ -155,6 +157,7 @@ class Heard:
 
     async def ask(self, client: Client, method: MethodDescriptor, messages: list[Message]) -> str:
         """Make a call of any arity and keep what comes back, errors and trailers included; return the code."""
+        before = len(self.content)
         path = f"/{method.containing_service.full_name}/{method.name}"
         how: dict[str, Any] = {"request_serializer": _bytes, "response_deserializer": bytes}
         given: dict[str, Any] = {"metadata": client.metadata, "timeout": 20}
@@ -177,6 +180,7 @@ class Heard:
             self.content += (error.details() or "").encode()
             for key, value in error.trailing_metadata() or ():
                 self.content += f"{key}".encode() + (value if isinstance(value, bytes) else value.encode())
+        self.last = bytes(self.content[before:])
         self.codes.setdefault(path.lstrip("/"), set()).add(code)
         return code
 
@@ -360,3 +364,45 @@ async def test_the_same_eyes_see_the_rows_once_the_seal_is_open(sealed: Served) 
     assert heard.leaks() == []
     await sweep(heard, sealed.person, 1)
     assert heard.leaks() == SEALED
+
+
+def questions(split: int, *, version: int = 0) -> Iterator[tuple[str, Message]]:
+    """Every way to have the rows of a split judged, by scorers, by judges, and in an audit."""
+    ref = dataset_pb2.DatasetRef(name="secret", version=version, split=split)  # type: ignore[arg-type]  # a number of the enum
+    judge = judging_pb2.Judge(models=["sim/judge"])
+    for spec in (
+        judge_pb2.JudgementSpec(dataset=ref, scorers=["exact"]),
+        judge_pb2.JudgementSpec(dataset=ref, judge=judge),
+    ):
+        yield "JudgeService/PlanJudgement", judge_pb2.PlanJudgementRequest(spec=spec)
+        yield "JudgeService/RunJudgement", judge_pb2.RunJudgementRequest(spec=spec)
+        yield "JudgeService/StartJudgement", judge_pb2.StartJudgementRequest(spec=spec)
+    audit = calibration_pb2.AuditSpec(judge=judge, dataset=ref)
+    yield "CalibrationService/PlanAudit", calibration_pb2.PlanAuditRequest(spec=audit)
+    yield "CalibrationService/RunAudit", calibration_pb2.RunAuditRequest(spec=audit)
+
+
+async def test_a_sealed_split_is_refused_before_anything_is_scored(sealed: Served) -> None:
+    heard, before = Heard(), await runs_of(sealed.person)
+    for version in (0, 1):
+        for client in (sealed.person, sealed.agent):
+            for name, request in questions(HOLDOUT, version=version):
+                code = await heard.ask(client, METHODS[f"whet.v1.{name}"], [request])
+                assert (code, b"HOLDOUT_SEALED" in heard.last) == ("FAILED_PRECONDITION", True), name
+    assert await runs_of(sealed.person) == before, "no run has begun"
+
+
+async def test_what_a_judgement_of_the_rest_leaves_behind_holds_no_sealed_row(sealed: Served) -> None:
+    heard = Heard()
+    run = judge_pb2.RunJudgementRequest(
+        spec=judge_pb2.JudgementSpec(
+            dataset=dataset_pb2.DatasetRef(name="secret", reference="input"), scorers=["exact"]
+        )
+    )
+    assert await heard.ask(sealed.person, METHODS["whet.v1.JudgeService/RunJudgement"], [run]) == "OK"
+    for run_id in await runs_of(sealed.person):
+        for name in READS_RUNS:
+            await heard.ask(sealed.person, METHODS[name], [aimed(METHODS[name].input_type, {"run_id": run_id})])
+    assert b"r0" in heard.content, "rows that may be read were judged"
+    assert b'"r2"' not in heard.content
+    assert heard.leaks() == []

@@ -103,7 +103,7 @@ def test_every_kind_of_scorer_is_tried_here() -> None:
 
 
 @pytest.mark.parametrize("scorer", EVERY, ids=name_of)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(item=ITEMS)
 def test_a_scorer_says_the_same_of_any_text_again_and_raises_nothing(scorer: Scorer, item: Item) -> None:
     first, second = said(item, scorer), said(item, scorer)

@@ -293,6 +293,12 @@ def _dataset(answer: Any) -> Iterator[str]:
     yield safe_line(f"columns: {', '.join(columns)}", 2 * _LINE)
 
 
+def _stored(answer: dataset_pb2.PutDatasetResponse) -> Iterator[str]:
+    stored = "Stored" if answer.created else "Already there, with the same content:"
+    yield safe_line(f"{stored} {answer.dataset.name}@{answer.dataset.version}")
+    yield from _dataset(answer)
+
+
 SHOWN: Final[Mapping[type[Message], Callable[[Any], Iterator[str]]]] = {
     judge_pb2.PlanJudgementResponse: _plan,
     judge_pb2.StartJudgementResponse: _started,
@@ -312,6 +318,7 @@ SHOWN: Final[Mapping[type[Message], Callable[[Any], Iterator[str]]]] = {
     scorer_pb2.ScoreItemsResponse: _scored,
     dataset_pb2.ListDatasetsResponse: _datasets,
     dataset_pb2.ListRowsResponse: _rows,
+    dataset_pb2.PutDatasetResponse: _stored,
     dataset_pb2.GetDatasetResponse: _dataset,
     dataset_pb2.SplitDatasetResponse: _dataset,
     dataset_pb2.TagDatasetResponse: _dataset,

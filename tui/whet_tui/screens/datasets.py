@@ -42,6 +42,7 @@ _EMPTY: Final = (
 _MARGIN: Final = 4
 """Padding and the scroll bar."""
 _FILTERS: Final = (None, *Split)
+_FIRST: Final = ("", 0)
 
 
 class DatasetsScreen(PlaceScreen):
@@ -76,10 +77,8 @@ class DatasetsScreen(PlaceScreen):
         """The version whose rows are shown."""
         self._split: Split | None = None
         self._page = RowPage()
-        self._tokens: list[str] = [""]
-        """The tokens of the pages up to the one in view."""
-        self._before = 0
-        """Rows on the pages before."""
+        self._places: Sequence[tuple[str, int]] = (_FIRST,)
+        """For each page up to the one in view: its token, and how many rows stand before it."""
 
     def body(self) -> ComposeResult:
         yield Rows(id="datasets")
@@ -114,7 +113,7 @@ class DatasetsScreen(PlaceScreen):
         if action == "split":
             return rows
         if action == "page":
-            return rows and bool(self._page.next_page_token if parameters == (1,) else len(self._tokens) > 1)
+            return rows and bool(self._page.next_page_token if parameters == (1,) else len(self._places) > 1)
         if action == "open_seal":
             return self._chosen is not None and self._chosen.sealed
         return super().check_action(action, parameters)
@@ -168,42 +167,38 @@ class DatasetsScreen(PlaceScreen):
         if data is not None:
             self._read = data
             self.add_class("rows")
-            self._turn_to(None)
+            self._fetch(None, (_FIRST,))
             self.query_one("#rows", Rows).focus()
 
     def action_split(self) -> None:
         """Show the rows of the next split, after the last one all."""
-        self._turn_to(_FILTERS[(_FILTERS.index(self._split) + 1) % len(_FILTERS)])
-
-    def _turn_to(self, split: Split | None) -> None:
-        self._split, self._tokens, self._before = split, [""], 0
-        self._fetch()
+        split = _FILTERS[(_FILTERS.index(self._split) + 1) % len(_FILTERS)]
+        self._fetch(split, (_FIRST,))
 
     def action_page(self, step: int) -> None:
         if step > 0:
-            self._tokens.append(self._page.next_page_token)
-            self._before += len(self._page.rows)
-            self._fetch()
+            after = (self._page.next_page_token, self._places[-1][1] + len(self._page.rows))
+            self._fetch(self._split, (*self._places, after))
         else:
-            self._tokens.pop()
-            self._fetch(back=True)
+            self._fetch(self._split, self._places[:-1])
 
     @work(exclusive=True, group="rows")
-    async def _fetch(self, *, back: bool = False) -> None:
-        """Fetch the page in view; of a hold-out under seal nothing, because there is nothing to be had."""
-        data, split = self._read, self._split
+    async def _fetch(self, split: Split | None, places: Sequence[tuple[str, int]]) -> None:
+        """Fetch the last of these pages and show it; of a hold-out under seal nothing, because there is nothing to be
+        had.
+        """
+        data = self._read
         if data is None:
             return
-        page = RowPage(sealed_rows=data.rows_of(split) if under_seal(data, split) else 0)
+        page = RowPage(sealed_rows=data.rows_of(split))
         if not under_seal(data, split):
             try:
                 desk = await self.around.desk()
-                page = await desk.rows(data.name, data.version, split=split, token=self._tokens[-1])
+                page = await desk.rows(data.name, data.version, split=split, token=places[-1][0])
             except DeskError as error:
                 self.tell(str(error), bad=True)
                 return
-        self._page = page
-        self._before -= len(page.rows) * back
+        self._split, self._places, self._page = split, places, page
         self._show_rows(data)
 
     def _show_rows(self, data: Dataset) -> None:
@@ -221,7 +216,8 @@ class DatasetsScreen(PlaceScreen):
             count = f"{page.sealed_rows:,} row{'s' * (page.sealed_rows != 1)}"
             return head.append(f"⊘ {count} under seal. o opens the seal, once and for good.", ink.warning)
         whole = data.rows_of(split)
-        first, last = self._before + 1, self._before + len(page.rows)
+        before = self._places[-1][1]
+        first, last = before + 1, before + len(page.rows)
         head.append(f"rows {first:,} to {last:,} of {whole:,}" if page.rows else "no rows")
         if page.sealed_rows:
             head.append(f" · ⊘ {page.sealed_rows:,} more under seal", ink.warning)
@@ -278,7 +274,7 @@ class DatasetsScreen(PlaceScreen):
         self.tell(f"The hold-out of {opened.name}@{opened.version} is open, on the record as {opened.open_run_id}.")
         if self._read is not None:
             self._read = opened
-            self._fetch()
+            self._fetch(self._split, (_FIRST,))
         self.look_again()
 
     def draw_anew(self) -> None:
