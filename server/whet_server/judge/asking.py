@@ -144,7 +144,8 @@ def call_of(
     judge, rubric, order = question.judge, question.rubric, question.order
     parts = len(order) if judge.mode is JudgeMode.LISTWISE else len(rubric.dimensions)
     # The local model makes its quotes up; its grammar, which no cache of a provider has to learn anew, can forbid that.
-    quotable = tuple(question.item.candidates[index] for index in order) if question.model.startswith(_LOCAL) else ()
+    shown = tuple(question.item.candidates[index] for index in order)
+    quotable = shown if question.model.startswith(_LOCAL) else ()
     own = Parameters(
         json_schema=prompts.schema(rubric, judge.mode, len(order), quotable),
         max_tokens=_TOKENS_WHOLE + _TOKENS_EACH * parts,

@@ -20,13 +20,13 @@ from whet_server.values import Message, Speaker
 
 TIE: Final = "tie"
 _REPAIR: Final = "judge-repair"
-_KEPT: Final = 64
-"""Rubrics, each in a mode, whose words are kept as they are asked by: thousands of questions differ in texts alone."""
 SHORT: Final = 100
 """Characters of a reason of a model that is held to short ones: it has little room, and rambles."""
 _LONGEST: Final = 300
 _MOST_SENTENCES: Final = 60
 """Sentences that such a model may choose its quotes from, and how long they may be: its grammar grows with them."""
+_KEPT: Final = 64
+"""Rubrics, each in a mode, whose words are kept as they are asked by: thousands of questions differ in texts alone."""
 _REPEATED: Final = 4_000
 """Characters of its own answer that a judge is shown again: longer ones are garbage, and would fill its window."""
 
@@ -92,7 +92,7 @@ def schema(rubric: Rubric, mode: JudgeMode, count: int, quotable: tuple[str, ...
     names = labels(count)
     words: dict[str, Any] = {"type": "string"} | ({"maxLength": SHORT} if quotable else {})
     if mode is JudgeMode.LISTWISE:
-        texts = quotable or [""] * count
+        texts = quotable or ("",) * count
         quotes = {name: _quote([text]) for name, text in zip(names, texts, strict=True)}
         ranking = {"type": "array", "items": {"type": "string", "enum": names}}
         return json.dumps(_object({"quotes": _object(quotes), "summary": words, "ranking": ranking}))
