@@ -13,7 +13,7 @@ PAGE = ROOT / "docs" / "datasets.md"
 
 
 def played(page: Path, shell: dict[str, str], folder: Path) -> list[tuple[str, str, str]]:
-    """Run every `$ command` of the page's console blocks in one shell: commands, what the page says, what they print."""
+    """Run every `$ command` of a page in one shell; return commands, what the page says, and what they print."""
     blocks = re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     parts = [part.partition("\n") for block in blocks for part in block.removeprefix("$ ").split("\n$ ")]
     script = "set -eo pipefail\n" + "".join(f"echo '@@{at}'\n{command}\n" for at, (command, _, _) in enumerate(parts))
