@@ -131,7 +131,8 @@ class Planner:
                 direction=info.direction,
                 scorer=criterion.scorer,
             )
-        judge, rubric = await self.judge(workspace, criterion.judge or Judge(), path)
+        given = criterion.judge or Judge()
+        judge, rubric = await self.judge(workspace, given, path)
         return Asked(
             name=criterion.name or rubric.name,
             weight=weight,
@@ -140,6 +141,7 @@ class Planner:
             judge=judge,
             rubric=rubric,
             identity=asking.identity(judge, rubric),
+            follows="@" not in given.rubric,
         )
 
     async def _known(
