@@ -76,8 +76,8 @@ def outdated(standing: Standing, then: JudgeIdentity, now: JudgeIdentity, rubric
         return standing
     return Standing(
         state=CalibrationState.STALE,
-        reason=f"{_name(then)} judged by other words than today's: {_have_changed(changed)}. Judge again and calibrate, "
-        f"or name the rubric as {rubric} in the judgement.",
+        reason=f"{_name(then)} judged by other words than today's: {_have_changed(changed)}. Judge again and "
+        f"calibrate, or name the rubric as {rubric} in the judgement.",
         error_reason=Reason.JUDGE_STALE,
         metadata={"judge_digest": then.digest, "changed": ",".join(changed), "rubric": then.rubric},
         calibration=standing.calibration,

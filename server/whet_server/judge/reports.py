@@ -97,9 +97,7 @@ class Reports:
         found = {asked.name: await self.standing(workspace, asked) for asked in criteria}
         return {name: standing for name, standing in found.items() if standing is not None}
 
-    async def standing(
-        self, workspace: Workspace, asked: Asked, *, min_kappa: float = MIN_KAPPA
-    ) -> Standing | None:
+    async def standing(self, workspace: Workspace, asked: Asked, *, min_kappa: float = MIN_KAPPA) -> Standing | None:
         """Return whether the judge of a criterion may gate what it has judged; None for a scorer."""
         if asked.judge is None or asked.identity is None:
             return None

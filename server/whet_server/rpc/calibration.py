@@ -79,8 +79,8 @@ class CalibrationServicer(calibration_pb2_grpc.CalibrationServiceServicer):
         if request.run_id and request.HasField("dataset"):
             raise InvalidField(("run_id", "Name a run or a data set, not both."))
         if request.run_id:
-            items, rubrics = await self._judgements.rated(workspace, RunId(request.run_id))
-            return Origin(items={item.item_id: item for item in items}, run_id=request.run_id, rubrics=rubrics)
+            judged, rubrics = await self._judgements.rated(workspace, RunId(request.run_id))
+            return Origin(items={item.item_id: item for item in judged}, run_id=request.run_id, rubrics=rubrics)
         if request.HasField("dataset"):
             selection = await self._datasets.items(workspace, value_of(request.dataset, DatasetRef))
             items = {item.item_id: item for item in selection.items}

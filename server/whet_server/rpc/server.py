@@ -61,6 +61,7 @@ from whet_server.rpc.model import ModelServicer
 from whet_server.rpc.requests import Requests
 from whet_server.rpc.rubric import RubricServicer
 from whet_server.rpc.rules import Rules
+from whet_server.rpc.running import Running
 from whet_server.rpc.scorer import ScorerServicer
 from whet_server.rpc.spans import SpanLayer
 from whet_server.rpc.trace import TraceServicer
@@ -158,7 +159,8 @@ class RpcServer:
     def _register(self, rooms: Rooms) -> None:
         gate = Gate(rooms.approvals, threshold=rooms.approval_threshold)
         life, server, requests = self._life, self._server, self._requests
-        fanout = FanoutServicer(rooms.fanouts, requests, gate, life)
+        running = Running(requests, gate, life)
+        fanout = FanoutServicer(rooms.fanouts, running)
         ledger = LedgerServicer(rooms.ledger, rooms.caller, rooms.store, requests, gate, life)
         model = ModelServicer(rooms.endpoints, rooms.cache, rooms.panel, requests, gate)
         fanout_pb2_grpc.add_FanoutServiceServicer_to_server(fanout, server)
@@ -174,8 +176,8 @@ class RpcServer:
             ScorerServicer(rooms.scorers, rooms.ledger, rooms.store, requests, gate, life), server
         )
         rubric_pb2_grpc.add_RubricServiceServicer_to_server(RubricServicer(rooms.rubrics, requests, gate), server)
-        judge_pb2_grpc.add_JudgeServiceServicer_to_server(JudgeServicer(rooms.judgements, requests, gate, life), server)
-        audit = AuditServicer(rooms.audits, rooms.judgements, requests, gate, life)
+        judge_pb2_grpc.add_JudgeServiceServicer_to_server(JudgeServicer(rooms.judgements, running), server)
+        audit = AuditServicer(rooms.audits, rooms.judgements, running)
         calibration = CalibrationServicer(
             rooms.ratings, rooms.calibrations, rooms.judgements, rooms.datasets, audit, requests, gate
         )
