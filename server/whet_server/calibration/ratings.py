@@ -15,7 +15,7 @@ import msgspec
 from whet_server.calibration.sheet import Given, Wrong, refusal
 from whet_server.errors import InvalidField, RubricNotFound
 from whet_server.judging import Item, Rating
-from whet_server.store.base import Document, Store, Write
+from whet_server.store.base import Document, Store, Write, every_document
 from whet_server.values import Principal, Role, Value, Workspace, new_id
 
 MOST: Final = 10_000
@@ -184,14 +184,8 @@ class Ratings:
         return found
 
     async def _all(self, workspace: Workspace, prefix: str) -> Sequence[KeptRating]:
-        found: list[Document] = []
-        mark = None
-        while True:
-            page = await self._store.documents(workspace, _BY_SUBJECT, prefix=prefix, after=mark, limit=_SCAN)
-            found += page
-            if len(page) < _SCAN:
-                return [_read(document) for document in found]
-            mark = page[-1].key
+        found = await every_document(self._store, workspace, _BY_SUBJECT, prefix=prefix)
+        return [_read(document) for document in found]
 
     async def list(
         self,

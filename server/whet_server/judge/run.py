@@ -161,7 +161,8 @@ class JudgementRun:
             if self._stop.is_set():
                 break
             if question.criterion in self._blocked:
-                verdict: Verdict | None = _unasked(question, self._blocked[question.criterion])
+                blocked = self._blocked[question.criterion]
+                verdict: Verdict | None = asking.unanswered(question, Outcome.UNCALIBRATED, blocked)
             else:
                 verdict = await self._ask(number, question)
             if verdict is not None:
@@ -268,19 +269,6 @@ def _was_refused_money(verdict: Verdict) -> bool:
         and Reason.CAP_EXCEEDED in {verdict.failure.reason, verdict.failure.metadata.get("cause")}
         and not verdict.totals.settled
         and not verdict.totals.unknown
-    )
-
-
-def _unasked(question: asking.Question, failure: Failure) -> Verdict:
-    item_id, criterion, judge, sample, order = asking.key(question)
-    return Verdict(
-        item_id=item_id,
-        criterion=criterion,
-        outcome=Outcome.UNCALIBRATED,
-        judge=judge,
-        sample=sample,
-        order=order,
-        failure=failure,
     )
 
 

@@ -22,8 +22,8 @@ _RUN: Final = "whet.v1.CalibrationService/RunAudit"
 _AXES: Final = frozenset(judging_pb2.AuditAxis.values()) - {judging_pb2.AUDIT_AXIS_UNSPECIFIED}
 
 
-class AuditServicer:
-    """Audits for the workspace that calls; `CalibrationServicer` hands these calls on."""
+class AuditCalls:
+    """The part of `CalibrationServicer` that audits for the workspace that calls."""
 
     def __init__(self, audits: Audits, judgements: Judgements, running: Running) -> None:
         self._audits = audits
