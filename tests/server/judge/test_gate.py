@@ -8,11 +8,11 @@ from tests.server.judge.court import GARBAGE, JUDGE, Court, by_number, court, it
 
 from whet_server.calibration.ratings import Origin
 from whet_server.calibration.sheet import Given
-from whet_server.errors import InvalidField, Reason
+from whet_server.errors import InvalidField, Reason, RunNotFound
 from whet_server.judge.spec import Criterion, GateAnswer, GateDecision, GateRequest, JudgementSpec
 from whet_server.judging import CalibrationState, Rating
 from whet_server.score.spec import ExactScorer
-from whet_server.values import RunId
+from whet_server.values import RunId, RunKind
 
 ITEMS = items(40)
 SPEC = JudgementSpec(items=ITEMS, judge=judge())
@@ -108,6 +108,14 @@ async def test_a_judge_that_agrees_too_little_with_people_decides_nothing() -> N
         await checked(room, run_id, {item.item_id: 1 + (at * 3 + 1) % 5 for at, item in enumerate(ITEMS)})
         answer = await room.judgements.gate(HOME, run_id, GateRequest())
     assert (answer.decision, answer.error_reason) == (GateDecision.REFUSED, Reason.JUDGE_TOO_WEAK)
+
+
+async def test_an_audit_gates_nothing() -> None:
+    async with court({JUDGE: by_number()}) as room:
+        run = await room.judgements.start(ME, SPEC, request_id="", kind=RunKind.AUDIT, purpose="{}")
+        await room.events(run.run_id)
+        with pytest.raises(RunNotFound, match="an audit gates nothing"):
+            await room.judgements.gate(HOME, run.run_id, GateRequest())
 
 
 async def test_too_few_scores_decide_nothing() -> None:
