@@ -140,9 +140,10 @@ class JudgementRun:
 
     async def _score(self, items: Iterator[Item]) -> None:
         run, spec = self._writer.run, self.record.spec
+        durable = None
         for item in items:
             if self._stop.is_set():
-                return
+                break
             verdicts = [
                 await self._tools.scorers.score(
                     run.workspace, run.run_id, item, asked.name, asked.scorer, run_cap=spec.cap
@@ -150,19 +151,24 @@ class JudgementRun:
                 for asked in self.record.criteria
                 if asked.scorer is not None
             ]
-            await self._land(*verdicts)
+            durable = await self._land(durable, *verdicts)
+        if durable is not None:
+            await durable
 
     async def _judge(self, asked: Iterator[tuple[int, asking.Question]]) -> None:
+        durable = None
         for number, question in asked:
             if self._stop.is_set():
-                return
+                break
             if question.criterion in self._blocked:
                 verdict: Verdict | None = _unasked(question, self._blocked[question.criterion])
             else:
                 verdict = await self._ask(number, question)
             if verdict is not None:
-                await self._land(verdict)
+                durable = await self._land(durable, verdict)
         self._wake()
+        if durable is not None:
+            await durable
 
     async def _ask(self, number: int, question: asking.Question) -> Verdict | None:
         """Return the verdict; None for a question that waited for money when the run was cancelled."""
@@ -201,11 +207,17 @@ class JudgementRun:
         spent = self._history.spent.get(asking.key(question)) if self._history.spent else None
         return verdict if spent is None else replace(verdict, totals=spent + verdict.totals)
 
-    async def _land(self, *verdicts: Verdict) -> None:
+    async def _land(self, before: asyncio.Future[None] | None, *verdicts: Verdict) -> asyncio.Future[None]:
+        """Take verdicts in and return what is done when they are durable. The next question is asked meanwhile: only
+        when it is answered too is there reason to wait for `before`.
+        """
         self.verdicts += verdicts
         for verdict in verdicts:
             self.progress.take(verdict)
-        await self._writer.append(VerdictsReached(verdicts=verdicts))
+        durable = self._writer.post(VerdictsReached(verdicts=verdicts))
+        if before is not None:
+            await before
+        return durable
 
     async def _end(self) -> None:
         """Record the sums and what else is concluded, in the transaction of the end if the disk lets it."""

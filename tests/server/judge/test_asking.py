@@ -289,3 +289,11 @@ def test_the_local_model_is_held_to_sentences_of_the_answers_for_its_quotes_and_
     assert quote(structs.replace(here, item=structs.replace(asked.item, candidates=("",)))) == {"type": "string"}
     rest = json.loads(spec(here).parameters.json_schema)["properties"]["summary"]
     assert rest == {"type": "string", "maxLength": 100}
+
+
+@pytest.mark.parametrize("mode", JudgeMode)
+def test_nothing_of_an_item_stands_in_the_system_message_so_that_caches_of_prompts_keep_it(mode: JudgeMode) -> None:
+    other = Item(item_id="o", input="Else?", candidates=("One.", "Two.", "Three."))
+    one, two = (spec(question(mode, item=item)).messages for item in (ITEM, other))
+    assert one[0] == two[0]
+    assert one[1] != two[1]
