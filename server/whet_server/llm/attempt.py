@@ -30,6 +30,8 @@ BREAKING: Final = frozenset(
     }
 )
 """Faults of the connection and the server, which the circuit breaker counts."""
+SLOWNESS: Final = frozenset({Reason.FIRST_TOKEN_TIMEOUT, Reason.IDLE_TIMEOUT})
+"""Of the local model this says that the machine is busy, and nothing is won by leaving it alone."""
 OVERLOADED: Final = 529
 """This status asks for fewer calls at once and, unlike other 5xx, says nothing against the endpoint."""
 
@@ -176,7 +178,8 @@ class Try:
         endpoint.last_failure = fault.failure
         if fault.failure.reason == Reason.RATE_LIMITED or fault.status == OVERLOADED:
             self._turn.overloaded()
-        if fault.failure.reason in BREAKING and fault.status != OVERLOADED:
+        breaking = BREAKING - SLOWNESS if self._route.kind is EndpointKind.LOCAL else BREAKING
+        if fault.failure.reason in breaking and fault.status != OVERLOADED:
             endpoint.breaker.failed(ticket)
         else:
             endpoint.breaker.passed(ticket)
