@@ -10,6 +10,7 @@ from whet_server.calibration.calibrations import Calibrations
 from whet_server.errors import HoldoutSealed, InvalidField, NotFound, RunNotFound
 from whet_server.judge import gate
 from whet_server.judge.forecast import forecast, likely
+from whet_server.judge.pace import Pace
 from whet_server.judge.plan import Planner
 from whet_server.judge.recovery import taken_up
 from whet_server.judge.reports import Reports, record_of
@@ -63,6 +64,7 @@ class Judgements:
         kinds = {RunKind.JUDGEMENT: "judgement", RunKind.AUDIT: "audit"}
         self._runs: Runs[JudgementRun] = Runs(log, kinds, clock=clock, on_end=on_end)
         self._reports = Reports(self._runs, planner, calibrations)
+        self._pace = Pace()
         self._conclude: dict[RunKind, Conclude] = {}
 
     def concludes(self, kind: RunKind, conclude: Conclude) -> None:
@@ -75,7 +77,7 @@ class Judgements:
         blocked = await self._blocked(principal.workspace, planned.record)
         scorers = [asked.scorer for asked in planned.record.criteria if asked.scorer is not None]
         scoring = await self._scorers.forecast(principal.workspace, planned.items, scorers)
-        return await forecast(self._caller, principal.workspace, planned, scoring, blocked)
+        return await forecast(self._caller, principal.workspace, planned, scoring, blocked, self._pace)
 
     async def start(
         self,
@@ -247,7 +249,7 @@ class Judgements:
 
     def _tools(self, kind: RunKind) -> Tools:
         reports, conclude = self._reports, self._conclude.get(kind)
-        return Tools(self._caller, self._scorers, self._clock, reports.sum_up, reports.keep, conclude)
+        return Tools(self._caller, self._scorers, self._clock, reports.sum_up, reports.keep, self._pace, conclude)
 
     async def _blocked(self, workspace: Workspace, record: JudgementRecord) -> dict[str, Failure]:
         """Return the judges that must not be asked, with the reason, by criterion."""

@@ -126,6 +126,8 @@ class ModelInfo(Value):
     description: str = ""
     nearby: bool = False
     """Its endpoint is on this machine or a private network, where nobody sends a bill for a model without a price."""
+    at_once: int = 0
+    """How many calls at once its settings allow; 0: they do not say."""
 
 
 class Estimate(Value):

@@ -205,7 +205,7 @@ def _dimensions(criterion: Criterion) -> Sheet:
     rows = [
         [
             Cell(safe_line(each.dimension, 100)),
-            Cell(f"{each.weight:.0%}", "muted"),
+            Cell(f"{100 * each.weight:.3g}%", "muted"),
             Cell(estimates.told(each.mean)),
             Cell(f"{each.scored:,}"),
             Cell(" ".join(f"{count:,}" for count in each.levels), "muted"),
