@@ -259,7 +259,7 @@ def _finding(
         return (
             f"{scored} of {pairs} pairs were scored, of {items} items: at least {MIN_ITEMS} are needed to say anything."
         )
-    moved = f"by {shift.value:+.2f} ({shift.low:+.2f} to {shift.high:+.2f})"
+    moved = f"by {shift.value:+z.2f} ({shift.low:+z.2f} to {shift.high:+z.2f})"
     turned = f"{_percent(flips)} of {scored} pairs turned, {_percent(noise)} by asking twice"
     if verdict is AuditVerdict.BIASED:
         return f"{_EFFECTS[axis]} {moved}; {turned}."
