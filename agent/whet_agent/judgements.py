@@ -345,15 +345,20 @@ def calibration_words(answer: Calibrated) -> str:
         lines = [f"{_standing(answer.state).capitalize()}. {answer.reason}".rstrip()]
     if not answer.HasField("calibration"):
         return lines[0]
-    titles = ("agreement on", "items", "exact", "weighted kappa", "alpha", "spearman", "bias in levels")
+    titles = ("agreement on", "items", "weighted kappa", "exact", "alpha", "spearman", "bias in levels")
     lines += ["", f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
     for each in one.agreements:
-        figures = (each.exact, each.weighted_kappa, each.alpha, each.spearman, each.bias)
-        cells = (each.dimension or "the whole", str(each.items), *map(estimate, figures))
-        lines.append(f"| {' | '.join(cells)} |")
+        plain = [_value(figure) for figure in (each.exact, each.alpha, each.spearman)]
+        cells = (each.dimension or "the whole", str(each.items), estimate(each.weighted_kappa), *plain)
+        lines.append(f"| {' | '.join(cells)} | {estimate(each.bias)} |")
     lines += ["", f"- rated by {', '.join(one.raters) or 'nobody'}"]
     lines.append(f"- verdicts on rated items: {counts_of(one.outcomes) or 'none'}")
     return "\n".join(lines + ["- simulated"] * one.simulated)
+
+
+def _value(figure: judging_pb2.Estimate) -> str:
+    """Return an estimate without its interval, for which a table has no room."""
+    return f"{figure.value:.2f}" if figure.HasField("value") else "–"
 
 
 def _calibrations(answer: calibration_pb2.ListCalibrationsResponse) -> str:
