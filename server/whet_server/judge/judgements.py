@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from whet_server.calibration.calibrations import Calibrations
-from whet_server.errors import HoldoutSealed, InvalidField, NotFound
+from whet_server.errors import HoldoutSealed, InvalidField, NotFound, RunNotFound
 from whet_server.judge import gate
 from whet_server.judge.forecast import forecast, likely
 from whet_server.judge.pace import Pace
@@ -165,10 +165,15 @@ class Judgements:
         return await self.get(workspace, run_id)
 
     async def gate(self, workspace: Workspace, run_id: RunId, request: GateRequest) -> GateAnswer:
-        """Decide whether what a judgement measured clears a bar. Raises `RunNotFound`, `InvalidField` for a criterion
-        that it does not have.
+        """Decide whether what a judgement measured clears a bar. Raises `RunNotFound`, also for an audit, whose items are
+        changed ones; `InvalidField` for a criterion that it does not have.
         """
         run = await self._runs.run(workspace, run_id)
+        if run.kind is not RunKind.JUDGEMENT:
+            raise RunNotFound(
+                f"{run_id} is no judgement, and nothing else is gated. Its report says what it found.",
+                metadata={"run_id": run_id},
+            )
         found = await self._reports.seen(run)
         view = await self._reports.view(run, found)
         measured, asked = gate.chosen(request.criterion, found.record.criteria, view.sums)
