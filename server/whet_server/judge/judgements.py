@@ -165,24 +165,17 @@ class Judgements:
         return await self.get(workspace, run_id)
 
     async def gate(self, workspace: Workspace, run_id: RunId, request: GateRequest) -> GateAnswer:
-        """Decide whether what a judgement measured clears a bar. Raises `RunNotFound`, also for an audit, whose items are
-        changed ones; `InvalidField` for a criterion that it does not have.
+        """Decide whether what a judgement measured clears a bar. Raises `RunNotFound` also for an audit, `InvalidField`
+        for a criterion that it does not have.
         """
         run = await self._runs.run(workspace, run_id)
         if run.kind is not RunKind.JUDGEMENT:
-            raise RunNotFound(
-                f"{run_id} is no judgement, and nothing else is gated. Its report says what it found.",
-                metadata={"run_id": run_id},
-            )
+            raise RunNotFound(f"{run_id} is no judgement: an audit gates nothing.", metadata={"run_id": run_id})
         found = await self._reports.seen(run)
         view = await self._reports.view(run, found)
         measured, asked = gate.chosen(request.criterion, found.record.criteria, view.sums)
-        standings = [
-            await self._calibrations.standing(workspace, each.identity, min_kappa=request.min_kappa)
-            for each in asked
-            if each.identity is not None
-        ]
-        return gate.decide(request, measured, standings, run)
+        standings = [await self._reports.standing(workspace, each, min_kappa=request.min_kappa) for each in asked]
+        return gate.decide(request, measured, [each for each in standings if each is not None], run)
 
     async def judged(self, workspace: Workspace, run_id: RunId, criterion: str = "") -> Judged:
         """Return what a calibration compares with people: the verdicts of one judge of a run, by subject. No
@@ -210,10 +203,13 @@ class Judgements:
             simulated=any(verdict.simulated for said in of.values() for verdict in said),
         )
 
-    async def items(self, workspace: Workspace, run_id: RunId) -> tuple[Item, ...]:
-        """Return the items of a judgement. Raises `RunNotFound`."""
+    async def rated(self, workspace: Workspace, run_id: RunId) -> tuple[Sequence[Item], tuple[str, ...]]:
+        """Return what people rate of a judgement: its items, by the rubrics of its judges, each as name@version. Raises
+        `RunNotFound`.
+        """
         found = await self._reports.seen(await self._runs.run(workspace, run_id))
-        return tuple(found.folded.items)
+        rubrics = dict.fromkeys(asked.judge.rubric for asked in found.record.criteria if asked.judge is not None)
+        return found.folded.items, tuple(rubrics)
 
     async def record(self, workspace: Workspace, run_id: RunId) -> JudgementRecord:
         """Return what a judgement or an audit was to do. Raises `RunNotFound`."""
@@ -257,10 +253,13 @@ class Judgements:
 
     async def _blocked(self, workspace: Workspace, record: JudgementRecord) -> dict[str, Failure]:
         """Return the judges that must not be asked, with the reason, by criterion."""
-        if not record.spec.require_calibrated:
-            return {}
-        return {
-            name: Failure(reason=standing.error_reason or "", message=standing.reason, metadata=dict(standing.metadata))
-            for name, standing in (await self._reports.standings(workspace, record.criteria)).items()
-            if standing.state is not CalibrationState.CALIBRATED
-        }
+        blocked: dict[str, Failure] = {}
+        for asked in record.criteria if record.spec.require_calibrated else ():
+            if asked.identity is None:
+                continue
+            # By the words that it judges by: a run that is taken up goes on as it began.
+            standing = await self._calibrations.standing(workspace, asked.identity)
+            if standing.state is not CalibrationState.CALIBRATED:
+                reason, metadata = standing.error_reason or "", dict(standing.metadata)
+                blocked[asked.name] = Failure(reason=reason, message=standing.reason, metadata=metadata)
+        return blocked

@@ -85,6 +85,8 @@ class JudgementRun:
         self._history = history
         self._known = frozenset(map(asking.key, history.verdicts))
         self._stop = asyncio.Event()
+        self._scoring: set[asyncio.Task[list[Verdict]]] = set()
+        """Items being scored: a user's scorer may take its time, and a cancelled run does not wait for it."""
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._places: dict[ModelName, asyncio.Semaphore] = {}
         self._broke = False
@@ -115,6 +117,8 @@ class JudgementRun:
         """Cut off what is under way and ask nothing more."""
         self._stop.set()
         self._wake(all_of_them=True)
+        for scoring in self._scoring:
+            scoring.cancel()
 
     def folded(self) -> Folded:
         """Return what is in."""
@@ -142,21 +146,30 @@ class JudgementRun:
                 yield item
 
     async def _score(self, items: Iterator[Item]) -> None:
-        run, spec = self._writer.run, self.record.spec
         durable = None
         for item in items:
             if self._stop.is_set():
                 break
-            verdicts = [
-                await self._tools.scorers.score(
-                    run.workspace, run.run_id, item, asked.name, asked.scorer, run_cap=spec.cap
-                )
-                for asked in self.record.criteria
-                if asked.scorer is not None
-            ]
-            durable = await self._land(durable, *verdicts)
+            scoring = asyncio.create_task(self._scored(item))
+            self._scoring.add(scoring)
+            try:
+                await asyncio.wait([scoring])
+            finally:
+                self._scoring.discard(scoring)
+                scoring.cancel()
+            if scoring.cancelled():
+                break
+            durable = await self._land(durable, *scoring.result())
         if durable is not None:
             await durable
+
+    async def _scored(self, item: Item) -> list[Verdict]:
+        run, cap = self._writer.run, self.record.spec.cap
+        return [
+            await self._tools.scorers.score(run.workspace, run.run_id, item, asked.name, asked.scorer, run_cap=cap)
+            for asked in self.record.criteria
+            if asked.scorer is not None
+        ]
 
     async def _judge(self, asked: Iterator[tuple[int, asking.Question]]) -> None:
         durable = None
@@ -164,7 +177,8 @@ class JudgementRun:
             if self._stop.is_set():
                 break
             if question.criterion in self._blocked:
-                verdict: Verdict | None = _unasked(question, self._blocked[question.criterion])
+                blocked = self._blocked[question.criterion]
+                verdict: Verdict | None = asking.unanswered(question, Outcome.UNCALIBRATED, blocked)
             else:
                 verdict = await self._ask(number, question)
             if verdict is not None:
@@ -285,19 +299,6 @@ def _was_refused_money(verdict: Verdict) -> bool:
         and Reason.CAP_EXCEEDED in {verdict.failure.reason, verdict.failure.metadata.get("cause")}
         and not verdict.totals.settled
         and not verdict.totals.unknown
-    )
-
-
-def _unasked(question: asking.Question, failure: Failure) -> Verdict:
-    item_id, criterion, judge, sample, order = asking.key(question)
-    return Verdict(
-        item_id=item_id,
-        criterion=criterion,
-        outcome=Outcome.UNCALIBRATED,
-        judge=judge,
-        sample=sample,
-        order=order,
-        failure=failure,
     )
 
 

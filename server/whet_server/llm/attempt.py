@@ -10,6 +10,7 @@ from whet_server.errors import Reason
 from whet_server.ledger.ledger import Ledger
 from whet_server.llm.base import Answer, CallSpec, EndpointKind, Listener, ProviderFault, Request, Transport
 from whet_server.llm.endpoint import Route
+from whet_server.llm.spans import opened
 from whet_server.llm.tab import Tab, Worst
 from whet_server.llm.taxonomy import failure
 from whet_server.llm.turn import Turn
@@ -105,7 +106,7 @@ class Try:
     async def make(self, transports: Mapping[EndpointKind, Transport], deadline: float, ticket: int) -> None:
         """Reserve, send, settle. Raises what `Tab.open` raises; then nothing was sent."""
         await self._tab.open()
-        with _tracer.start_as_current_span("llm.attempt") as span:
+        with opened(_tracer, "llm.attempt") as span:
             start_ns, start = self._clock(), self._now()
             try:
                 transport = transports[self._route.kind]
