@@ -198,7 +198,7 @@ class Judgements:
             judge=asked.judge,
             identity=asked.identity,
             levels=tuple(range(asked.rubric.lowest, asked.rubric.highest + 1)),
-            dimensions=tuple(dimension.name for dimension in asked.rubric.dimensions),
+            dimensions=asked.rubric.dimensions,
             verdicts=verdicts,
             simulated=any(verdict.simulated for said in of.values() for verdict in said),
         )

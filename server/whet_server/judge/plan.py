@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -27,12 +27,8 @@ MAX_VERDICTS: Final = 200_000
 MAX_CONCURRENCY: Final = 2_000
 MAX_SAMPLES: Final = 20
 _TITLE_CHARACTERS: Final = 80
-_FEWEST: Final[Mapping[JudgeMode, tuple[int, int]]] = {
-    JudgeMode.POINTWISE: (1, 1),
-    JudgeMode.PAIRWISE: (2, 100),
-    JudgeMode.LISTWISE: (3, 100),
-}
-"""How many candidates a judge of a mode looks at, from and to."""
+_MOST_CANDIDATES: Final = 100
+"""Of an item, as the contract says; a pointwise judge looks at one."""
 
 
 class Planned(Value):
@@ -264,7 +260,9 @@ def _check_candidates(spec: JudgementSpec, asked: Sequence[Asked], items: Sequen
         if not count:
             wrong.append((path, f"item {item.item_id} has no answer to judge"))
         for each in asked:
-            least, most = _FEWEST[each.judge.mode] if each.judge else (0, 100)
+            least = asking.LEAST[each.judge.mode] if each.judge else 0
+            alone = each.judge is not None and each.judge.mode is JudgeMode.POINTWISE
+            most = 1 if alone else _MOST_CANDIDATES
             if count and not least <= count <= most:
                 wanted = str(least) if least == most else f"at least {least}"
                 mode = each.judge.mode if each.judge else ""
