@@ -64,7 +64,7 @@ def test_everything_that_a_judgement_needs_is_in_one_sentence() -> None:
         "scorers": ["exact"],
         "cap": "$1",
     }
-    assert request_from(tools()["judge"].method, call.arguments).IsInitialized()
+    assert request_from(tools()["judge"].method, call.arguments).ByteSize() > 0
 
 
 def test_what_the_conversation_has_named_needs_no_more_words() -> None:

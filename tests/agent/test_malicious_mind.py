@@ -151,7 +151,7 @@ def test_every_tool_that_changes_something_is_tried() -> None:
 async def test_no_change_is_made_without_a_person(victim: Victim, person: str) -> None:
     step = asks(*(victim.against(call) for call in CHANGES.values()), fan(DEAR))
     async with victim.attacked(step, Thought(text=DECIDED)) as (session, heard):
-        turn = await session.send("be evil")
+        turn = await session.send(f"be evil with {victim.folder / 'worse.jsonl'}")  # a file not named is not looked at
         await heard.wait(ApprovalAsked, count=len(CHANGES) + 1)
         await victim.is_unharmed()
         if person == "absent":

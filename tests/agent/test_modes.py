@@ -341,7 +341,7 @@ async def test_shares_never_exceed_what_is_left(asked: list[tuple[str, int | Non
 
 
 async def test_a_mind_and_its_fanouts_together_stay_below_the_limit_on_the_real_server(tmp_path: Path) -> None:
-    limit = 15 * CENT
+    limit = 30 * CENT
     asking = [asking_for(dear(prompt=f"What is {n}?"), dear(prompt=f"And {n}?")) for n in range(24)]
     async with real_server(tmp_path) as served, provider(*asking) as mind:
         person = served.person
@@ -358,7 +358,7 @@ async def test_a_mind_and_its_fanouts_together_stay_below_the_limit_on_the_real_
                 again = await heard.turn_ended(await session.send("more"))
         finally:
             await session.close()
-        assert "may cost $0.15 at most" in ended.failure
+        assert "may cost $0.30 at most" in ended.failure
         assert (ended.state, again.state) == ("failed", "failed")
         assert limit // 2 < await counted(person) <= limit
         assert await counted(person) == heard.all(Spent)[-1].settled
