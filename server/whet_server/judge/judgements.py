@@ -141,13 +141,12 @@ class Judgements:
         self,
         workspace: Workspace,
         *,
-        kind: RunKind = RunKind.JUDGEMENT,
         state: RunState | None = None,
         before: RunId | None = None,
         limit: int = 50,
     ) -> Sequence[JudgementView]:
         """Return judgements newest first, those before `before` only, without their sums."""
-        runs = await self._runs.list(workspace, kind, state=state, before=before, limit=limit)
+        runs = await self._runs.list(workspace, RunKind.JUDGEMENT, state=state, before=before, limit=limit)
         return [await self._reports.listed(run) for run in runs]
 
     async def cancel(self, workspace: Workspace, run_id: RunId) -> JudgementView:

@@ -8,7 +8,6 @@ from tests.server.rpc.conftest import Client, Served, refused
 
 from whet.v1 import calibration_pb2, event_pb2, fanout_pb2, judging_pb2, rubric_pb2, scorer_pb2
 from whet_server.judging import AuditAxis
-from whet_server.values import RunKind, Workspace
 
 FAIR = "sim/judge?first_ms=0&rate=1000000"
 OBEYS = f"{FAIR}&bias=injection&strength=0.6"
@@ -59,8 +58,6 @@ async def test_an_audit_streams_its_verdicts_and_its_report_before_the_end(serve
     assert found.state == event_pb2.RUN_STATE_SUCCEEDED
     assert found.verdicts == found.planned == 20 * 7
     assert found.judge.rubric == "answer-quality@1"
-    (listed,) = await served.rooms.judgements.list(Workspace("default"), kind=RunKind.AUDIT)
-    assert (listed.verdicts, listed.plan.verdicts) == (found.verdicts, found.planned)
 
 
 async def test_a_fair_judge_is_fair_on_all_six_axes_of_which_one_shows_it_pairs(served: Served) -> None:
