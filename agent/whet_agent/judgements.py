@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from whet.v1 import calibration_pb2, event_pb2, judge_pb2, judging_pb2, value_pb2
 from whet_agent.folds import Fold, add
@@ -313,6 +313,53 @@ def gate_words(answer: judge_pb2.GateJudgementResponse) -> str:
         lines.append(f"- scored: {measured.scored_items} of {measured.items} items; {counts_of(measured.outcomes)}")
         lines += [f"- {said}" for said in remarks(measured)]
     return "\n".join(lines)
+
+
+Calibrated: TypeAlias = (
+    calibration_pb2.CalibrateResponse | calibration_pb2.CheckJudgeResponse | calibration_pb2.ListCalibrationsResponse
+)
+"""Whatever tells of calibrations."""
+
+
+def calibration_words(answer: Calibrated) -> str:
+    """Return where a judge stands, why, and how far it and people agree; of several, each in a row."""
+    if isinstance(answer, calibration_pb2.ListCalibrationsResponse):
+        return _calibrations(answer)
+    one = answer.calibration
+    if isinstance(answer, calibration_pb2.CalibrateResponse):
+        judge = f"{', '.join(one.judge.models)} by {one.judge.rubric}"
+        lines = [f"{one.calibration_id}: {judge}, {_standing(one.state)}. {one.reason}".rstrip()]
+    else:
+        lines = [f"{_standing(answer.state).capitalize()}. {answer.reason}".rstrip()]
+    if not answer.HasField("calibration"):
+        return lines[0]
+    titles = ("agreement on", "items", "exact", "weighted kappa", "alpha", "spearman", "bias in levels")
+    lines += ["", f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
+    for each in one.agreements:
+        figures = (each.exact, each.weighted_kappa, each.alpha, each.spearman, each.bias)
+        cells = (each.dimension or "the whole", str(each.items), *map(estimate, figures))
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", f"- rated by {', '.join(one.raters) or 'nobody'}"]
+    lines.append(f"- verdicts on rated items: {counts_of(one.outcomes) or 'none'}")
+    return "\n".join(lines + ["- simulated"] * one.simulated)
+
+
+def _calibrations(answer: calibration_pb2.ListCalibrationsResponse) -> str:
+    if not answer.calibrations:
+        return "No judge was compared with people yet."
+    titles = ("calibration", "judge", "rubric", "stands", "weighted kappa", "items")
+    lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
+    for one in answer.calibrations:
+        whole = one.agreements[0] if one.agreements else calibration_pb2.Agreement()
+        judge = ", ".join(one.judge.models) + " (simulated)" * one.simulated
+        kappa, stands = estimate(whole.weighted_kappa), _standing(one.state)
+        lines.append(f"| {one.calibration_id} | {judge} | {one.judge.rubric} | {stands} | {kappa} | {whole.items} |")
+    lines += ["", f"- next page token: {answer.next_page_token}"] if answer.next_page_token else []
+    return "\n".join(lines)
+
+
+def _standing(state: judging_pb2.CalibrationState.ValueType) -> str:
+    return CALIBRATION.get(state, "not known")
 
 
 def plan_words(answer: "judge_pb2.PlanJudgementResponse | calibration_pb2.PlanAuditResponse") -> str:

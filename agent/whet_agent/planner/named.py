@@ -66,6 +66,8 @@ _BESIDE: Final = (
 )
 """Words that stand beside `data set` or `rubric` and name nothing."""
 _BY: Final = r"(?:\b(?:with|by|against|using) )?(?:\bthe )?"
+_MODEL: Final = r"[a-z0-9-]+/[^\s,;:?!]+(?:\?\w+=[^\s,;:?!]+)?"
+"""`sim/judge`, also with what a simulated model is told: `sim/judge?noise=0.05`."""
 _FRACTIONS: Final = {"half": 0.5, "third": 1 / 3, "quarter": 0.25, "fifth": 0.2, "tenth": 0.1}
 _TRAIN_OF_REST: Final = 0.75
 """Of what is not held out, as much is for training as where nobody says otherwise: three parts of four."""
@@ -138,7 +140,7 @@ def _take_numbers(named: Named) -> None:
 
 
 def _take_names(named: Named, known: Collection[str]) -> None:
-    named.take_all("model", r"(?:\b(?:with|by|using|and) )?\b(?P<it>[a-z0-9-]+/[^\s,;:?!]+)", _it)
+    named.take_all("model", rf"(?:\b(?:with|by|using|and) )?\b(?P<it>{_MODEL})", _it)
     named.take("rubric", rf"{_BY}\b(?P<keep>rubric )(?:called |named )?{_NAME}\b", _name)
     named.take("rubric", rf"{_BY}\b{_NAME}(?P<keep> rubric)\b(?!s)", _name)
     named.take("rubric", rf"{_BY}\b(?P<name>{_BUILT_IN})\b", _name)

@@ -1,7 +1,7 @@
 """A judge from its first verdict to the gate, by the commands that anybody would type: `make judging`.
 
-Seventy-two answers to twelve problems, rated by two readers on the six dimensions of the built-in rubric; two problems
-are held out under seal. Each command is shown, then what it prints. It all happens in a data directory of its own that
+Seventy-two answers to twelve problems, two of which are held out under seal; the others are rated twice on the six
+dimensions of the built-in rubric. Each command is shown, then what it prints. It all happens in a data directory of its own that
 is removed at the end.
 """
 

@@ -12,12 +12,11 @@ from whet_server.calibration.ratings import Ratings
 from whet_server.calibration.standing import MIN_KAPPA, Calibration, KeptCalibration, Standing, stand
 from whet_server.errors import WrongState
 from whet_server.judging import Judge, JudgeIdentity, OutcomeCount, Rating, Verdict
-from whet_server.store.base import Document, Store, Write
+from whet_server.store.base import Document, Store, Write, every_document
 from whet_server.values import Principal, Workspace, new_id
 
 _COLLECTION: Final = "calibrations"
 """Keys: calibration ids, which sort by time."""
-_SCAN: Final = 500
 _DECODER: Final = msgspec.json.Decoder(KeptCalibration)
 
 
@@ -94,14 +93,8 @@ class Calibrations:
 
     async def kept(self, workspace: Workspace) -> Sequence[KeptCalibration]:
         """Return all calibrations, newest first. There are as many as people made by hand."""
-        found: list[KeptCalibration] = []
-        before = None
-        while True:
-            page = await self._store.documents(workspace, _COLLECTION, before=before, newest_first=True, limit=_SCAN)
-            found += [_DECODER.decode(document.data) for document in page]
-            if len(page) < _SCAN:
-                return found
-            before = page[-1].key
+        found = await every_document(self._store, workspace, _COLLECTION, newest_first=True)
+        return [_DECODER.decode(document.data) for document in found]
 
 
 def _agreements(

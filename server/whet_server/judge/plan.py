@@ -15,7 +15,7 @@ from whet_server.judge.rubric import Rubric
 from whet_server.judge.rubrics import Rubrics
 from whet_server.judge.spec import Asked, Criterion, JudgementRecord, JudgementSpec
 from whet_server.judge.sums import Folded
-from whet_server.judging import Item, Judge, JudgeIdentity, JudgementPlan, JudgeMode
+from whet_server.judging import Item, Judge, JudgeIdentity, JudgementPlan
 from whet_server.llm.base import Caller, CallSpec, ModelInfo
 from whet_server.score import names
 from whet_server.score.scorers import Scorers
@@ -27,8 +27,6 @@ MAX_VERDICTS: Final = 200_000
 MAX_CONCURRENCY: Final = 2_000
 MAX_SAMPLES: Final = 20
 _TITLE_CHARACTERS: Final = 80
-_MOST_CANDIDATES: Final = 100
-"""Of an item, as the contract says; a pointwise judge looks at one."""
 
 
 class Planned(Value):
@@ -127,7 +125,8 @@ class Planner:
                 direction=info.direction,
                 scorer=criterion.scorer,
             )
-        judge, rubric = await self.judge(workspace, criterion.judge or Judge(), path)
+        given = criterion.judge or Judge()
+        judge, rubric = await self.judge(workspace, given, path)
         return Asked(
             name=criterion.name or rubric.name,
             weight=weight,
@@ -136,6 +135,7 @@ class Planner:
             judge=judge,
             rubric=rubric,
             identity=asking.identity(judge, rubric),
+            follows="@" not in given.rubric,
         )
 
     async def _known(
@@ -260,9 +260,7 @@ def _check_candidates(spec: JudgementSpec, asked: Sequence[Asked], items: Sequen
         if not count:
             wrong.append((path, f"item {item.item_id} has no answer to judge"))
         for each in asked:
-            least = asking.LEAST[each.judge.mode] if each.judge else 0
-            alone = each.judge is not None and each.judge.mode is JudgeMode.POINTWISE
-            most = 1 if alone else _MOST_CANDIDATES
+            least, most = asking.CANDIDATES[each.judge.mode] if each.judge else (0, 100)
             if count and not least <= count <= most:
                 wanted = str(least) if least == most else f"at least {least}"
                 mode = each.judge.mode if each.judge else ""

@@ -9,7 +9,8 @@ import msgspec
 from msgspec.structs import replace
 
 from whet_server.calibration.calibrations import Calibrations
-from whet_server.calibration.standing import Standing
+from whet_server.calibration.standing import MIN_KAPPA, Standing, outdated
+from whet_server.errors import RubricNotFound
 from whet_server.judge.plan import Planner, left_out
 from whet_server.judge.recovery import verdicts_of
 from whet_server.judge.run import JudgementRun
@@ -98,11 +99,22 @@ class Reports:
 
     async def standings(self, workspace: Workspace, criteria: Sequence[Asked]) -> dict[str, Standing]:
         """Return whether the judges may gate, by criterion."""
-        return {
-            asked.name: await self._calibrations.standing(workspace, asked.identity)
-            for asked in criteria
-            if asked.identity is not None
-        }
+        found = {asked.name: await self.standing(workspace, asked) for asked in criteria}
+        return {name: standing for name, standing in found.items() if standing is not None}
+
+    async def standing(self, workspace: Workspace, asked: Asked, *, min_kappa: float = MIN_KAPPA) -> Standing | None:
+        """Return whether the judge of a criterion may gate what it has judged; None for a scorer."""
+        if asked.judge is None or asked.identity is None:
+            return None
+        standing = await self._calibrations.standing(workspace, asked.identity, min_kappa=min_kappa)
+        if not asked.follows:
+            return standing
+        newest = replace(asked.judge, rubric=asked.identity.rubric)
+        try:
+            now = await self._planner.identity(workspace, newest)
+        except RubricNotFound:  # a built-in rubric of an older server: nothing follows it
+            return standing
+        return outdated(standing, asked.identity, now, asked.judge.rubric)
 
     async def sum_up(
         self, workspace: Workspace, record: JudgementRecord, folded: Folded, missing: Mapping[str, int]

@@ -57,7 +57,7 @@ class JudgementSpec(Value):
 
 class Asked(Value):
     """A criterion with nothing left open: of a scorer what it measures, of a judge its rubric's text and its identity,
-    as they were when the run began.
+    as they were when the run began. `follows`: the rubric was named without a version, so that its newest one is meant.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Asked(Value):
     judge: Judge | None = None
     rubric: Rubric | None = None
     identity: JudgeIdentity | None = None
+    follows: bool = False
 
 
 class JudgementRecord(Value):

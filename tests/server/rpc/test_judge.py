@@ -2,7 +2,7 @@
 
 from tests.server.rpc.conftest import Client, Served, refused
 from tests.server.rpc.test_approval_gate import decide
-from tests.server.rpc.test_calibration import MODEL, answers
+from tests.server.rpc.test_calibration import MODEL, TEXT, answers, put_rubric
 
 from whet.v1 import event_pb2, judge_pb2, judging_pb2, scorer_pb2, value_pb2
 
@@ -104,6 +104,21 @@ async def test_an_agents_dear_judgement_waits_for_a_person(served: Served) -> No
     run_id, events = await run(served.agent, request)
     assert events[0].run_opened.role == "agent"
     assert (await run(served.agent, request))[0] == run_id
+
+
+async def test_a_grant_is_for_the_words_that_were_approved_and_not_for_newer_ones(served: Served) -> None:
+    await put_rubric(served.person)
+    dear = spec(model=DEAR)
+    dear.judge.rubric = "pertinent"
+    request = judge_pb2.RunJudgementRequest(request_id="a1", spec=dear)
+    async with refused() as said:
+        await run(served.agent, request)
+    await decide(served.person, said[0], grant=True)
+    await put_rubric(served.person, TEXT.replace("nearly all", "almost all"))
+    async with refused() as again:
+        await run(served.agent, request)
+    assert again[0].reason == "APPROVAL_REQUIRED"
+    assert again[0].metadata["digest"] != said[0].metadata["digest"]
 
 
 async def test_an_agent_may_cancel_what_an_agent_began_and_needs_approval_for_a_persons(served: Served) -> None:

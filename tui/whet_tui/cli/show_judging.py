@@ -47,6 +47,8 @@ def _judgements(answer: judge_pb2.ListJudgementsResponse) -> Iterator[str]:
 def _judgement(answer: judge_pb2.GetJudgementResponse) -> Iterator[str]:
     judgement = answer.judgement
     yield safe_line(fetched_judgement(answer).head("Judgement"), 2 * _LINE)
+    if judgement.failure.message:
+        yield safe_line(judgement.failure.message, 2 * _LINE)
     yield from _criteria(judgement)
     dimensions = [
         (each.criterion, one.dimension, estimate(one.mean), str(one.scored), " ".join(map(str, one.levels)))
@@ -196,6 +198,9 @@ def _calibration(calibration: calibration_pb2.Calibration) -> Iterator[str]:
     rows = [_agreement(each) for each in calibration.agreements]
     yield from table(headers, rows, "Nothing that was judged has been rated.")
     yield f"Verdicts on rated items: {counts_of(calibration.outcomes) or 'none'}"
+    among = [each.people_alpha for each in calibration.agreements if not each.dimension]
+    if among and among[0].HasField("value"):
+        yield f"Among people, on the whole: alpha {estimate(among[0])}. No judge can be asked to agree better."
 
 
 def _agreement(each: calibration_pb2.Agreement) -> Row:
