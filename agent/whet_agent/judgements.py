@@ -240,7 +240,8 @@ def remarks(each: judging_pb2.CriterionSummary) -> list[str]:
     """Return what must be known before a mean is believed."""
     said = [CALIBRATION[each.calibration]] if each.calibration in CALIBRATION else []
     if each.corrected_mean.HasField("value"):
-        said.append(f"corrected {estimate(each.corrected_mean)} by {each.corrected_on} rated items")
+        by = f"by {each.corrected_on} rated items, if they are a random part of all"
+        said.append(f"corrected {estimate(each.corrected_mean)} {by}")
     if each.panel_alpha.HasField("value"):
         said.append(f"panel's alpha {estimate(each.panel_alpha)}")
     if each.order_pairs:
