@@ -1,5 +1,6 @@
-"""JudgeService: unpack, call, pack."""
+"""JudgeService: unpack, call, pack. Specs may hold twenty thousand items, so they are unpacked in a thread."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
@@ -43,7 +44,8 @@ class JudgeServicer(judge_pb2_grpc.JudgeServiceServicer):
     async def PlanJudgement(
         self, request: judge_pb2.PlanJudgementRequest, context: Context
     ) -> judge_pb2.PlanJudgementResponse:
-        plan = await self._judgements.plan(calls.principal(), spec_of(request.spec))
+        spec = await asyncio.to_thread(spec_of, request.spec)
+        plan = await self._judgements.plan(calls.principal(), spec)
         return plan_message(plan, needs_approval=self._gate.needs_approval(plan))
 
     async def RunJudgement(
@@ -128,7 +130,7 @@ class JudgeServicer(judge_pb2_grpc.JudgeServiceServicer):
         self, method: str, request: judge_pb2.RunJudgementRequest | judge_pb2.StartJudgementRequest
     ) -> tuple[RunId, bool]:
         """Start the run, or find the one that this request id started. Say which, and whether it is new."""
-        principal, spec = calls.principal(), spec_of(request.spec)
+        principal, spec = calls.principal(), await asyncio.to_thread(spec_of, request.spec)
         async with self._requests.turn(principal.workspace, method, request.request_id, request) as turn:
             if turn.answer is not None:
                 return RunId(turn.answer), False
