@@ -66,7 +66,7 @@ class JudgedFold(Fold):
         if self.plan.judges:
             words += f" Judged by {', '.join(self.plan.judges)}."
         if self.failure.message:
-            words += f" {self.failure.message}"
+            words += f" {self.failure.message.removesuffix('.')}."
         return words + (" Simulated." if self.simulated else "")
 
 
