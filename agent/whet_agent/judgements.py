@@ -56,9 +56,11 @@ class JudgedFold(Fold):
 
     def head(self, what: str) -> str:
         """Return the first line: which run, how far, for how much, and what is wrong with it."""
-        words = f"{what} {self.run_id} {self.state_word}: {self.verdicts} of {self.plan.verdicts} verdicts"
+        # Whoever came in with a cursor does not know the plan.
+        planned = f" of {self.plan.verdicts}" if self.plan.verdicts else ""
+        words = f"{what} {self.run_id} {self.state_word}: {self.verdicts}{planned} verdicts"
         if self.plan.items:
-            words += f" on {self.plan.items} items"
+            words += f" on {self.plan.items} item{'s' * (self.plan.items != 1)}"
         words += f" of {self.plan.origin}" if self.plan.origin else ""
         words += f", {money(self.totals)}."
         if self.plan.judges:
@@ -164,7 +166,7 @@ def fetched_judgement(answer: judge_pb2.GetJudgementResponse) -> JudgementFold:
         combined=judgement.combined if judgement.HasField("combined") else None,
         paged=answer.items,
     )
-    if judgement.HasField("end_time"):
+    if judgement.state != event_pb2.RUN_STATE_RUNNING:
         fold.end_as(judgement.state, judgement.totals, judgement.failure if judgement.HasField("failure") else None)
     return fold
 
@@ -231,23 +233,28 @@ def criteria_table(
 
 def _row(name: str, each: judging_pb2.CriterionSummary) -> str:
     cells = (name, estimate(each.mean), f"{each.scored_items} of {each.items} items", counts_of(each.outcomes))
-    return f"| {' | '.join(cells)} | {'; '.join(remarks(each))} |"
+    return f"| {' | '.join(cells)} | {'; '.join(remarks(each) + standings(each))} |"
 
 
 def remarks(each: judging_pb2.CriterionSummary) -> list[str]:
     """Return what must be known before a mean is believed."""
     said = [CALIBRATION[each.calibration]] if each.calibration in CALIBRATION else []
     if each.corrected_mean.HasField("value"):
-        said.append(f"corrected {estimate(each.corrected_mean)} by {each.corrected_on} rated items")
+        by = f"by {each.corrected_on} rated items, if they are a random part of all"
+        said.append(f"corrected {estimate(each.corrected_mean)} {by}")
     if each.panel_alpha.HasField("value"):
         said.append(f"panel's alpha {estimate(each.panel_alpha)}")
     if each.order_pairs:
         said.append(f"{each.order_flips} of {each.order_pairs} pairs turned with the order")
-    said += [
-        f"candidate {one.candidate + 1}: {one.wins} won, {one.ties} tied, {one.losses} lost" for one in each.standings
-    ]
     said += ["simulated"] if each.simulated else []
     return said + (["degraded"] if each.degraded else [])
+
+
+def standings(each: judging_pb2.CriterionSummary) -> list[str]:
+    """Return how each candidate fared against the others."""
+    return [
+        f"candidate {one.candidate + 1}: {one.wins} won, {one.ties} tied, {one.losses} lost" for one in each.standings
+    ]
 
 
 def _dimensions(criteria: Iterable[judging_pb2.CriterionSummary]) -> list[str]:
@@ -268,11 +275,15 @@ def _told(judged: judge_pb2.JudgedItem) -> _Told:
 
 def verdict_line(verdict: judging_pb2.Verdict) -> str:
     """Return one verdict in a line: who, how it ended, why."""
-    who = verdict.judge or verdict.criterion
-    outcome = judging_pb2.Outcome.Name(verdict.outcome).removeprefix("OUTCOME_").lower()
-    how = f"{verdict.score:.2f}" if verdict.HasField("score") else outcome
+    who, how = verdict.judge or verdict.criterion, verdict_word(verdict)
     why = " ".join((verdict.rationale or verdict.failure.message).split())
     return f"{who} {how}{f' ({why})' if why else ''}"
+
+
+def verdict_word(verdict: judging_pb2.Verdict) -> str:
+    """Return the score, or how it ended instead."""
+    outcome = judging_pb2.Outcome.Name(verdict.outcome).removeprefix("OUTCOME_").lower().replace("_", " ")
+    return f"{verdict.score:.2f}" if verdict.HasField("score") else outcome
 
 
 def _items(title: str, items: Sequence[_Told], rest: str) -> list[str]:
@@ -290,7 +301,9 @@ def audit_verdict(verdict: judging_pb2.AuditVerdict.ValueType) -> str:
 
 
 def axis_line(axis: judging_pb2.AxisResult) -> str:
-    """Return one axis of an audit in a line: the verdict, the finding, and the figures with their denominator."""
+    """Return one axis of an audit in a line: the verdict, the finding unless there is nothing to see, and the figures
+    with their denominator.
+    """
     name = judging_pb2.AuditAxis.Name(axis.axis).removeprefix("AUDIT_AXIS_").lower().replace("_", "-")
     figures = [f"{axis.scored_pairs} of {axis.pairs} pairs scored"]
     for word, value in (("flips", axis.flip_rate), ("noise", axis.noise_rate), ("shift", axis.shift)):
@@ -298,7 +311,8 @@ def axis_line(axis: judging_pb2.AxisResult) -> str:
             figures.append(f"{word} {estimate(value)}")
     if axis.HasField("p_value"):
         figures.append(f"p {axis.p_value:.3g}")
-    finding = f" {axis.finding}" if axis.finding else ""
+    told = axis.finding and axis.verdict != judging_pb2.AUDIT_VERDICT_FAIR
+    finding = f" {axis.finding}" if told else ""
     return f"{name}: {audit_verdict(axis.verdict)}.{finding} ({', '.join(figures)})"
 
 
@@ -310,7 +324,7 @@ def gate_words(answer: judge_pb2.GateJudgementResponse) -> str:
         measured = answer.measured
         lines += ["", f"- measured: {estimate(measured.mean)}, bar {answer.min_mean:g}"]
         lines.append(f"- scored: {measured.scored_items} of {measured.items} items; {counts_of(measured.outcomes)}")
-        lines += [f"- {said}" for said in remarks(measured)]
+        lines += [f"- {said}" for said in remarks(measured) + standings(measured)]
     return "\n".join(lines)
 
 
@@ -332,15 +346,20 @@ def calibration_words(answer: Calibrated) -> str:
         lines = [f"{_standing(answer.state).capitalize()}. {answer.reason}".rstrip()]
     if not answer.HasField("calibration"):
         return lines[0]
-    titles = ("agreement on", "items", "exact", "weighted kappa", "alpha", "spearman", "bias in levels")
+    titles = ("agreement on", "items", "weighted kappa", "exact", "alpha", "spearman", "bias in levels")
     lines += ["", f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
     for each in one.agreements:
-        figures = (each.exact, each.weighted_kappa, each.alpha, each.spearman, each.bias)
-        cells = (each.dimension or "the whole", str(each.items), *map(estimate, figures))
-        lines.append(f"| {' | '.join(cells)} |")
+        plain = [_value(figure) for figure in (each.exact, each.alpha, each.spearman)]
+        cells = (each.dimension or "the whole", str(each.items), estimate(each.weighted_kappa), *plain)
+        lines.append(f"| {' | '.join(cells)} | {estimate(each.bias)} |")
     lines += ["", f"- rated by {', '.join(one.raters) or 'nobody'}"]
     lines.append(f"- verdicts on rated items: {counts_of(one.outcomes) or 'none'}")
     return "\n".join(lines + ["- simulated"] * one.simulated)
+
+
+def _value(figure: judging_pb2.Estimate) -> str:
+    """Return an estimate without its interval, for which a table has no room."""
+    return f"{figure.value:.2f}" if figure.HasField("value") else "–"
 
 
 def _calibrations(answer: calibration_pb2.ListCalibrationsResponse) -> str:

@@ -62,8 +62,8 @@ def estimate(value: judging_pb2.Estimate) -> str:
     """Return an estimate with its interval: `0.71 (0.65 to 0.77)`; a dash where the data define none."""
     if not value.HasField("value"):
         return "–"
-    interval = f" ({value.low:.2f} to {value.high:.2f})" if value.HasField("low") and value.HasField("high") else ""
-    return f"{value.value:.2f}{interval}"
+    interval = f" ({value.low:z.2f} to {value.high:z.2f})" if value.HasField("low") and value.HasField("high") else ""
+    return f"{value.value:z.2f}{interval}"
 
 
 def counts_of(counts: Iterable[judging_pb2.OutcomeCount]) -> str:

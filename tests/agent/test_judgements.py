@@ -188,7 +188,7 @@ def test_a_calibration_is_told_as_a_verdict_and_one_line_for_each_agreement() ->
     agreement.weighted_kappa.CopyFrom(judging_pb2.Estimate(value=0.4, low=0.1, high=0.7, level=0.95))
     told = calibration_words(calibration_pb2.CalibrateResponse(calibration=calibration))
     assert told.startswith("cal_1: sim/judge by tone@2, calibration too weak, may not gate. Only 3 items.")
-    assert "| the whole | 3 | – | 0.40 (0.10 to 0.70) | – | – | – |" in told
+    assert "| the whole | 3 | 0.40 (0.10 to 0.70) | – | – | – | – |" in told
     assert told.endswith("- rated by ada\n- verdicts on rated items: 3 scored, 1 timed out\n- simulated")
     listed = calibration_words(calibration_pb2.ListCalibrationsResponse(calibrations=[calibration]))
     assert "| cal_1 | sim/judge (simulated) | tone@2 |" in listed

@@ -100,7 +100,8 @@ def progress_words(judging: Judging) -> str:
 
 def opening_words(judging: Judging) -> str:
     """What it is to do, in one line."""
-    words = f"{judging.run_id}: {judging.planned} verdicts on {judging.items} items"
+    words = f"{judging.run_id}: {judging.planned} verdicts"
+    words += f" on {judging.items} item{'s' * (judging.items != 1)}" if judging.items else ""
     words += f" of {judging.origin}" if judging.origin else ""
     words += f" by {', '.join(judging.judges)}" if judging.judges else ""
     return words + (" (simulated)" if judging.simulated else "")

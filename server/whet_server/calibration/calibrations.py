@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from whet_server.calibration.agreement import Agreement, Scale, agreement, people_say, scale_of
+from whet_server.calibration.agreement import Agreement, Part, Scale, agreement, people_say, scale_of
 from whet_server.calibration.ratings import Ratings
 from whet_server.calibration.standing import MIN_KAPPA, Calibration, KeptCalibration, Standing, stand
 from whet_server.errors import WrongState
@@ -43,7 +43,7 @@ class Calibrations:
         run_id: str,
         criterion: str,
         levels: Sequence[int],
-        dimensions: Sequence[str],
+        dimensions: Sequence[Part],
         verdicts: Mapping[str, Sequence[Verdict]],
         calibration_id: str = "",
         also: Iterable[Write] = (),
@@ -101,12 +101,12 @@ def _agreements(
     ratings: Mapping[str, Sequence[Rating]],
     verdicts: Mapping[str, Sequence[Verdict]],
     scale: Scale,
-    dimensions: Sequence[str],
+    dimensions: Sequence[Part],
 ) -> tuple[Agreement, ...]:
     """Return agreement on the whole and on each dimension that was rated."""
     of_dimensions = [
-        agreement(ratings, verdicts, scale, dimension)
+        agreement(ratings, verdicts, scale, dimension.name)
         for dimension in dimensions
-        if any(people_say(each, scale.mode, dimension) for each in ratings.values())
+        if any(people_say(each, scale.mode, dimension.name) for each in ratings.values())
     ]
-    return (agreement(ratings, verdicts, scale), *of_dimensions)
+    return (agreement(ratings, verdicts, scale, parts=dimensions), *of_dimensions)

@@ -16,7 +16,7 @@ _CELL: Final = 10_000
 
 
 _TOLD: Final = 30
-"""Wrong lines whose fault is told one by one: what fits an answer's metadata. Of more, the numbers come first."""
+"""Faults that are told: what fits an answer's metadata. Of more, the numbers of all wrong lines come first."""
 _RANGES: Final = 200
 """Ranges of line numbers that are told."""
 
@@ -39,12 +39,22 @@ class Wrong(Value):
 
 
 def refusal(wrong: Sequence[Wrong]) -> InvalidField:
-    """Return the error that names every wrong rating, those of a CSV by their lines."""
-    told = [(each.path, f"Line {each.line}: {each.problem}" if each.line else each.problem) for each in wrong]
+    """Return the error that names every wrong rating, those of a CSV by their lines; the same fault is told once."""
     lines = sorted({each.line for each in wrong if each.line})
-    if len(wrong) <= _TOLD or not lines:
+    alike: dict[tuple[str, str], list[int]] = {}
+    for each in wrong:
+        alike.setdefault((each.path, each.problem), []).append(each.line)
+    told = [(path, _at(at, problem)) for (path, problem), at in alike.items()]
+    if len(told) <= _TOLD or not lines:
         return InvalidField(*told)
     return InvalidField(("csv", f"{len(lines)} lines are wrong: {_ranges(lines)}."), *told[:_TOLD])
+
+
+def _at(lines: Sequence[int], problem: str) -> str:
+    """Return a fault with the lines that have it."""
+    if not lines[0]:
+        return problem
+    return f"Line{'s' if len(lines) > 1 else ''} {_ranges(lines)}: {problem}"
 
 
 def _ranges(lines: Sequence[int]) -> str:

@@ -153,7 +153,7 @@ def _weakness(calibration: Calibration, min_kappa: float) -> str:
     if whole.items < MIN_ITEMS:
         lost = f" and {whole.unscored} more were rated but not scored" if whole.unscored else ""
         parts = max((each.items for each in calibration.agreements[1:]), default=0)
-        apart = f" (of {parts} a dimension was rated, which does not count here)" if parts > whole.items else ""
+        apart = f" (of {parts} a dimension was rated, and not all that make the whole)" if parts > whole.items else ""
         return (
             f"only {whole.items} items were both rated on the whole and scored{lost}{apart}; {MIN_ITEMS} are needed. "
             f"Rate at least {MIN_ITEMS - whole.items} more items of {run_id} and calibrate again."

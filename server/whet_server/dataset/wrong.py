@@ -16,7 +16,8 @@ class Wrong:
 
     def add(self, where: str, what: str) -> None:
         self._found.append((where, what))
-        if len(self._found) >= MOST:
+        if len(self._found) >= MOST - 1:
+            self._found.append(("file", "It was not read any further; there may be more."))
             self.tell()
 
     def tell(self) -> None:

@@ -143,13 +143,12 @@ class Judgements:
         self,
         workspace: Workspace,
         *,
-        kind: RunKind = RunKind.JUDGEMENT,
         state: RunState | None = None,
         before: RunId | None = None,
         limit: int = 50,
     ) -> Sequence[JudgementView]:
         """Return judgements newest first, those before `before` only, without their sums."""
-        runs = await self._runs.list(workspace, kind, state=state, before=before, limit=limit)
+        runs = await self._runs.list(workspace, RunKind.JUDGEMENT, state=state, before=before, limit=limit)
         return [await self._reports.listed(run) for run in runs]
 
     async def cancel(self, workspace: Workspace, run_id: RunId) -> JudgementView:
@@ -198,7 +197,7 @@ class Judgements:
             judge=asked.judge,
             identity=asked.identity,
             levels=tuple(range(asked.rubric.lowest, asked.rubric.highest + 1)),
-            dimensions=tuple(dimension.name for dimension in asked.rubric.dimensions),
+            dimensions=asked.rubric.dimensions,
             verdicts=verdicts,
             simulated=any(verdict.simulated for said in of.values() for verdict in said),
         )

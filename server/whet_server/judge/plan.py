@@ -252,21 +252,33 @@ def _check_names(paths: Sequence[str], asked: Sequence[Asked]) -> None:
 
 def _check_candidates(spec: JudgementSpec, asked: Sequence[Asked], items: Sequence[Item]) -> None:
     """Raise `InvalidField` for items that do not have as many candidates as their judges look at."""
-    wrong = []
+    wrong: dict[str, list[int]] = {}
     for at, item in enumerate(items):
-        path = f"spec.items[{at}].candidates" if spec.items else "spec.dataset.candidates"
-        path = "spec.fanout_run_id" if spec.fanout_run_id else path
         count = len(item.candidates)
         if not count:
-            wrong.append((path, f"item {item.item_id} has no answer to judge"))
+            wrong.setdefault("no answer to judge", []).append(at)
         for each in asked:
             least, most = asking.CANDIDATES[each.judge.mode] if each.judge else (0, 100)
             if count and not least <= count <= most:
-                wanted = str(least) if least == most else f"at least {least}"
+                wanted = str(least) if least == most else f"{least} or more"
                 mode = each.judge.mode if each.judge else ""
-                wrong.append((path, f"item {item.item_id}: {count} answers; a {mode} judge looks at {wanted}"))
+                has = "1 answer" if count == 1 else f"{count} answers"
+                wrong.setdefault(f"{has}; a {mode} judge looks at {wanted}", []).append(at)
     if wrong:
-        raise InvalidField(*wrong)
+        raise InvalidField(*((_path(spec, at[0]), _having(items, at, what)) for what, at in wrong.items()))
+
+
+def _path(spec: JudgementSpec, at: int) -> str:
+    """Return the field that the answers of an item come from."""
+    if spec.fanout_run_id:
+        return "spec.fanout_run_id"
+    return f"spec.items[{at}].candidates" if spec.items else "spec.dataset.candidates"
+
+
+def _having(items: Sequence[Item], at: Sequence[int], what: str) -> str:
+    """Return what is wrong with one item or, once for all, with many."""
+    first = items[at[0]].item_id
+    return f"item {first} has {what}" if len(at) == 1 else f"{len(at)} items, the first {first}, have {what}"
 
 
 def expected(asked: Asked, items: Sequence[Item]) -> int:

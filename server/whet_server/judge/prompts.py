@@ -20,8 +20,8 @@ from whet_server.values import Message, Speaker
 
 TIE: Final = "tie"
 _REPAIR: Final = "judge-repair"
-SHORT: Final = 100
-"""Characters of a reason of a model that is held to short ones: it has little room, and rambles."""
+SHORT: Final = 60
+"""Characters of a reason of a model that is held to short ones: it rambles, and each verdict has to wait for that."""
 _LONGEST: Final = 300
 _MOST_SENTENCES: Final = 60
 """Sentences that such a model may choose its quotes from, and how long they may be: its grammar grows with them."""

@@ -22,6 +22,8 @@ from whet_server.log.events import Event, JudgementSummed, RunFinished, RunOpene
 from whet_server.runs import Runs
 from whet_server.values import Failure, Run, RunId, RunState, Workspace
 
+_LAST_EVENTS: Final = 4
+"""A run's sums stand among the last: sums, an audit's report, end."""
 _KEPT: Final = 2
 """Finished judgements whose verdicts stay in memory: somebody pages through one, and looks at another beside it."""
 
@@ -70,7 +72,7 @@ class Reports:
         if live := self._runs.live(run.run_id):
             return JudgementView(run=run, plan=live.record.plan, verdicts=len(live.verdicts))
         plan = record_of((await self._runs.opened(run)).payload).plan
-        ends = await self._runs.events(run, after=max(1, run.event_count - 2)) if run.end_ns else []
+        ends = await self._runs.events(run, after=max(1, run.event_count - _LAST_EVENTS)) if run.end_ns else []
         end = next((event.payload for event in ends if isinstance(event.payload, RunFinished)), None)
         sums = next((event.payload for event in ends if isinstance(event.payload, JudgementSummed)), None)
         return JudgementView(
@@ -87,10 +89,13 @@ class Reports:
         return await asyncio.to_thread(seen, found.folded, ratings, order)
 
     async def ratings(self, workspace: Workspace, record: JudgementRecord, items: Sequence[Item]) -> Ratings:
-        """Return what people said of the items, by the rubrics of the run."""
-        rubrics = dict.fromkeys(asked.rubric.name for asked in record.criteria if asked.rubric is not None)
+        """Return what people said of the items, by the rubrics of the run, on their scales."""
+        rubrics = {asked.rubric.name: asked.rubric for asked in record.criteria if asked.rubric is not None}
         subjects = [item.subject for item in items] if rubrics else []
-        return {rubric: await self._calibrations.ratings(workspace, subjects, rubric) for rubric in rubrics}
+        return {
+            name: await self._calibrations.ratings(workspace, subjects, name, (rubric.lowest, rubric.highest))
+            for name, rubric in rubrics.items()
+        }
 
     async def standings(self, workspace: Workspace, criteria: Sequence[Asked]) -> dict[str, Standing]:
         """Return whether the judges may gate, by criterion."""
@@ -146,7 +151,9 @@ def record_of(opened: object) -> JudgementRecord:
 
 
 def _sums_of(events: Sequence[Event]) -> Sums | None:
-    found = next((event.payload for event in events[-4:] if isinstance(event.payload, JudgementSummed)), None)
+    found = next(
+        (event.payload for event in events[-_LAST_EVENTS:] if isinstance(event.payload, JudgementSummed)), None
+    )
     return None if found is None else Sums(criteria=found.criteria, combined=found.combined)
 
 

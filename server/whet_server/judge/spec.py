@@ -5,7 +5,7 @@ from typing import Final
 
 from whet_server.dataset.spec import DatasetRef
 from whet_server.errors import Reason
-from whet_server.judge.rubric import Rubric
+from whet_server.judge.rubric import Dimension, Rubric
 from whet_server.judging import (
     CriterionSummary,
     Direction,
@@ -150,7 +150,7 @@ class Judged(Value):
     judge: Judge
     identity: JudgeIdentity
     levels: tuple[int, ...]
-    dimensions: tuple[str, ...]
+    dimensions: tuple[Dimension, ...]
     verdicts: dict[str, tuple[Verdict, ...]]
     simulated: bool = False
 

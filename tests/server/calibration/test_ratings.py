@@ -150,11 +150,17 @@ async def test_every_wrong_line_is_named_and_nothing_is_stored(room: Room) -> No
     ]
 
 
-async def test_very_many_wrong_lines_are_named_by_their_numbers_first(room: Room) -> None:
+async def test_lines_that_are_wrong_in_the_same_way_are_told_in_one_sentence(room: Room) -> None:
     lines = "".join(f"i{place % 60},{9 if 10 <= place < 60 or place == 70 else 3},ada,tone\n" for place in range(80))
     said = await wrong(room, "item_id,level,rater,rubric\n" + lines)
-    assert said[0] == "51 lines are wrong: 12-61, 72."
-    assert said[1] == "Line 12: The level 9 is not on the scale of tone, 1 to 5."
+    assert said == ["Lines 12-61, 72: The level 9 is not on the scale of tone, 1 to 5."]
+
+
+async def test_very_many_different_faults_are_told_with_the_numbers_of_all_lines_first(room: Room) -> None:
+    lines = "".join(f"i{place},{9 + place},ada,tone\n" for place in range(40))
+    said = await wrong(room, "item_id,level,rater,rubric\n" + lines)
+    assert said[:2] == ["40 lines are wrong: 2-41.", "Line 2: The level 9 is not on the scale of tone, 1 to 5."]
+    assert len(said) == 31
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,7 @@ async def test_every_wrong_line_is_named_and_nothing_is_stored(datasets: Dataset
     assert (await datasets.get(HERE, "set")).version == 1
     many = await refused(datasets, jsonl({"id": "text"} for _ in range(100)))
     assert len(many) == 40
+    assert many[-1] == ("file", "It was not read any further; there may be more.")
 
 
 async def test_other_columns_need_a_word(datasets: Datasets) -> None:

@@ -341,7 +341,33 @@ def test_a_judgement_tells_its_means_with_denominators_and_whether_the_judge_may
     exact = next(line for line in done.lines if line.startswith("exact"))
     assert "0.50 (" in exact
     assert "2 of 2 items  2 scored" in exact
-    assert "answer-quality: not calibrated, may not gate" in done.lines
+    assert "answer-quality: not calibrated, may not gate; simulated" in done.lines
+
+
+def test_what_nobody_could_score_is_told_with_the_reason_when_it_ends(whet: Whet) -> None:
+    arguments = (*ITEMS, "--model", "sim/judge", "--rubric", "answer-quality", "--require-calibrated")
+    done = whet("judge", "run", *arguments)
+    assert done.code == 1
+    assert "2 of 2 verdicts have no score: 2 uncalibrated. The first one said: " in done.lines[0]
+    listed = whet.ok("judge", "list").lines
+    assert listed[2] == "  2 items: answer-quality, by sim/judge (simulated)"
+
+
+def test_lines_that_are_wrong_in_the_same_way_are_told_in_one(whet: Whet, tmp_path: Path) -> None:
+    (tmp_path / "wrong.csv").write_text("id,input,output\n" + "1,ten\n" * 20 + "9,x,y\n8\n")
+    said = whet("dataset", "put", "wrong", "--path", str(tmp_path / "wrong.csv")).err.splitlines()
+    assert said[:2] == [
+        "Error: line 2 (and 19 more, the last line 21): There are 2 cells, and the header has 3.",
+        "line 23: There are 1 cells, and the header has 3.",
+    ]
+
+
+def test_a_stored_rubric_is_told_in_a_table_and_not_word_by_word(whet: Whet) -> None:
+    text = whet.ok("rubric", "get", "answer-quality").out.replace("answer", "reply")
+    lines = whet.ok("rubric", "put", "--name", "reply-quality", "--text", text).lines
+    assert lines[0] == "Stored reply-quality@1, levels 1 to 5"
+    assert lines[2].split() == ["DIMENSION", "WEIGHT", "ANCHORS", "ASKS"]
+    assert len(lines) < 12
 
 
 def test_a_judgement_that_did_not_succeed_says_why(whet: Whet) -> None:
@@ -379,7 +405,7 @@ def test_ratings_are_read_from_stdin_and_a_calibration_is_told_in_a_table(
     assert "right" in whet.ok("calibration", "list-ratings").out
     lines = whet.ok("calibration", "calibrate", judged).lines
     assert "calibration too weak, may not gate" in lines[0]
-    assert lines[2].split()[:3] == ["the", "whole", "2"]
+    assert lines[3].split()[:3] == ["the", "whole", "2"]
     assert any(line.startswith("Among people, on the whole: alpha 1.00") for line in lines)
     assert "too weak" in whet.ok("calibration", "list").out
 

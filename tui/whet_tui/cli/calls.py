@@ -1,8 +1,9 @@
 """Make one call of the contract and print what comes back."""
 
 import asyncio
+import re
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Final, cast
 
@@ -49,7 +50,7 @@ async def make(launch: Launch, method: Method, request: Message, *, as_json: boo
                 answer = await client.call(method, request)
         except CallError as error:
             if error.violations:
-                error.args = ("; ".join(rename(f"{path}: {what}") for path, what in error.violations),)
+                error.args = ("\n".join(complaints(error.violations, rename)),)
             else:
                 error.args = (rename(str(error)),)
             raise
@@ -59,6 +60,24 @@ async def make(launch: Launch, method: Method, request: Message, *, as_json: boo
         for line in shown(answer):
             click.echo(line)
     return _verdict(answer)
+
+
+def complaints(violations: Sequence[tuple[str, str]], rename: Callable[[str], str]) -> list[str]:
+    """Return what is wrong in a line each; of what is wrong in the same way with many lines or fields, one line."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for path, what in violations:
+        number = _NUMBER.search(path)
+        shape = path if number is None else f"{path[: number.start()]}*{path[number.end() :]}"
+        alike.setdefault((shape, what), []).append(path)
+    told = []
+    for (_, what), paths in alike.items():
+        more = f" (and {len(paths) - 1} more, the last {rename(paths[-1])})" if len(paths) > 1 else ""
+        told.append(f"{rename(paths[0])}{more}: {what}")
+    return told
+
+
+_NUMBER: Final = re.compile(r"(?<=^line )\d+|(?<=\[)\d+(?=\])")
+"""What tells one line or element from the next."""
 
 
 def _verdict(answer: Message) -> int:

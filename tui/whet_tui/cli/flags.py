@@ -116,6 +116,8 @@ def _option(flag: Flag) -> click.Option:
 def _help(flag: Flag) -> str:
     rule = rule_of(flag.field)
     many = " May be given several times." if flag.field.is_repeated else ""
+    if flag.is_json:
+        many += f" Its fields: {', '.join(field.name for field in flag.field.message_type.fields)}."
     if flag.is_json or flag.field.name in _FROM_FILES:
         many += " @PATH reads it from a file, - from stdin."
     return (rule.description or flag.name.replace("-", " ").capitalize() + ".") + many
@@ -214,8 +216,13 @@ def _loaded(line: str) -> Any:
 def _example(flag: Flag) -> str:
     message = flag.field.message_type
     fields = message.fields if message is not None else []
-    shown = [field for field in fields if rule_of(field).required] or fields[:1]
-    return json.dumps({field.name: "sim/fast" if field.name == "model" else "..." for field in shown})
+    shown = [field for field in fields if rule_of(field).required or field.name == "candidates"] or fields[:1]
+    return json.dumps({field.name: _sample(field) for field in shown})
+
+
+def _sample(field: FieldDescriptor) -> Any:
+    text = "sim/fast" if field.name == "model" else "..."
+    return [text] if field.is_repeated else text
 
 
 def in_flags(flags: Sequence[Flag], text: str) -> str:

@@ -147,10 +147,13 @@ class Follower:
                 click.echo(line)
 
     def cut(self, what: str) -> Stopped:
-        """Return how a stream ends that was cut, with the command that goes on."""
+        """Return how a stream ends that was cut, with the command that goes on. Sums of a judgement are told of all its
+        events, so that only JSON goes on in their middle.
+        """
+        from_here = f" --cursor {self._cursor}" if self._as_json or kind_of(self.run_id) is FANOUT else ""
         return Stopped(
-            f"{what} The run goes on at the server.",
-            advice=f"Follow it with: {self._command('watch')} --cursor {self._cursor}",
+            f"{what} The run goes on at the server, at once or when it starts again.",
+            advice=f"Follow it with: {self._command('watch')}{from_here}",
             code=TRY_AGAIN,
         )
 

@@ -14,7 +14,8 @@ from whet_agent.judgements import (
     gate_words,
     plan_words,
     remarks,
-    verdict_line,
+    standings,
+    verdict_word,
 )
 from whet_agent.results import counts_of, estimate
 from whet_tui.cli.tables import Row, details, enum_word, more, table, time_word, totals_word
@@ -34,14 +35,21 @@ def _judgements(answer: judge_pb2.ListJudgementsResponse) -> Iterator[str]:
             time_word(each.create_time),
             f"{each.verdicts} of {each.plan.verdicts}",
             totals_word(each.totals),
-            ", ".join(each.plan.judges) + (" (simulated)" if each.plan.simulated else ""),
-            each.title,
         )
         for each in answer.judgements
     ]
-    headers = ("RUN", "STATE", "STARTED (UTC)", "VERDICTS", "COST", "JUDGES", "TITLE")
-    yield from table(headers, rows, "No judgements.")
+    lines = table(("RUN", "STATE", "STARTED (UTC)", "VERDICTS", "COST"), rows, "No judgements.")
+    yield next(lines)
+    for each, line in zip(answer.judgements, lines, strict=True):
+        yield line
+        yield f"  {safe_line(f'{each.title}{_by(each.plan)}', _LINE)}"
     yield from more(answer)
+
+
+def _by(plan: event_pb2.JudgementPlan) -> str:
+    """Who judges, below the run: a panel's names would push the other columns out of the terminal."""
+    simulated = " (simulated)" if plan.simulated else ""
+    return f", by {', '.join(plan.judges)}{simulated}" if plan.judges else ""
 
 
 def _judgement(answer: judge_pb2.GetJudgementResponse) -> Iterator[str]:
@@ -54,13 +62,16 @@ def _judgement(answer: judge_pb2.GetJudgementResponse) -> Iterator[str]:
         (each.criterion, one.dimension, estimate(one.mean), str(one.scored), " ".join(map(str, one.levels)))
         for each in judgement.criteria
         for one in each.dimensions
+        if one.scored
     ]
     if dimensions:
         yield ""
         yield from table(("CRITERION", "DIMENSION", "LEVEL", "SCORED", "HOW OFTEN EACH LEVEL"), dimensions, "")
     if answer.items:
         yield ""
-        yield from table(("ITEM", "SCORE", "APART", "RATINGS", "VERDICTS"), [_item(each) for each in answer.items], "")
+        yield from table(
+            ("ITEM", "SCORE", "APART", "RATINGS", "VERDICTS", "WHY"), [_item(each) for each in answer.items], ""
+        )
     yield from more(answer)
 
 
@@ -74,8 +85,9 @@ def _criteria(judgement: judge_pb2.Judgement) -> Iterator[str]:
     yield ""
     yield from table(("CRITERION", "MEAN", "SCORED", "OUTCOMES"), rows, "")
     for each in judgement.criteria:
-        for remark in remarks(each):
-            yield safe_line(f"{each.criterion}: {remark}", _LINE)
+        if said := remarks(each):
+            yield safe_line(f"{each.criterion}: {'; '.join(said)}", _LINE)
+        yield from (safe_line(f"{each.criterion}: {said}", _LINE) for said in standings(each))
 
 
 def _criterion(name: str, each: judging_pb2.CriterionSummary) -> Row:
@@ -86,7 +98,8 @@ def _item(judged: judge_pb2.JudgedItem) -> Row:
     score = f"{judged.score:.2f}" if judged.HasField("score") else "–"
     apart = f"{judged.disagreement:.2f}" if judged.disagreement else ""
     ratings = " ".join(str(each.level) for each in judged.ratings if not each.dimension)
-    return (judged.item.item_id, score, apart, ratings, "; ".join(verdict_line(each) for each in judged.verdicts))
+    why = next((words for each in judged.verdicts if (words := each.rationale or each.failure.message)), "")
+    return (judged.item.item_id, score, apart, ratings, " ".join(map(verdict_word, judged.verdicts)), why)
 
 
 def _cancelled(answer: judge_pb2.CancelJudgementResponse) -> Iterator[str]:
@@ -115,17 +128,25 @@ def _audit(answer: calibration_pb2.GetAuditResponse) -> Iterator[str]:
         return
     yield f"The judge is {audit_verdict(answer.report.verdict)}."
     yield ""
-    headers = ("AXIS", "VERDICT", "FLIPS", "NOISE", "SHIFT", "P", "PAIRS SCORED")
+    headers = ("AXIS", "VERDICT", "TURNED", "BY CHANCE", "SHIFT OF THE SCORE", "P", "SCORED PAIRS")
     yield from table(headers, [_axis(each) for each in answer.report.axes], "No axes.")
     for each in answer.report.axes:
-        if each.finding:
+        if each.finding and each.verdict != judging_pb2.AUDIT_VERDICT_FAIR:
             yield safe_line(f"{_axis_word(each)}: {each.finding}", _LINE)
 
 
 def _axis(axis: judging_pb2.AxisResult) -> Row:
-    rates = (estimate(each) for each in (axis.flip_rate, axis.noise_rate, axis.shift))
-    p_value = f"{axis.p_value:.3g}" if axis.HasField("p_value") else "–"
+    rates = (_percent(axis.flip_rate), _percent(axis.noise_rate), estimate(axis.shift))
+    p_value = f"{axis.p_value:.2g}" if axis.HasField("p_value") else "–"
     return (_axis_word(axis), enum_word(axis, "verdict"), *rates, p_value, f"{axis.scored_pairs} of {axis.pairs}")
+
+
+def _percent(rate: judging_pb2.Estimate) -> str:
+    """A rate as a table has room for: `64% (53 to 73)`."""
+    if not rate.HasField("value"):
+        return "–"
+    interval = f" ({rate.low * 100:.0f} to {rate.high * 100:.0f})" if rate.HasField("low") else ""
+    return f"{rate.value:.0%}{interval}"
 
 
 def _axis_word(axis: judging_pb2.AxisResult) -> str:
@@ -194,9 +215,15 @@ def _calibration(calibration: calibration_pb2.Calibration) -> Iterator[str]:
         f"{_standing(calibration.state)}. {calibration.reason}{simulated}",
         2 * _LINE,
     )
-    headers = ("AGREEMENT ON", "ITEMS", "EXACT", "KAPPA", "WEIGHTED KAPPA", "ALPHA", "SPEARMAN", "BIAS")
+    yield ""
+    headers = ("AGREEMENT ON", "ITEMS", "WEIGHTED KAPPA", "EXACT", "BIAS")
     rows = [_agreement(each) for each in calibration.agreements]
     yield from table(headers, rows, "Nothing that was judged has been rated.")
+    for each in calibration.agreements[:1]:
+        figures = (each.kappa, each.alpha, each.spearman, each.error, each.people_alpha)
+        names = ("kappa", "alpha", "spearman", "error", "people's own alpha")
+        said = (f"{name} {estimate(figure)}" for name, figure in zip(names, figures, strict=True))
+        yield f"On {each.dimension or 'the whole'} also: {', '.join(said)}"
     yield f"Verdicts on rated items: {counts_of(calibration.outcomes) or 'none'}"
     among = [each.people_alpha for each in calibration.agreements if not each.dimension]
     if among and among[0].HasField("value"):
@@ -204,7 +231,7 @@ def _calibration(calibration: calibration_pb2.Calibration) -> Iterator[str]:
 
 
 def _agreement(each: calibration_pb2.Agreement) -> Row:
-    figures = (each.exact, each.kappa, each.weighted_kappa, each.alpha, each.spearman, each.bias)
+    figures = (each.weighted_kappa, each.exact, each.bias)
     return (each.dimension or "the whole", str(each.items), *(estimate(figure) for figure in figures))
 
 
@@ -226,6 +253,16 @@ def _rubrics(answer: rubric_pb2.ListRubricsResponse) -> Iterator[str]:
 
 def _rubric(answer: rubric_pb2.GetRubricResponse) -> Iterator[str]:
     yield safe(answer.rubric.text.rstrip())
+
+
+def _put_rubric(answer: rubric_pb2.PutRubricResponse) -> Iterator[str]:
+    """What was understood of it; who stores a rubric has the text."""
+    rubric = answer.rubric
+    stored = "Stored" if answer.created else "Already there, with the same text:"
+    yield safe_line(f"{stored} {rubric.name}@{rubric.version}, levels {rubric.lowest} to {rubric.highest}")
+    yield f"digest: {rubric.digest}"
+    rows = [(each.name, f"{each.weight:.3g}", str(len(each.anchors)), each.description) for each in rubric.dimensions]
+    yield from table(("DIMENSION", "WEIGHT", "ANCHORS", "ASKS"), rows, "No dimensions.")
 
 
 def _scorers(answer: scorer_pb2.ListScorersResponse) -> Iterator[str]:
@@ -290,12 +327,29 @@ def _dataset(answer: Any) -> Iterator[str]:
     """A version: what it is, its splits and its columns in a line each."""
     bare = dataset_pb2.Dataset()
     bare.CopyFrom(answer.dataset)
-    bare.ClearField("columns")
-    bare.ClearField("splits")
+    for name in ("columns", "splits", "policy"):
+        bare.ClearField(name)
     yield from details(bare, "")
-    yield f"splits: {_splits(answer.dataset.splits)}"
+    yield safe_line(f"splits: {_splits(answer.dataset.splits)}; {_policy(answer.dataset.policy)}", _LINE)
     columns = (f"{each.name} {each.type}{' (optional)' * each.optional}" for each in answer.dataset.columns)
     yield safe_line(f"columns: {', '.join(columns)}", 2 * _LINE)
+
+
+def _policy(policy: dataset_pb2.SplitPolicy) -> str:
+    """How rows are placed; what does not decide is left out."""
+    if policy.column:
+        return f"the column {policy.column} says which"
+    shares = f"{policy.train:g} / {policy.dev:g} / {policy.holdout:g}"
+    together = f", equal {policy.group} together" if policy.group else ""
+    return f"by shares of {shares}{together}, salt {policy.salt}"
+
+
+def _opened(answer: dataset_pb2.OpenSealResponse) -> Iterator[str]:
+    dataset = answer.dataset
+    yield safe_line(
+        f"The hold-out of {dataset.name}@{dataset.version} is open, for good. On record: {dataset.open_run_id}"
+    )
+    yield from _dataset(answer)
 
 
 def _stored(answer: dataset_pb2.PutDatasetResponse) -> Iterator[str]:
@@ -318,6 +372,7 @@ SHOWN: Final[Mapping[type[Message], Callable[[Any], Iterator[str]]]] = {
     calibration_pb2.CheckJudgeResponse: _checked,
     calibration_pb2.ListCalibrationsResponse: _calibrations,
     rubric_pb2.GetRubricResponse: _rubric,
+    rubric_pb2.PutRubricResponse: _put_rubric,
     rubric_pb2.ListRubricsResponse: _rubrics,
     scorer_pb2.ListScorersResponse: _scorers,
     scorer_pb2.ScoreItemsResponse: _scored,
@@ -327,6 +382,6 @@ SHOWN: Final[Mapping[type[Message], Callable[[Any], Iterator[str]]]] = {
     dataset_pb2.GetDatasetResponse: _dataset,
     dataset_pb2.SplitDatasetResponse: _dataset,
     dataset_pb2.TagDatasetResponse: _dataset,
-    dataset_pb2.OpenSealResponse: _dataset,
+    dataset_pb2.OpenSealResponse: _opened,
 }
 """Answers with a form of their own."""

@@ -151,8 +151,11 @@ def details(criterion: Criterion, ink: Ink, width: int) -> Text:
     for line in filter(None, (_measured(criterion, ink), _judge(criterion, ink), _panel(criterion, ink))):
         text.append("\n").append_text(line)
     if criterion.corrected_mean.value is not None:
-        words = f"\ncorrected by {criterion.corrected_on:,} rated items: {estimates.told(criterion.corrected_mean)}"
-        text.append(words, ink.accent)
+        text.append(
+            f"\ncorrected by {criterion.corrected_on:,} rated items: {estimates.told(criterion.corrected_mean)}",
+            ink.accent,
+        )
+        text.append(" wrong unless these are a random part of all", ink.muted)
     if criterion.dimensions:
         text.append("\n").append_text(_dimensions(criterion).text(width, ink))
     if criterion.standings:
