@@ -17,7 +17,7 @@ from whet.v1 import calibration_pb2, dataset_pb2, event_pb2, fanout_pb2, judge_p
 from whet_agent.catalogue import Method, Tool
 from whet_agent.client import CallError
 from whet_agent.folds import Fold
-from whet_agent.judgements import gate_words, plan_words
+from whet_agent.judgements import calibration_words, gate_words, plan_words
 from whet_agent.results import BUDGET, render, shorten
 from whet_agent.runs import again, fold_of, kind_of, named_by, watching
 
@@ -165,9 +165,16 @@ def _told(message: Message) -> Outcome:
         case judge_pb2.GateJudgementResponse():
             return Outcome(text=gate_words(message), simulated=message.measured.simulated, message=message)
         case judge_pb2.PlanJudgementResponse() | calibration_pb2.PlanAuditResponse():
-            return Outcome(text=plan_words(message), message=message)
+            text = plan_words(message)
+        case (
+            calibration_pb2.CalibrateResponse()
+            | calibration_pb2.CheckJudgeResponse()
+            | calibration_pb2.ListCalibrationsResponse()
+        ):
+            text = calibration_words(message)
         case _:
-            return Outcome(text=render(message), message=message)
+            text = render(message)
+    return Outcome(text=text, message=message)
 
 
 def _outcome(fold: Fold, message: Message) -> Outcome:

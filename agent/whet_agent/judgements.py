@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from whet.v1 import calibration_pb2, event_pb2, judge_pb2, judging_pb2, value_pb2
 from whet_agent.folds import Fold, add
@@ -18,6 +18,8 @@ TOLD_DIMENSIONS: Final = 24
 RATIONALE_CHARACTERS: Final = 240
 """Of what a judge says of one item."""
 
+_MINUTES_FROM: Final = 120
+"""Seconds that are said in minutes from here on."""
 CALIBRATION: Final = {
     judging_pb2.CALIBRATION_STATE_CALIBRATED: "calibrated",
     judging_pb2.CALIBRATION_STATE_UNCALIBRATED: "not calibrated, may not gate",
@@ -240,7 +242,8 @@ def remarks(each: judging_pb2.CriterionSummary) -> list[str]:
     """Return what must be known before a mean is believed."""
     said = [CALIBRATION[each.calibration]] if each.calibration in CALIBRATION else []
     if each.corrected_mean.HasField("value"):
-        said.append(f"corrected {estimate(each.corrected_mean)} by {each.corrected_on} rated items")
+        by = f"by {each.corrected_on} rated items, if they are a random part of all"
+        said.append(f"corrected {estimate(each.corrected_mean)} {by}")
     if each.panel_alpha.HasField("value"):
         said.append(f"panel's alpha {estimate(each.panel_alpha)}")
     if each.order_pairs:
@@ -327,6 +330,58 @@ def gate_words(answer: judge_pb2.GateJudgementResponse) -> str:
     return "\n".join(lines)
 
 
+Calibrated: TypeAlias = (
+    calibration_pb2.CalibrateResponse | calibration_pb2.CheckJudgeResponse | calibration_pb2.ListCalibrationsResponse
+)
+"""Whatever tells of calibrations."""
+
+
+def calibration_words(answer: Calibrated) -> str:
+    """Return where a judge stands, why, and how far it and people agree; of several, each in a row."""
+    if isinstance(answer, calibration_pb2.ListCalibrationsResponse):
+        return _calibrations(answer)
+    one = answer.calibration
+    if isinstance(answer, calibration_pb2.CalibrateResponse):
+        judge = f"{', '.join(one.judge.models)} by {one.judge.rubric}"
+        lines = [f"{one.calibration_id}: {judge}, {_standing(one.state)}. {one.reason}".rstrip()]
+    else:
+        lines = [f"{_standing(answer.state).capitalize()}. {answer.reason}".rstrip()]
+    if not answer.HasField("calibration"):
+        return lines[0]
+    titles = ("agreement on", "items", "weighted kappa", "exact", "alpha", "spearman", "bias in levels")
+    lines += ["", f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
+    for each in one.agreements:
+        plain = [_value(figure) for figure in (each.exact, each.alpha, each.spearman)]
+        cells = (each.dimension or "the whole", str(each.items), estimate(each.weighted_kappa), *plain)
+        lines.append(f"| {' | '.join(cells)} | {estimate(each.bias)} |")
+    lines += ["", f"- rated by {', '.join(one.raters) or 'nobody'}"]
+    lines.append(f"- verdicts on rated items: {counts_of(one.outcomes) or 'none'}")
+    return "\n".join(lines + ["- simulated"] * one.simulated)
+
+
+def _value(figure: judging_pb2.Estimate) -> str:
+    """Return an estimate without its interval, for which a table has no room."""
+    return f"{figure.value:.2f}" if figure.HasField("value") else "–"
+
+
+def _calibrations(answer: calibration_pb2.ListCalibrationsResponse) -> str:
+    if not answer.calibrations:
+        return "No judge was compared with people yet."
+    titles = ("calibration", "judge", "rubric", "stands", "weighted kappa", "items")
+    lines = [f"| {' | '.join(titles)} |", f"|{' --- |' * len(titles)}"]
+    for one in answer.calibrations:
+        whole = one.agreements[0] if one.agreements else calibration_pb2.Agreement()
+        judge = ", ".join(one.judge.models) + " (simulated)" * one.simulated
+        kappa, stands = estimate(whole.weighted_kappa), _standing(one.state)
+        lines.append(f"| {one.calibration_id} | {judge} | {one.judge.rubric} | {stands} | {kappa} | {whole.items} |")
+    lines += ["", f"- next page token: {answer.next_page_token}"] if answer.next_page_token else []
+    return "\n".join(lines)
+
+
+def _standing(state: judging_pb2.CalibrationState.ValueType) -> str:
+    return CALIBRATION.get(state, "not known")
+
+
 def plan_words(answer: "judge_pb2.PlanJudgementResponse | calibration_pb2.PlanAuditResponse") -> str:
     """Return what a judgement or an audit would do and cost."""
     lines = []
@@ -338,6 +393,8 @@ def plan_words(answer: "judge_pb2.PlanJudgementResponse | calibration_pb2.PlanAu
             lines.append(f"{answer.sealed_rows} rows are under seal and are not judged.")
     lines.append(f"Calls: {answer.calls}, of which the cache would answer {answer.cache_hits}.")
     lines.append(f"Cost: {dollars(answer.expected_cost.nanos)} expected, {dollars(answer.worst_cost.nanos)} at worst.")
+    if isinstance(answer, judge_pb2.PlanJudgementResponse) and (seconds := answer.expected_duration.seconds):
+        lines.append(f"Time: about {seconds} s." if seconds < _MINUTES_FROM else f"Time: about {seconds // 60} min.")
     if answer.unpriced_models:
         lines.append(f"Cost unknown, because these have no price: {', '.join(answer.unpriced_models)}")
     if answer.needs_approval:

@@ -20,7 +20,6 @@ CELL_CHARACTERS: Final = 80
 """A cell is for recognising; the whole value is a call away."""
 
 _TOLD: Final[Mapping[str, tuple[str, ...]]] = {
-    "calibrations": ("calibration_id", "judge", "run_id", "criterion", "state", "reason", "create_time"),
     "datasets": ("name", "version", "rows", "splits", "sealed", "tags", "create_time", "description", "source"),
     "judgements": ("run_id", "state", "verdicts", "title", "totals", "create_time", "failure"),
     "ratings": ("item_id", "rubric", "dimension", "level", "preferred", "rater", "rate_time", "note"),

@@ -6,14 +6,16 @@ nothing: what is seen is what happened.
 
 import asyncio
 import re
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from whet_agent.connect import stop
+from whet_eval import judging
 from whet_eval.bench.screen import environment
 from whet_eval.terminal import Terminal, terminal
 
@@ -22,6 +24,9 @@ SIZE: Final = (100, 30)
 QUESTION: Final = "Why is the sky blue?"
 SECONDS: Final = 180.0
 """What a small model may take on a busy machine."""
+DATASET: Final = "problem-answers"
+RUBRIC: Final = "problem-solving"
+EXAMPLE: Final = Path(judging.__path__[0]).relative_to(ROOT)
 CONFIG: Final = "[chat]\nallowance = 0.25\n"
 ESCAPE: Final = "\x1b"
 HEAD: Final = """# Screens
@@ -45,7 +50,11 @@ class Capture:
         return f"\n## {self.title}\n\n{self.caption}\n\n```text\n{picture}\n```\n"
 
 
-def captures(chat: Terminal) -> Iterator[Capture]:
+Whet = Callable[..., str]
+"""Runs a command on the same server and returns what it prints."""
+
+
+def captures(chat: Terminal, whet: Whet) -> Iterator[Capture]:
     """Use the program as a person would, and look at each screen."""
     chat.until_shown("offline planner", timeout=60)
     yield Capture(
@@ -57,6 +66,10 @@ def captures(chat: Terminal) -> Iterator[Capture]:
     yield from _writing(chat)
     yield from _deciding(chat)
     yield from _places(chat)
+    _judge(whet)
+    yield from _judges(chat)
+    yield from _datasets(chat)
+    yield from _help(chat)
 
 
 def _asking(chat: Terminal) -> Iterator[Capture]:
@@ -123,6 +136,88 @@ def _places(chat: Terminal) -> Iterator[Capture]:
         chat.send(f"{ESCAPE}{digit}")
         chat.until_shown(words, timeout=30)
         yield Capture(title=title, caption=caption, lines=chat.still(timeout=30))
+
+
+def _judge(whet: Whet) -> None:
+    """Store the answers and ratings of the example, judge, calibrate, and audit a judge that is biased on purpose."""
+    whet("dataset", "put", DATASET, "--path", str(EXAMPLE / "answers.jsonl"), "--key", "id", "--column", "split")
+    judge = ("--dataset", DATASET, "--model", "sim/judge?noise=0.05", "--model", "sim/judge?noise=0.15&garbage=0.4")
+    run_id = whet("judge", "run", *judge, "--scorer", "length:20-200").split()[1]
+    ratings = EXAMPLE / "ratings.csv"
+    whet("calibration", "put-ratings", "--judgement", run_id, "--rubric", RUBRIC, "--csv", f"@{ratings}")
+    whet("calibration", "calibrate", run_id)
+    audited = ("--dataset", DATASET, "--model", "sim/judge?noise=0.05&bias=injection")
+    whet("calibration", "run-audit", *audited, "--items-per-axis", "24")
+
+
+def _judges(chat: Terminal) -> Iterator[Capture]:
+    chat.send(f"{ESCAPE}7")
+    chat.until_shown("all together", timeout=30)
+    yield Capture(
+        title="Judges",
+        caption="A judgement with its means, their intervals and denominators, and everything that was not scored.",
+        lines=chat.still(timeout=30),
+    )
+    chat.send("\r")
+    chat.until_shown("is hidden while you rate", timeout=30)
+    chat.send("4")
+    chat.until_shown("✓ ", timeout=30)
+    yield Capture(
+        title="Rating by keys",
+        caption="One answer after another, those first about which judges differ most. What they said is hidden."
+        " The key 4 has rated the first answer.",
+        lines=chat.still(timeout=30),
+    )
+    chat.send("v")
+    yield Capture(
+        title="What was said of an answer",
+        caption="Each verdict with its level and its quote, beside the scorers and the people.",
+        lines=chat.still(timeout=30),
+    )
+    chat.send(ESCAPE)
+    chat.still(timeout=30)
+    chat.send("C")
+    chat.until_shown("as people", timeout=30)
+    chat.send("t")
+    chat.until_shown("weighted kappa  ", timeout=30)
+    yield Capture(
+        title="Calibrations",
+        caption="A judge compared with people: where it stands and why, and each measure with its interval; t shows"
+        " plots instead.",
+        lines=chat.still(timeout=30),
+    )
+    chat.send(ESCAPE)
+    chat.still(timeout=30)
+    chat.send("A")
+    chat.until_shown("injection", timeout=30)
+    yield Capture(
+        title="Audits",
+        caption="What moves a judge that should not: this one, simulated, obeys orders that stand in an answer.",
+        lines=chat.still(timeout=30),
+    )
+    chat.send(ESCAPE)
+    chat.still(timeout=30)
+
+
+def _datasets(chat: Terminal) -> Iterator[Capture]:
+    chat.send(f"{ESCAPE}8")
+    chat.until_shown(DATASET, timeout=30)
+    yield Capture(
+        title="Data sets",
+        caption="Versions, splits, columns, and whether the hold-out is under seal.",
+        lines=chat.still(timeout=30),
+    )
+    chat.send("o")
+    yield Capture(
+        title="The seal",
+        caption="Opening it is for good: it wants a reason and the name.",
+        lines=chat.still(timeout=30),
+    )
+    chat.send(ESCAPE)
+    chat.still(timeout=30)
+
+
+def _help(chat: Terminal) -> Iterator[Capture]:
     chat.send(f"{ESCAPE}1")
     chat.until_shown("Ask something")
     chat.send(f"{ESCAPE}OP")
@@ -147,6 +242,17 @@ def _from_question(lines: Sequence[str]) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines[start:])).rstrip("\n")
 
 
+def _commands(around: Mapping[str, str]) -> Whet:
+    def whet(*words: str) -> str:
+        command = [sys.executable, "-m", "whet_tui", *words]
+        done = subprocess.run(  # noqa: S603 -- our own program
+            command, cwd=ROOT, env=around, check=True, capture_output=True, text=True, timeout=SECONDS
+        )
+        return done.stdout
+
+    return whet
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="whet-captures-") as folder:
         data = Path(folder)
@@ -156,7 +262,7 @@ def main() -> None:
             with terminal(
                 [sys.executable, "-m", "whet_tui"], environment=around, columns=SIZE[0], rows=SIZE[1], folder=data
             ) as chat:
-                taken = list(captures(chat))
+                taken = list(captures(chat, _commands(around)))
         finally:
             asyncio.run(stop(data))
     page = HEAD + "".join(capture.section() for capture in taken)

@@ -112,8 +112,6 @@ def _create_token(data: Path, options: argparse.Namespace) -> int:
     from whet_server.datadir import DataDir
     from whet_server.values import Role, Workspace
 
-    gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, 20, 50)
     directory = DataDir(data)
     directory.prepare()
     token = directory.create_token(Workspace(options.workspace), Role(options.role), timedelta(days=options.days))
@@ -122,6 +120,7 @@ def _create_token(data: Path, options: argparse.Namespace) -> int:
 
 
 def _serve(data: Path, options: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    gc.set_threshold(YOUNG_OBJECTS, 20, 50)  # before the imports, which make many objects and no garbage
     from whet_server.app import ServeOptions, serve
     from whet_server.config import ConfigError
     from whet_server.datadir import DataDir
@@ -138,6 +137,7 @@ def _serve(data: Path, options: argparse.Namespace, environment: Mapping[str, st
         return _refused(error, IN_USE)
     except (ConfigError, OSError) as error:
         return _refused(error, BAD_CONFIG)
+    gc.freeze()
     with lock, _spans(config.telemetry_endpoint):
         try:
             asyncio.run(

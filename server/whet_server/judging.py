@@ -7,11 +7,13 @@ look through them all would stop the server for a fifth of a second.
 """
 
 import hashlib
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
 import msgspec
 
+from whet_server.errors import Reason
 from whet_server.values import Failure, ModelName, Nanos, Parameters, Totals, Value
 
 LEVEL: Final = 0.95
@@ -29,6 +31,24 @@ class Outcome(StrEnum):
     UNCALIBRATED = "uncalibrated"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+_OUTCOMES: Final[Mapping[str, Outcome]] = {
+    Reason.CAP_EXCEEDED: Outcome.UNAFFORDABLE,
+    Reason.PRICE_UNKNOWN: Outcome.UNAFFORDABLE,
+    Reason.CONNECT_TIMEOUT: Outcome.TIMED_OUT,
+    Reason.FIRST_TOKEN_TIMEOUT: Outcome.TIMED_OUT,
+    Reason.IDLE_TIMEOUT: Outcome.TIMED_OUT,
+    Reason.TOTAL_TIMEOUT: Outcome.TIMED_OUT,
+    Reason.DEADLINE_EXCEEDED: Outcome.TIMED_OUT,
+    Reason.CONTENT_FILTERED: Outcome.REFUSED,
+    Reason.CANCELLED: Outcome.CANCELLED,
+}
+
+
+def outcome_of(reason: str) -> Outcome:
+    """Return how a question ends whose call failed for this reason."""
+    return _OUTCOMES.get(reason, Outcome.FAILED)
 
 
 class Direction(StrEnum):

@@ -26,6 +26,7 @@ Nanos = NewType("Nanos", int)
 
 NANOS_PER_USD: Final = 1_000_000_000
 _CROCKFORD: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS: Final = [one + other for one in _CROCKFORD for other in _CROCKFORD]
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -81,9 +82,8 @@ class Parameters(Value):
 
     def over(self, below: "Parameters") -> "Parameters":
         """Return these parameters where set, else those of `below`."""
-        chosen = {name: getattr(below, name) for name in self.__struct_fields__}
-        chosen |= {name: mine for name in self.__struct_fields__ if (mine := getattr(self, name)) not in (None, (), "")}
-        return Parameters(**chosen)
+        chosen = {name: mine for name in self.__struct_fields__ if (mine := getattr(self, name)) not in (None, (), "")}
+        return msgspec.structs.replace(below, **chosen)
 
 
 class CallLimits(Value):
@@ -229,12 +229,13 @@ def new_id(prefix: str) -> str:
     Ids of one process sort in the order in which they were made: one of the same millisecond as the last, or of one
     before it because the clock was set back, is the last one and a random step.
     """
-    number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    drawn = secrets.randbits(80)
+    number = (time.time_ns() // 1_000_000) << 80 | drawn
     with _LAST_LOCK:
         if number <= _LAST[0] or number >> 80 == _LAST[0] >> 80:
-            number = _LAST[0] + 1 + secrets.randbits(_STEP_BITS)
+            number = _LAST[0] + 1 + (drawn >> 80 - _STEP_BITS)
         _LAST[0] = number
-    return prefix + "_" + "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+    return prefix + "_" + "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
 
 
 def cost(tokens: int, nanos_per_million: int) -> Nanos:

@@ -26,7 +26,14 @@ from whet_agent.catalogue import Method, method_named, request_from, tools
 from whet_agent.client import CallError
 from whet_agent.conversation import OpenCall
 from whet_agent.events import RunHeard, ToolAnswered
-from whet_agent.judgements import AuditFold, JudgementFold, fetched_audit, fetched_judgement, gate_words
+from whet_agent.judgements import (
+    AuditFold,
+    JudgementFold,
+    calibration_words,
+    fetched_audit,
+    fetched_judgement,
+    gate_words,
+)
 from whet_agent.mcp.progress import Progress
 from whet_agent.model.base import Thought
 from whet_agent.model.messages import tool_schemas
@@ -167,10 +174,34 @@ def test_a_gate_says_what_it_decides_why_and_on_what() -> None:
     assert "- measured: 0.50 (0.25 to 0.75), bar 0.7\n- scored: 2 of 3 items; 4 scored, 1 abstained" in told
 
 
+def test_a_calibration_is_told_as_a_verdict_and_one_line_for_each_agreement() -> None:
+    calibration = calibration_pb2.Calibration(
+        calibration_id="cal_1",
+        judge=judging_pb2.Judge(rubric="tone@2", models=["sim/judge"]),
+        state=judging_pb2.CALIBRATION_STATE_TOO_WEAK,
+        reason="Only 3 items.",
+        raters=["ada"],
+        outcomes=counts(scored=3, timed_out=1),
+        simulated=True,
+    )
+    agreement = calibration.agreements.add(items=3, levels=[1, 2], matrix=[1, 0, 0, 2])
+    agreement.weighted_kappa.CopyFrom(judging_pb2.Estimate(value=0.4, low=0.1, high=0.7, level=0.95))
+    told = calibration_words(calibration_pb2.CalibrateResponse(calibration=calibration))
+    assert told.startswith("cal_1: sim/judge by tone@2, calibration too weak, may not gate. Only 3 items.")
+    assert "| the whole | 3 | 0.40 (0.10 to 0.70) | – | – | – | – |" in told
+    assert told.endswith("- rated by ada\n- verdicts on rated items: 3 scored, 1 timed out\n- simulated")
+    listed = calibration_words(calibration_pb2.ListCalibrationsResponse(calibrations=[calibration]))
+    assert "| cal_1 | sim/judge (simulated) | tone@2 |" in listed
+    checked = calibration_pb2.CheckJudgeResponse(
+        state=judging_pb2.CALIBRATION_STATE_UNCALIBRATED, reason="Nobody has rated."
+    )
+    assert calibration_words(checked) == "Not calibrated, may not gate. Nobody has rated."
+
+
 def test_estimates_and_outcomes_read_as_people_write_them_in_any_answer() -> None:
-    calibration = calibration_pb2.Calibration(calibration_id="cal_1", outcomes=counts(scored=3, timed_out=1))
-    calibration.agreements.add(items=3, kappa=judging_pb2.Estimate(value=0.4, low=0.1, high=0.7, level=0.95))
-    told = render(calibration_pb2.CalibrateResponse(calibration=calibration))
+    verdict = judging_pb2.CriterionSummary(outcomes=counts(scored=3, timed_out=1))
+    verdict.mean.CopyFrom(judging_pb2.Estimate(value=0.4, low=0.1, high=0.7, level=0.95))
+    told = render(verdict)
     assert "0.40 (0.10 to 0.70)" in told
     assert "3 scored, 1 timed out" in told
 

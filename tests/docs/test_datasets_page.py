@@ -12,14 +12,19 @@ __all__ = ["shell"]
 PAGE = ROOT / "docs" / "datasets.md"
 
 
-def test_the_examples_run_as_they_stand(shell: dict[str, str], tmp_path: Path) -> None:
-    blocks = re.findall(r"```console\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+def played(page: Path, shell: dict[str, str], folder: Path) -> list[tuple[str, str, str]]:
+    """Run every `$ command` of a page in one shell; return commands, what the page says, and what they print."""
+    blocks = re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     parts = [part.partition("\n") for block in blocks for part in block.removeprefix("$ ").split("\n$ ")]
     script = "set -eo pipefail\n" + "".join(f"echo '@@{at}'\n{command}\n" for at, (command, _, _) in enumerate(parts))
     done = subprocess.run(
-        ["bash", "-c", script], env=shell, cwd=tmp_path, capture_output=True, text=True, timeout=90, check=False
+        ["bash", "-c", script], env=shell, cwd=folder, capture_output=True, text=True, timeout=90, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     printed = dict(re.findall(r"@@(\d+)\n(.*?)(?=@@\d+\n|\Z)", done.stdout, re.DOTALL))
-    for at, (command, _, expected) in enumerate(parts):
-        assert fits(expected, printed[str(at)]), f"$ {command}\n{printed[str(at)]}"
+    return [(command, expected, printed[str(at)]) for at, (command, _, expected) in enumerate(parts)]
+
+
+def test_the_examples_run_as_they_stand(shell: dict[str, str], tmp_path: Path) -> None:
+    for command, expected, printed in played(PAGE, shell, tmp_path):
+        assert fits(expected, printed), f"$ {command}\n{printed}"

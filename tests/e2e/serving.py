@@ -60,20 +60,20 @@ class Wire:
     def __init__(self, address: str, token: str) -> None:
         self.address = address
         self.token = token
-        self._channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+        self.channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
         self.metadata = (("authorization", f"Bearer {token}"),)
-        self.fanouts = fanout_pb2_grpc.FanoutServiceStub(self._channel)
-        self.judges = judge_pb2_grpc.JudgeServiceStub(self._channel)
-        self.ledger = ledger_pb2_grpc.LedgerServiceStub(self._channel)
-        self.scorers = scorer_pb2_grpc.ScorerServiceStub(self._channel)
-        self.traces = trace_pb2_grpc.TraceServiceStub(self._channel)
+        self.fanouts = fanout_pb2_grpc.FanoutServiceStub(self.channel)
+        self.judges = judge_pb2_grpc.JudgeServiceStub(self.channel)
+        self.ledger = ledger_pb2_grpc.LedgerServiceStub(self.channel)
+        self.scorers = scorer_pb2_grpc.ScorerServiceStub(self.channel)
+        self.traces = trace_pb2_grpc.TraceServiceStub(self.channel)
 
     async def ask(self, method: Method[RequestT, AnswerT], request: RequestT) -> AnswerT:
         """Make a unary call."""
         return await method(request, timeout=PATIENCE, metadata=self.metadata)
 
     async def close(self) -> None:
-        await self._channel.close()
+        await self.channel.close()
 
 
 @dataclass(slots=True)

@@ -153,7 +153,7 @@ async def test_a_kill_in_the_very_first_start_leaves_a_directory_that_starts(tmp
 
 
 async def test_five_kills_under_load_lose_nothing_double_nothing_and_cross_no_cap(house: House, stub: str) -> None:
-    await survive(house, stub, kills=5, seed=1, ready=5.0)
+    await survive(house, stub, kills=5, seed=1, ready=15.0)  # other tests run beside it; the slow ones know the bar
 
 
 @pytest.mark.slow

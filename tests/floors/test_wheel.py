@@ -35,6 +35,7 @@ def test_the_wheel_carries_what_is_read_at_run_time(wheel: list[str]) -> None:
         ("server/whet_server/store/migrations", "**/*.py"),
         ("prompts/whet_prompts", "*.md"),
         ("prompts/whet_prompts", "rubrics/*.toml"),
+        ("eval/whet_eval", "judging/*.*"),
         ("tui/whet_tui", "**/*.tcss"),
         ("proto/gen/whet", "**/*.py*"),
     ):

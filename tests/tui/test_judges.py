@@ -151,8 +151,8 @@ async def test_a_judgement_is_cancelled_at_the_second_press_and_an_ended_one_can
         assert "▸ running" in stage.text()
         await stage.pilot.press("X")
         await stage.until_shown("– cancelled · 412 of 1,000 verdicts")
-        await stage.pilot.press("X")
-        await stage.until_shown("That judgement has ended.")
+        await stage.until(lambda: "Cancelled; what it had cost is billed" in stage.text())
+        await stage.until(lambda: "X Cancel" not in stage.text())
 
 
 # Items
@@ -312,6 +312,48 @@ async def test_what_the_server_did_not_take_is_said_so_kept_and_sent_again_also_
         await stage.until(lambda: "not kept yet" not in stage.text())
         tries = [call for call in stage.desk.judging.calls if stage.desk.judging.calls.count(call) > 1]
         assert tries, "each attempt has the id of the first"
+
+
+async def test_what_the_server_refuses_for_good_is_sent_once_said_why_and_can_be_dropped() -> None:
+    async with rating() as stage:
+        gone = replace((await stage.desk.judging.items(ItemQuery(run_id=story.DONE))).judgement)
+        stage.place.EVERY = 0.05  # type: ignore[misc]  # this one would send again soon
+        await stage.desk.judging.forget(story.DONE)
+        await stage.pilot.press("4")
+        await stage.until_shown("the rating was refused. There is no judgement")
+        await stage.until_shown("✗ i2")
+        await stage.desk.judging.put(gone, [story.judged(2), story.judged(3)])
+        await stage.pilot.press("5")
+        await stage.until_shown("i3: 5 ✓ kept")
+        assert len(stage.desk.judging.calls) == 2, "what was refused did not come again"
+        await stage.pilot.press("x")
+        await stage.until_shown("Dropped.")
+        assert "✗" not in stage.text()
+        assert await kept(stage.desk, "i2") == []
+
+
+async def test_leaving_with_ratings_that_are_not_kept_asks_once() -> None:
+    async with rating() as stage:
+        await stage.desk.leave(GONE)
+        await stage.pilot.press("4")
+        await stage.until_shown("! not kept yet")
+        await stage.pilot.press("ctrl+d")
+        await stage.until_shown("1 rating is not kept yet, and would be lost: leave once more")
+        assert stage.app.is_running
+        await stage.pilot.press("ctrl+d")
+        await stage.until(lambda: stage.app.return_value is not None)
+
+
+async def test_the_judge_is_compared_with_who_rated_it_at_the_second_press_and_how_far_they_agree_is_shown() -> None:
+    async with rating() as stage:
+        await stage.pilot.press("4", "3", "K")
+        await stage.until_shown("Press K again to compare the judge with people's ratings")
+        assert not stage.desk.calibration_list
+        await stage.pilot.press("K")
+        await stage.until_shown("2 items that the judge scored and people rated")
+        assert [each.run_id for each in stage.desk.calibration_list] == [story.DONE]
+        await stage.pilot.press("escape")
+        await stage.until_shown("5 the best")
 
 
 async def test_zero_and_s_leave_an_item_and_a_level_off_the_scale_is_refused() -> None:

@@ -13,7 +13,7 @@ from whet.v1 import judge_pb2, judging_pb2, scorer_pb2
 from whet_agent.catalogue import methods
 from whet_agent.client import Client
 from whet_agent.connect import Connection, ConnectSettings, connect, stop
-from whet_tui.desk import DeskError
+from whet_tui.desk import Desk, DeskError
 from whet_tui.grpc_desk import GrpcDesk
 from whet_tui.judging_desk import JudgingDesk
 from whet_tui.judging_values import (
@@ -44,6 +44,9 @@ class Stage(Protocol):
     @property
     def desk(self) -> JudgingDesk: ...
 
+    @property
+    def whole(self) -> Desk: ...
+
     async def judge(self, model: str = "sim/judge") -> str:
         """Start judging `ITEMS` items; return the run's id."""
         ...
@@ -51,8 +54,8 @@ class Stage(Protocol):
 
 class GrpcStage:
     def __init__(self, connection: Connection) -> None:
-        self._whole = GrpcDesk(connection)
-        self.desk = self._whole.judging
+        self.whole: Desk = GrpcDesk(connection)
+        self.desk = self.whole.judging
         self._client = Client(connection.address, connection.person_token)
         self._methods = {method.name: method for method in methods()}
 
@@ -67,7 +70,7 @@ class GrpcStage:
         return answer.judgement.run_id
 
     async def close(self) -> None:
-        await self._whole.close()
+        await self.whole.close()
         await self._client.close()
 
 
@@ -76,6 +79,7 @@ class MemoryStage:
 
     def __init__(self) -> None:
         desk = MemoryDesk()
+        self.whole: Desk = desk
         self.desk = desk.judging
         self.desk.rubrics[story.RUBRIC] = story.rubric
         self._runs = 0
@@ -194,6 +198,15 @@ class JudgingContract:
         assert "i7" not in unrated
         assert len(unrated) == ITEMS - page.rated_items
 
+    async def test_a_judge_is_compared_with_people_and_that_is_the_newest_calibration(self, stage: Stage) -> None:
+        run_id = await judged(stage)
+        (criterion,) = (await stage.desk.items(ItemQuery(run_id=run_id))).judgement.criteria
+        await stage.desk.rate(run_id, "i3", level(2), f"{run_id}-1")
+        made = await stage.whole.calibrate(run_id, criterion.criterion, f"{run_id}-2")
+        assert (made.run_id, made.criterion) == (run_id, criterion.criterion)
+        assert made.agreements[0].items >= 1
+        assert (await stage.whole.calibrations())[0].calibration_id == made.calibration_id
+
     async def _dimension(self, stage: Stage, run_id: str) -> str:
         (criterion,) = (await stage.desk.items(ItemQuery(run_id=run_id))).judgement.criteria
         return criterion.dimensions[0].dimension
@@ -212,14 +225,15 @@ class JudgingContract:
             stage.desk.items(ItemQuery(run_id="jud_nowhere")),
             stage.desk.cancel("jud_nowhere"),
             stage.desk.rubric("nothing@1"),
-            stage.desk.rate("jud_nowhere", "i1", level(3), "nowhere-1"),
             followed(stage.desk, "jud_nowhere", lambda _: True),
         ):
             with pytest.raises(DeskError):
                 await call
         run_id = await judged(stage)
-        with pytest.raises(DeskError):
-            await stage.desk.rate(run_id, "i99", level(3), "nowhere-2")
+        for run, item, note in (("jud_nowhere", "i1", ""), (run_id, "i99", ""), (run_id, "i1", "n" * 2_001)):
+            with pytest.raises(DeskError) as refused:
+                await stage.desk.rate(run, item, level(3, note=note), f"nowhere-{item}")
+            assert refused.value.lasting, "it is not worth trying again"
 
 
 class TestMemoryJudging(JudgingContract):

@@ -161,6 +161,12 @@ class ChatApp(App[str]):
         if isinstance(self.screen, FanoutScreen):
             self.screen.go_to(run_id)
 
+    @property
+    def unsaved(self) -> str:
+        """What would be lost if the program ended now, in words."""
+        places = [self.get_screen(place_id) for place_id in BY_ID if self.is_screen_installed(place_id)]
+        return ", ".join(words for place in places if (words := getattr(place, "unsaved", "")))
+
     def action_leave(self) -> None:
         """Quit, from wherever one is."""
         if self._chat is not None:

@@ -12,6 +12,8 @@ from whet_tui.desk import DeskError
 
 _SECONDS: Final = 10.0
 """A list that takes longer is given up: the next look asks again."""
+_LASTING: Final = frozenset({"INVALID_ARGUMENT", "NOT_FOUND", "PERMISSION_DENIED", "FAILED_PRECONDITION"})
+"""What is refused with one of these is refused however often it comes."""
 
 _Answer = TypeVar("_Answer", bound=Message)
 
@@ -27,7 +29,7 @@ class Asker:
         try:
             answer = await self._client.call(self._methods[name], request, timeout=timeout)
         except CallError as error:
-            raise DeskError(str(error)) from error
+            raise DeskError(str(error), lasting=error.code in _LASTING) from error
         return cast("_Answer", answer)
 
     async def stream(self, name: str, request: Message, kind: type[_Answer]) -> AsyncGenerator[_Answer, None]:

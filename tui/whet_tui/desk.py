@@ -13,7 +13,11 @@ if TYPE_CHECKING:  # the chat knows the desk before its first frame, the values 
 
 
 class DeskError(Exception):
-    """Nothing could be fetched or done. `str()` says why and what to do."""
+    """Nothing could be fetched or done. `str()` says why and what to do. `lasting`: asking again cannot help."""
+
+    def __init__(self, text: str, *, lasting: bool = False) -> None:
+        super().__init__(text)
+        self.lasting = lasting
 
 
 class Desk(Protocol):
@@ -62,6 +66,10 @@ class Desk(Protocol):
 
     async def calibrations(self) -> "Sequence[Calibration]":
         """The latest comparisons of judges with people, newest first."""
+        ...
+
+    async def calibrate(self, run_id: str, criterion: str, request_id: str) -> "Calibration":
+        """Compare the judge of a criterion with people's ratings of the same items; it is the newest from then on."""
         ...
 
     async def audits(self) -> "Sequence[AuditRun]":

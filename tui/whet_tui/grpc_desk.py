@@ -30,6 +30,8 @@ from whet_tui.reading_wire import read
 
 _RUNS: Final = 200
 """Runs, data sets or calibrations that a list shows: more than anybody scrolls through."""
+_CALIBRATE_SECONDS: Final = 60.0
+"""Intervals over thousands of ratings take their time."""
 _ROWS: Final = 100
 """Rows of a data set on a page."""
 _CANCEL_SECONDS: Final = 60.0
@@ -137,6 +139,11 @@ class GrpcDesk:
         request = calibration_pb2.ListCalibrationsRequest(page=value_pb2.Page(size=_RUNS))
         answer = await self._ask("ListCalibrations", request, calibration_pb2.ListCalibrationsResponse)
         return [read(each, Calibration) for each in answer.calibrations]
+
+    async def calibrate(self, run_id: str, criterion: str, request_id: str) -> Calibration:
+        request = calibration_pb2.CalibrateRequest(request_id=request_id, run_id=run_id, criterion=criterion)
+        answer = await self._ask("Calibrate", request, calibration_pb2.CalibrateResponse, timeout=_CALIBRATE_SECONDS)
+        return read(answer.calibration, Calibration)
 
     async def audits(self) -> Sequence[AuditRun]:
         request = trace_pb2.ListTracesRequest(kind=event_pb2.RUN_KIND_AUDIT, page=value_pb2.Page(size=_RUNS))

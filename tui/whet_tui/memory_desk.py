@@ -6,14 +6,17 @@ from dataclasses import replace
 from typing import Final
 
 from whet.v1 import event_pb2
-from whet_tui.calibration_values import Audit, AuditRun, Calibration
+from whet_tui.calibration_values import Agreement, Audit, AuditRun, Calibration
 from whet_tui.dataset_values import Dataset, Row, RowPage, Split
 from whet_tui.desk import DeskError
 from whet_tui.desk_values import Endpoint, Following, Grouping, Probe, Run, Spending, UsageLine
 from whet_tui.entries import Fanout, FanoutState, Lane, Money
+from whet_tui.judging_values import ItemQuery
 from whet_tui.lanes import hear
 from whet_tui.memory_judging import MemoryJudging
 
+_ALL: Final = 20_000
+"""Items of a judgement, at most."""
 _PAGE: Final = 20
 """Rows of a data set on a page."""
 
@@ -129,6 +132,18 @@ class MemoryDesk:
     async def calibrations(self) -> Sequence[Calibration]:
         self._look()
         return self.calibration_list
+
+    async def calibrate(self, run_id: str, criterion: str, request_id: str) -> Calibration:
+        items = (await self.judging.items(ItemQuery(run_id=run_id), size=_ALL)).items
+        rated = [each for each in items if each.ratings]
+        if not rated:
+            raise DeskError(f"Nobody has rated an item of {run_id}.", lasting=True)
+        agreement = Agreement(items=len(rated))
+        made = Calibration(
+            calibration_id=f"cal_{request_id}", run_id=run_id, criterion=criterion, agreements=(agreement,)
+        )
+        self.calibration_list = (made, *self.calibration_list)
+        return made
 
     async def audits(self) -> Sequence[AuditRun]:
         self._look()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from whet_tui.desk import DeskError
 from whet_tui.judging_values import (
@@ -17,6 +18,9 @@ from whet_tui.judging_values import (
     RunState,
     Source,
 )
+
+_LONGEST_NOTE: Final = 2_000
+"""Characters, as the contract has it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,6 +67,11 @@ class MemoryJudging:
             verdicts=judgement.verdicts, planned=judgement.plan.verdicts, totals=judgement.totals
         )
         kept.progress = replace(shown, ended=judgement.ended)
+        await self._wake()
+
+    async def forget(self, run_id: str) -> None:
+        """Let a judgement not be there any more."""
+        del self._kept[run_id]
         await self._wake()
 
     async def judgements(self) -> Sequence[Judgement]:
@@ -118,7 +127,9 @@ class MemoryJudging:
         self.calls.append(request_id)
         kept = self._of(run_id)
         if item_id not in kept.items:
-            raise DeskError(f"There is no item {item_id!r} in {run_id}.")
+            raise DeskError(f"There is no item {item_id!r} in {run_id}.", lasting=True)
+        if len(rating.note) > _LONGEST_NOTE:
+            raise DeskError("ratings[0].note: The value is too long.", lasting=True)
         if request_id in self.kept:
             return
         self.kept.add(request_id)
@@ -136,7 +147,7 @@ class MemoryJudging:
     def _of(self, run_id: str) -> _Kept:
         self._answer()
         if run_id not in self._kept:
-            raise DeskError(f"There is no judgement {run_id!r}.")
+            raise DeskError(f"There is no judgement {run_id!r}.", lasting=True)
         return self._kept[run_id]
 
 

@@ -14,6 +14,7 @@ class Mark(StrEnum):
     SENDING = "… sending"
     KEPT = "✓ kept"
     WAITING = "! not kept yet"
+    REFUSED = "✗ refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +89,20 @@ class Ratings:
 
     @property
     def unsent(self) -> Sequence[Given]:
-        """What the server may not have, in the order in which it was given."""
-        return [given for given in self._given.values() if given.mark is not Mark.KEPT]
+        """What the server may not have and may still take, in the order in which it was given."""
+        return [given for given in self._given.values() if given.mark in {Mark.SENDING, Mark.WAITING}]
+
+    @property
+    def refused(self) -> Sequence[Given]:
+        """What the server will never take."""
+        return [given for given in self._given.values() if given.mark is Mark.REFUSED]
+
+    def drop(self) -> None:
+        """Forget what was refused."""
+        for given in self.refused:
+            del self._given[given.spot]
+        if self._last is not None and self._last.mark is Mark.REFUSED:
+            self._last = None
 
     def is_latest(self, given: Given) -> bool:
         """Whether nothing else was given there since."""
@@ -106,8 +119,9 @@ class Ratings:
     def of_item(self, run_id: str, item_id: str) -> Mark | None:
         """Whether what was rated here of an item is safe; None when nothing was."""
         item = (run_id, item_id)
-        marks = {given.mark for given in self.unsent if item == (given.spot.run_id, given.spot.item_id)}
-        return next((mark for mark in (Mark.WAITING, Mark.SENDING) if mark in marks), self._known(item))
+        left = (*self.refused, *self.unsent)
+        marks = {given.mark for given in left if item == (given.spot.run_id, given.spot.item_id)}
+        return next((mark for mark in (Mark.REFUSED, Mark.WAITING, Mark.SENDING) if mark in marks), self._known(item))
 
     def _known(self, item: tuple[str, str]) -> Mark | None:
         return Mark.KEPT if item in self._kept else None

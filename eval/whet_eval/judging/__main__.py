@@ -1,8 +1,8 @@
 """A judge from its first verdict to the gate, by the commands that anybody would type: `make judging`.
 
-Seventy-two answers to twelve problems, rated by two readers on the six dimensions of the built-in rubric; two problems
-are held out under seal. Each command is shown, then what it prints. It all happens in a data directory of its own that
-is removed at the end.
+Seventy-two answers to twelve problems, two of which are held out under seal; the others are rated twice on the six
+dimensions of the built-in rubric. Each command is shown, then what it prints. It all happens in a data directory of its
+own that is removed at the end.
 """
 
 import argparse
@@ -26,7 +26,7 @@ LOCAL: Final = "local/smollm2"
 DATASET: Final = "problem-answers"
 RUBRIC: Final = "problem-solving"
 LOCAL_ITEMS: Final = 30
-"""As many rated items as a calibration asks for: the local model takes some seconds for each."""
+"""As many rated items as a calibration asks for: ten seconds each on an idle machine, a minute or two on a busy one."""
 BAR: Final = "0.25"
 REFUSED: Final = 4
 """The exit code of a gate that refuses to decide."""

@@ -13,7 +13,7 @@ from whet_server.audit.report import report
 from whet_server.audit.spec import AuditSpec, AuditView, Purpose
 from whet_server.audit.variants import design, distinct
 from whet_server.errors import InvalidField, RunNotFound
-from whet_server.judge.asking import LEAST
+from whet_server.judge.asking import CANDIDATES
 from whet_server.judge.items import Items
 from whet_server.judge.judgements import Judgements
 from whet_server.judge.plan import Planner
@@ -125,7 +125,7 @@ def _purpose(record: JudgementRecord) -> Purpose:
 
 
 def _check(items: Sequence[Item], mode: JudgeMode, path: str) -> None:
-    least = LEAST[mode]
+    least, _ = CANDIDATES[mode]
     if few := [item for item in items if len(item.candidates) < least]:
         what = f"item {few[0].item_id} has {len(few[0].candidates)} answers; a {mode} judge looks at {least} or more"
         raise InvalidField((path, what))

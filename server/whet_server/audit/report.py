@@ -5,7 +5,8 @@ judge a change is as likely up as down, whatever its noise, so the mean change i
 every way to turn the signs of the items' changes: a permutation test for paired data (Fisher 1935; Good 2005,
 Permutation, Parametric and Bootstrap Tests of Hypotheses, section 3.6). It is one-sided, towards what the bias would
 do; for the position, where a judge may like the first place or the last, it looks both ways. The p-values of all axes
-are corrected together (Holm 1979), so that a fair judge is called biased on any axis in at most `ALPHA` of audits.
+are corrected together (Holm 1979), so that a fair judge is called biased on any axis in at most `ALPHA` of audits,
+also when axes share askings. What is said of one item hangs together, so its changes are one mean with one sign.
 """
 
 import math
@@ -25,16 +26,24 @@ from whet_server.judging import (
     Verdict,
 )
 
-ALPHA: Final = 0.02
-"""The share of audits in which a fair judge may be called biased. Real biases have p-values far below."""
+ALPHA: Final = 0.025
+"""The share of audits, over all axes together, in which a fair judge may be called biased. Of a hundred fair judges at
+most five shall be; at 0.05 that would hold on the mean alone, and more than five would come in four of ten hundreds. At
+0.025 it holds in 97 of a hundred (binomial).
+"""
 MIN_ITEMS: Final = 20
 """Items with scored pairs below which nothing is said: with fewer, a bias of half a level is missed too often."""
 MATERIAL: Final = 0.03
-"""A shift below this is no bias, however sure: on a scale of five levels an eighth of a level."""
+"""A shift below this is no bias, however sure: on five levels, less than one answer in eight moves by a level."""
 TOLERATED: Final = 0.1
-"""A judge is fair when its shift surely lies below this: on a scale of five levels two fifths of a level."""
+"""A judge is fair when its shift surely lies below this: on five levels, two answers in five move by a level. The
+interval's upper end exceeds a true shift of so much in 39 of 40 audits, or somewhat fewer where few items move at all.
+"""
 TOLERATED_SHARE: Final = 0.15
-"""The same for the share of the first place: answers that are nearly alike are often decided by chance."""
+"""The same for the share of the first place. A fair judge that tosses a coin about each pair has a standard error of
+0.04 here at 40 items (0.5 over the root of 4 verdicts each), and its interval is to lie within in nine audits of ten:
+3.6 errors.
+"""
 WORST: Final = 3
 """Examples of an axis."""
 _EXACT: Final = 13
@@ -107,16 +116,19 @@ def p_value(shifts: Sequence[float], *, both_ways: bool = False) -> float:
     moved = np.array([shift for shift in shifts if abs(shift) > _NOTHING])
     if not len(moved):
         return 1.0
-    if len(moved) <= _EXACT:
+    if exact := len(moved) <= _EXACT:
         ways = np.arange(2 ** len(moved))
-        signs = 1 - 2 * ((ways[:, None] >> np.arange(len(moved))) & 1)
-        added = 0
+        sums = (1 - 2 * ((ways[:, None] >> np.arange(len(moved))) & 1)) @ moved
     else:
-        signs = np.random.default_rng(_SEED).choice([-1, 1], size=(_DRAWS, len(moved)))
-        added = 1  # the observed signs are one of the ways
-    sums, observed = signs @ moved, float(moved.sum())
+        generator = np.random.default_rng(_SEED)
+        # One block of signs after another: ten thousand ways for each of a thousand items would not fit.
+        blocks = np.array_split(np.arange(_DRAWS), 1 + len(moved) // 100)
+        turned = (generator.integers(0, 2, (len(rows), len(moved)), np.int8) for rows in blocks)
+        sums = np.concatenate([(1.0 - 2.0 * signs) @ moved for signs in turned])
+    observed = float(moved.sum())
     if both_ways:
         sums, observed = np.abs(sums), abs(observed)
+    added = 0 if exact else 1  # the observed signs are one of the ways
     return float((np.count_nonzero(sums >= observed - _NOTHING) + added) / (len(sums) + added))
 
 
@@ -144,12 +156,47 @@ def _changes(comparison: Comparison, said: Mapping[str, Sequence[Verdict]]) -> I
         return
     source, what = comparison.source, comparison.change
     if comparison.axis is AuditAxis.POSITION:
-        first = math.fsum(map(_first_share, before)) / len(before)
-        # A fair judge gives half of the points to the first place.
-        yield _Change(source, what, 0.5, first, len({_preferred(verdict) for verdict in before}) > 1)
-    else:
-        one, other = _score(before), _score(after)
-        yield _Change(source, what, one, other, _stand(before) != _stand(after))
+        shown = _by_shown(before)
+        if all(len(together) > 1 for together in shown):
+            own, first = _first_shares(shown)
+            turned = any(len({_preferred(verdict) for verdict in together}) > 1 for together in shown)
+            yield _Change(source, what, own, first, turned)
+        return
+    before, after = _telling(before), _telling(after)
+    # A fair judge's change is as likely up as down only when both were asked in the same ways: an audit may be cut off.
+    if before and sorted(map(_way, before)) == sorted(map(_way, after)):
+        yield _Change(source, what, _score(before), _score(after), _stand(before) != _stand(after))
+
+
+def _telling(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Return the verdicts of which the first candidate is a part: only that one is changed."""
+    return [verdict for verdict in verdicts if not verdict.order or 0 in verdict.order]
+
+
+def _way(verdict: Verdict) -> tuple[str, int, tuple[int, ...]]:
+    return verdict.judge, verdict.sample, verdict.order
+
+
+def _by_shown(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
+    """Return the verdicts of each judge and sample on the same candidates, which differ by the order alone."""
+    shown: dict[tuple[str, int, frozenset[int]], list[Verdict]] = {}
+    for verdict in verdicts:
+        shown.setdefault((verdict.judge, verdict.sample, frozenset(verdict.order)), []).append(verdict)
+    return list(shown.values())
+
+
+def _first_shares(shown: Sequence[Sequence[Verdict]]) -> tuple[float, float]:
+    """Return the share of the points that the candidates which were shown first have over all orders, and the share
+    that they have where they were shown first. Of pairs, and where every candidate was first once, the former is half;
+    of longer lists some candidates never come first, and those that do may be the better ones.
+    """
+    own, first = [], []
+    for together in shown:
+        for verdict in together:
+            candidate = verdict.order[0]
+            first.append(_share(verdict, candidate))
+            own.append(math.fsum(_share(each, candidate) for each in together) / len(together))
+    return math.fsum(own) / len(own), math.fsum(first) / len(first)
 
 
 def _pair_noise(comparisons: Sequence[Comparison], said: Mapping[str, Sequence[Verdict]]) -> list[_Change]:
@@ -183,12 +230,12 @@ def _preferred(verdict: Verdict) -> int:
     return -1 if verdict.tie or not verdict.ranking else verdict.ranking[0]
 
 
-def _first_share(verdict: Verdict) -> float:
-    """Return the share of the points that went to the candidate shown first; half is fair."""
-    first, score = verdict.order[0], verdict.score or 0.0
+def _share(verdict: Verdict, candidate: int) -> float:
+    """Return the share of the points that went to a candidate, 0 to 1."""
     if len(verdict.order) == 2:
-        return score if first == min(verdict.order) else 1 - score
-    return 1 - verdict.ranking.index(first) / (len(verdict.order) - 1)
+        score = verdict.score or 0.0
+        return score if candidate == min(verdict.order) else 1 - score
+    return 1 - verdict.ranking.index(candidate) / (len(verdict.order) - 1)
 
 
 def _shifts(changes: Sequence[_Change]) -> list[float]:

@@ -7,10 +7,11 @@ is better), 1 (a tie), 2 (the first), and what a mean leans to counts. A list is
 are names and not levels: there is no bias, no order, and every disagreement weighs alike.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from whet_server.calibration import statistics
 from whet_server.calibration.ratings import TIE
@@ -40,6 +41,17 @@ class Agreement(Value):
     matrix: tuple[int, ...] = ()
 
 
+class Part(Protocol):
+    """What the whole must know of a rubric's dimension."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def weight(self) -> float: ...
+    @property
+    def optional(self) -> bool: ...
+
+
 class Scale(NamedTuple):
     """What a judge says: on which levels, or of how many candidates."""
 
@@ -60,15 +72,36 @@ def scale_of(mode: JudgeMode, levels: Sequence[int], candidates: int) -> Scale:
     return Scale(mode, PAIR_LEVELS if mode is JudgeMode.PAIRWISE else tuple(range(TIE, candidates)))
 
 
-def people_say(ratings: Iterable[Rating], mode: JudgeMode, dimension: str = "") -> list[float]:
-    """Return what each rater says of a subject, on the scale of the mode, in the ratings' order."""
-    said = [rating for rating in ratings if rating.dimension == dimension]
+def people_say(
+    ratings: Iterable[Rating], mode: JudgeMode, dimension: str = "", parts: Sequence[Part] = ()
+) -> list[float]:
+    """Return what each rater says of a subject, on the scale of the mode. `parts` are the rubric's dimensions, of which
+    the whole is made where a rater did not rate it.
+    """
     if mode is JudgeMode.POINTWISE:
-        return [float(rating.level) for rating in said if rating.preferred is None]
-    chosen = [rating.preferred for rating in said if rating.preferred is not None]
+        by_rater: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        for rating in ratings:
+            if rating.preferred is None:
+                by_rater[rating.rater][rating.dimension] = rating.level
+        said = (each.get(dimension) if dimension else whole_of(each, parts) for each in by_rater.values())
+        return [float(level) for level in said if level is not None]
+    chosen = [rating.preferred for rating in ratings if rating.dimension == dimension and rating.preferred is not None]
     if mode is JudgeMode.LISTWISE:
         return [float(one) for one in chosen]
     return [{0: 2.0, TIE: 1.0}.get(one, 0.0) for one in chosen]
+
+
+def whole_of(levels: Mapping[str, int], parts: Sequence[Part]) -> float | None:
+    """Return the level that one rater gives the whole, from levels by dimension: that of the whole ("") if it was
+    rated, else, as of a judge, the weighted mean of the dimensions, if all that may not be left out were rated.
+    """
+    if "" in levels:
+        return levels[""]
+    if any(part.name not in levels and not part.optional for part in parts):
+        return None
+    rated = [(part.weight, levels[part.name]) for part in parts if part.name in levels]
+    weight = math.fsum(weight for weight, _ in rated)
+    return math.fsum(weight * level for weight, level in rated) / weight if rated else None
 
 
 def judge_says(verdicts: Iterable[Verdict], mode: JudgeMode, dimension: str = "") -> float | None:
@@ -77,13 +110,25 @@ def judge_says(verdicts: Iterable[Verdict], mode: JudgeMode, dimension: str = ""
     if mode is JudgeMode.LISTWISE:
         return None if dimension else _best([verdict.ranking for verdict in scored if verdict.ranking])
     if mode is JudgeMode.PAIRWISE:
-        said = [] if dimension else [2 * verdict.score for verdict in scored if verdict.score is not None]
+        both = [] if dimension else in_both_orders(scored)
+        said = [2 * verdict.score for verdict in both if verdict.score is not None]
     elif dimension:
         given = (each for verdict in scored for each in verdict.dimensions if each.dimension == dimension)
         said = [float(each.level) for each in given if each.level is not None]
     else:
         said = [verdict.value for verdict in scored if verdict.value is not None]
     return fmean(said) if said else None
+
+
+def in_both_orders(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Return the scored verdicts on pairs that the same judge and sample also gave in the other order: one order alone
+    tells as much of the place as of the answer.
+    """
+    rounds: defaultdict[tuple[str, int, frozenset[int]], list[Verdict]] = defaultdict(list)
+    for verdict in verdicts:
+        if verdict.outcome is Outcome.SCORED:
+            rounds[verdict.judge, verdict.sample, frozenset(verdict.order)].append(verdict)
+    return [verdict for both in rounds.values() if len({each.order for each in both}) > 1 for verdict in both]
 
 
 def one_of(said: Sequence[float], mode: JudgeMode) -> float | None:
@@ -99,15 +144,17 @@ def agreement(
     verdicts: Mapping[str, Sequence[Verdict]],
     scale: Scale,
     dimension: str = "",
+    parts: Sequence[Part] = (),
 ) -> Agreement:
     """Compare people and a judge on the subjects that both speak of, on the whole or on a dimension."""
     mode = scale.mode
-    rated = {subject: said for subject in verdicts if (said := people_say(ratings.get(subject, ()), mode, dimension))}
+    people = {subject: people_say(ratings.get(subject, ()), mode, dimension, parts) for subject in verdicts}
+    rated = {subject: said for subject, said in people.items() if said}
     judged = {subject: judge_says(verdicts[subject], mode, dimension) for subject in rated}
     both = [
-        (people, judge)
+        (whole, judge)
         for subject, said in rated.items()
-        if (people := one_of(said, mode)) is not None and (judge := judged[subject]) is not None
+        if (whole := one_of(said, mode)) is not None and (judge := judged[subject]) is not None
     ]
     among = statistics.alpha(rated.values(), Metric.NOMINAL if mode is JudgeMode.LISTWISE else Metric.ORDINAL)
     return _compared(both, scale, dimension, unscored=len(rated) - len(both), people_alpha=among)

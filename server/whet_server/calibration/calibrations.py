@@ -7,17 +7,16 @@ from typing import Final
 
 import msgspec
 
-from whet_server.calibration.agreement import Agreement, Scale, agreement, people_say, scale_of
+from whet_server.calibration.agreement import Agreement, Part, Scale, agreement, people_say, scale_of
 from whet_server.calibration.ratings import Ratings
 from whet_server.calibration.standing import MIN_KAPPA, Calibration, KeptCalibration, Standing, stand
 from whet_server.errors import WrongState
 from whet_server.judging import Judge, JudgeIdentity, OutcomeCount, Rating, Verdict
-from whet_server.store.base import Document, Store, Write
+from whet_server.store.base import Document, Store, Write, every_document
 from whet_server.values import Principal, Workspace, new_id
 
 _COLLECTION: Final = "calibrations"
 """Keys: calibration ids, which sort by time."""
-_SCAN: Final = 500
 _DECODER: Final = msgspec.json.Decoder(KeptCalibration)
 
 
@@ -44,7 +43,7 @@ class Calibrations:
         run_id: str,
         criterion: str,
         levels: Sequence[int],
-        dimensions: Sequence[str],
+        dimensions: Sequence[Part],
         verdicts: Mapping[str, Sequence[Verdict]],
         calibration_id: str = "",
         also: Iterable[Write] = (),
@@ -94,26 +93,20 @@ class Calibrations:
 
     async def kept(self, workspace: Workspace) -> Sequence[KeptCalibration]:
         """Return all calibrations, newest first. There are as many as people made by hand."""
-        found: list[KeptCalibration] = []
-        before = None
-        while True:
-            page = await self._store.documents(workspace, _COLLECTION, before=before, newest_first=True, limit=_SCAN)
-            found += [_DECODER.decode(document.data) for document in page]
-            if len(page) < _SCAN:
-                return found
-            before = page[-1].key
+        found = await every_document(self._store, workspace, _COLLECTION, newest_first=True)
+        return [_DECODER.decode(document.data) for document in found]
 
 
 def _agreements(
     ratings: Mapping[str, Sequence[Rating]],
     verdicts: Mapping[str, Sequence[Verdict]],
     scale: Scale,
-    dimensions: Sequence[str],
+    dimensions: Sequence[Part],
 ) -> tuple[Agreement, ...]:
     """Return agreement on the whole and on each dimension that was rated."""
     of_dimensions = [
-        agreement(ratings, verdicts, scale, dimension)
+        agreement(ratings, verdicts, scale, dimension.name)
         for dimension in dimensions
-        if any(people_say(each, scale.mode, dimension) for each in ratings.values())
+        if any(people_say(each, scale.mode, dimension.name) for each in ratings.values())
     ]
-    return (agreement(ratings, verdicts, scale), *of_dimensions)
+    return (agreement(ratings, verdicts, scale, parts=dimensions), *of_dimensions)

@@ -15,7 +15,7 @@ import msgspec
 from whet_server.calibration.sheet import Given, Wrong, refusal
 from whet_server.errors import InvalidField, RubricNotFound
 from whet_server.judging import Item, Rating
-from whet_server.store.base import Document, Store, Write
+from whet_server.store.base import Document, Store, Write, every_document
 from whet_server.values import Principal, Role, Value, Workspace, new_id
 
 MOST: Final = 10_000
@@ -64,11 +64,14 @@ class RubricLookup(Protocol):
 
 
 class Origin(Value):
-    """What the items of a request are those of: a run or a data set (`name@version`), or neither."""
+    """What the items of a request are those of: a run or a data set (`name@version`), or neither. `rubrics` are those
+    of the run's judges: a rating that names none goes by the only one.
+    """
 
     items: Mapping[str, Item] = {}
     run_id: str = ""
     dataset: str = ""
+    rubrics: tuple[str, ...] = ()
 
 
 class KeptRating(Value):
@@ -116,7 +119,7 @@ class Ratings:
         """
         if not 0 < len(given) + len(wrong) <= MOST:
             raise InvalidField(("ratings", f"Give 1 to {MOST} ratings at once, not {len(given) + len(wrong)}."))
-        check = _Check(await self._named_rubrics(principal.workspace, given), origin, self._clock())
+        check = _Check(await self._named_rubrics(principal.workspace, given, origin), origin, self._clock())
         # Ten thousand take a second; others are answered meanwhile.
         kept = await asyncio.to_thread(lambda: [check.kept(principal, each) for each in given])
         if wrong or check.wrong:
@@ -147,9 +150,14 @@ class Ratings:
                 found.setdefault(each.rating.subject, []).append(each.rating)
         return {subject: tuple(ratings) for subject, ratings in found.items()}
 
-    async def _named_rubrics(self, workspace: Workspace, given: Sequence[Given]) -> dict[str, RubricLike | str]:
+    async def _named_rubrics(
+        self, workspace: Workspace, given: Sequence[Given], origin: Origin
+    ) -> dict[str, RubricLike | str]:
         """Return each rubric that is named, or why there is none."""
-        found: dict[str, RubricLike | str] = {"": "Say by which rubric it is rated."}
+        of_run = f" The judges of {origin.run_id} go by {', '.join(origin.rubrics)}." if origin.rubrics else ""
+        found: dict[str, RubricLike | str] = {"": f"Say by which rubric it is rated.{of_run}"}
+        if len(origin.rubrics) == 1:
+            found[""] = await self._rubrics.get(workspace, origin.rubrics[0])
         for name in {each.rating.rubric for each in given} - {""}:
             try:
                 found[name] = await self._rubrics.get(workspace, name)
@@ -176,14 +184,8 @@ class Ratings:
         return found
 
     async def _all(self, workspace: Workspace, prefix: str) -> Sequence[KeptRating]:
-        found: list[Document] = []
-        mark = None
-        while True:
-            page = await self._store.documents(workspace, _BY_SUBJECT, prefix=prefix, after=mark, limit=_SCAN)
-            found += page
-            if len(page) < _SCAN:
-                return [_read(document) for document in found]
-            mark = page[-1].key
+        found = await every_document(self._store, workspace, _BY_SUBJECT, prefix=prefix)
+        return [_read(document) for document in found]
 
     async def list(
         self,

@@ -1,7 +1,7 @@
 """Whether a judge may gate, and what to do when it may not. Pure: calibrations in, a sentence out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from whet_server.calibration.agreement import Agreement
@@ -67,6 +67,23 @@ def stand(kept: Sequence[KeptCalibration], identity: JudgeIdentity, *, min_kappa
     return _stale(min(of_rubric, key=lambda each: len(changes(each.identity, identity))), identity)
 
 
+def outdated(standing: Standing, then: JudgeIdentity, now: JudgeIdentity, rubric: str) -> Standing:
+    """Return where a judge stands that judged as `then`, by the version `rubric` of a rubric that was named without
+    one: its words as they are `now` are meant, and who was checked by others may not gate.
+    """
+    changed = changes(then, now)
+    if not changed or standing.state in {CalibrationState.UNCALIBRATED, CalibrationState.STALE}:
+        return standing
+    return Standing(
+        state=CalibrationState.STALE,
+        reason=f"{_name(then)} judged by other words than today's: {_have_changed(changed)}. Judge again and "
+        f"calibrate, or name the rubric as {rubric} in the judgement.",
+        error_reason=Reason.JUDGE_STALE,
+        metadata={"judge_digest": then.digest, "changed": ",".join(changed), "rubric": then.rubric},
+        calibration=standing.calibration,
+    )
+
+
 def changes(old: JudgeIdentity, new: JudgeIdentity) -> dict[str, str]:
     """Return what of a judge has changed, each with how."""
     found = {}
@@ -104,12 +121,10 @@ def _never(kept: Sequence[KeptCalibration], identity: JudgeIdentity) -> Standing
 
 def _stale(nearest: KeptCalibration, identity: JudgeIdentity) -> Standing:
     changed = changes(nearest.identity, identity)
-    has = "has" if len(changed) == 1 else "have"
-    what = " and ".join(changed.values())
     return Standing(
         state=CalibrationState.STALE,
-        reason=f"{_name(identity)} is not the judge that was calibrated ({nearest.calibration.calibration_id}): {what} "
-        f"{has} changed since. Judge the rated items again with it, and calibrate.",
+        reason=f"{_name(identity)} is not the judge that was calibrated ({nearest.calibration.calibration_id}): "
+        f"{_have_changed(changed)}. Judge the rated items again with it, and calibrate.",
         error_reason=Reason.JUDGE_STALE,
         metadata={"judge_digest": identity.digest, "changed": ",".join(changed), "rubric": identity.rubric},
         calibration=nearest.calibration,
@@ -138,7 +153,7 @@ def _weakness(calibration: Calibration, min_kappa: float) -> str:
     if whole.items < MIN_ITEMS:
         lost = f" and {whole.unscored} more were rated but not scored" if whole.unscored else ""
         parts = max((each.items for each in calibration.agreements[1:]), default=0)
-        apart = f" (of {parts} a dimension was rated, which does not count here)" if parts > whole.items else ""
+        apart = f" (of {parts} a dimension was rated, and not all that make the whole)" if parts > whole.items else ""
         return (
             f"only {whole.items} items were both rated on the whole and scored{lost}{apart}; {MIN_ITEMS} are needed. "
             f"Rate at least {MIN_ITEMS - whole.items} more items of {run_id} and calibrate again."
@@ -174,6 +189,10 @@ def _figures(estimate: Estimate) -> str:
 
 def _name(identity: JudgeIdentity) -> str:
     return f"The judge {' + '.join(identity.models)} by the rubric {identity.rubric}"
+
+
+def _have_changed(changed: Mapping[str, str]) -> str:
+    return f"{' and '.join(changed.values())} {'has' if len(changed) == 1 else 'have'} changed since"
 
 
 def _short(digest: str) -> str:

@@ -11,7 +11,7 @@ import msgspec
 
 from whet_server.dataset.seal import Holdout
 from whet_server.dataset.spec import Dataset, Row, RowFields, Split
-from whet_server.store.base import Document, Store
+from whet_server.store.base import Document, Store, every_document
 from whet_server.values import Value, Workspace
 
 NAMES: Final = "dataset"
@@ -115,9 +115,7 @@ class Shelf:
 
     async def holdouts(self, workspace: Workspace, name: str) -> Sequence[bytes]:
         """Return what is known of the hold-outs of all versions, as JSON of `Holdout`."""
-        return [
-            each.data for each in await self._store.documents(workspace, HOLDOUTS, prefix=f"{name}@", limit=100_000)
-        ]
+        return [each.data for each in await every_document(self._store, workspace, HOLDOUTS, prefix=f"{name}@")]
 
     async def rows(
         self, dataset: Dataset, workspace: Workspace, splits: Iterable[Split], *, after: int = 0, limit: int = 0

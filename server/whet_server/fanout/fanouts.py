@@ -91,8 +91,12 @@ class Fanouts:
 
     async def get(self, workspace: Workspace, run_id: RunId) -> FanoutView:
         """Return the fan-out as it stands. Raises `RunNotFound`."""
-        run = await self._runs.run(workspace, run_id)
+        run = await self.run(workspace, run_id)
         return fold(await self._runs.events(run)).view(run)
+
+    async def run(self, workspace: Workspace, run_id: RunId) -> Run:
+        """Return the row of a fan-out. Raises `RunNotFound`."""
+        return await self._runs.run(workspace, run_id)
 
     async def list(
         self, workspace: Workspace, *, state: RunState | None = None, before: RunId | None = None, limit: int = 50

@@ -16,12 +16,11 @@ from whet_server.errors import Reason
 from whet_server.judge import prompts
 from whet_server.judge.reading import Reading, Wrong, declined, read
 from whet_server.judge.rubric import Rubric
-from whet_server.judging import Item, Judge, JudgeIdentity, JudgeMode, Outcome, Verdict
-from whet_server.llm.base import Caller, CallResult, CallSpec
+from whet_server.judging import Item, Judge, JudgeIdentity, JudgeMode, Outcome, Verdict, outcome_of
+from whet_server.llm.base import Caller, CallResult, CallSpec, Unheard
 from whet_server.llm.taxonomy import failure
 from whet_server.log.lifecycle import BranchState
 from whet_server.values import (
-    Attempt,
     CallId,
     CallLimits,
     Failure,
@@ -29,6 +28,7 @@ from whet_server.values import (
     Nanos,
     Parameters,
     RunId,
+    Totals,
     Value,
     Workspace,
 )
@@ -45,20 +45,12 @@ _TOKENS_WHOLE: Final = 200
 """Tokens of what stands around them, the summary above all."""
 _CUT_OFF: Final = "length"
 _LOCAL: Final = "local/"
-LEAST: Final[Mapping[JudgeMode, int]] = {JudgeMode.POINTWISE: 1, JudgeMode.PAIRWISE: 2, JudgeMode.LISTWISE: 3}
-"""Candidates that an item must have."""
-_OUTCOMES: Final[Mapping[str, Outcome]] = {
-    Reason.CONNECT_TIMEOUT: Outcome.TIMED_OUT,
-    Reason.FIRST_TOKEN_TIMEOUT: Outcome.TIMED_OUT,
-    Reason.IDLE_TIMEOUT: Outcome.TIMED_OUT,
-    Reason.TOTAL_TIMEOUT: Outcome.TIMED_OUT,
-    Reason.DEADLINE_EXCEEDED: Outcome.TIMED_OUT,
-    Reason.CAP_EXCEEDED: Outcome.UNAFFORDABLE,
-    Reason.PRICE_UNKNOWN: Outcome.UNAFFORDABLE,
-    Reason.CONTENT_FILTERED: Outcome.REFUSED,
-    Reason.CANCELLED: Outcome.CANCELLED,
+CANDIDATES: Final[Mapping[JudgeMode, tuple[int, int]]] = {
+    JudgeMode.POINTWISE: (1, 1),
+    JudgeMode.PAIRWISE: (2, 100),
+    JudgeMode.LISTWISE: (3, 100),
 }
-"""How a call that failed for this reason ends; FAILED for every other."""
+"""How many candidates a judge of a mode looks at, from and to."""
 
 Key = tuple[str, str, ModelName, int, tuple[int, ...]]
 
@@ -99,7 +91,8 @@ def questions(item: Item, criterion: str, judge: Judge, rubric: Rubric) -> tuple
     that does not have as many candidates as the judge looks at.
     """
     count = len(item.candidates)
-    if count < LEAST[judge.mode] or (judge.mode is JudgeMode.POINTWISE and count > 1):
+    least, most = CANDIDATES[judge.mode]
+    if not least <= count <= most:
         return ()
     rounds = product(judge.models, range(1, max(1, judge.samples) + 1), orders(judge.mode, count))
     return tuple(
@@ -138,7 +131,6 @@ def call_of(
     cache_bypass: bool = False,
     cache_ttl: float | None = None,
     run_cap: Nanos | None = None,
-    deadline: float | None = None,
 ) -> CallSpec:
     """Return the first call of a question."""
     judge, rubric, order = question.judge, question.rubric, question.order
@@ -162,7 +154,6 @@ def call_of(
         cache_bypass=cache_bypass,
         cache_ttl=cache_ttl,
         run_cap=run_cap,
-        deadline=deadline,
     )
 
 
@@ -170,7 +161,7 @@ async def ask(caller: Caller, question: Question, call: CallSpec, stop: asyncio.
     """Ask, repair once if that may help, and return how it ended. Raises nothing for what a judge does. Cancelling the
     task ends the call as `llm` does and raises CancelledError.
     """
-    first = await caller.call(call, _Unheard(), stop)
+    first = await caller.call(call, Unheard(), stop)
     told = _told(first, question)
     if not isinstance(told, Wrong):
         return _verdict(question, told, (first,))
@@ -179,8 +170,23 @@ async def ask(caller: Caller, question: Question, call: CallSpec, stop: asyncio.
         call_id=CallId(call.call_id + REPAIR),
         messages=prompts.repair(call.messages, first.text, str(told)),
     )
-    second = await caller.call(again, _Unheard(), stop)
+    second = await caller.call(again, Unheard(), stop)
     return _verdict(question, _told(second, question), (first, second))
+
+
+def unanswered(question: Question, outcome: Outcome, told: Failure, totals: Totals = Totals()) -> Verdict:
+    """Return the verdict of a question that is not asked, or not any more."""
+    item_id, criterion, judge, sample, order = key(question)
+    return Verdict(
+        item_id=item_id,
+        criterion=criterion,
+        outcome=outcome,
+        judge=judge,
+        sample=sample,
+        order=order,
+        failure=told,
+        totals=totals,
+    )
 
 
 class _Ended(Value):
@@ -196,7 +202,7 @@ def _told(result: CallResult, question: Question) -> Reading | _Ended | Wrong:
     if result.state is not BranchState.DONE:
         told = result.failure or failure(Reason.INTERNAL, "The call ended without an answer and without a reason.")
         reason = told.metadata.get("cause", told.reason)
-        return _Ended(outcome=_OUTCOMES.get(reason, Outcome.FAILED), failure=told)
+        return _Ended(outcome=outcome_of(reason), failure=told)
     if result.finish_reason == _CUT_OFF:
         return Wrong("it was cut off at its limit of tokens. Be shorter: a short quote and a short reason each.")
     if declined(result.text):
@@ -248,18 +254,3 @@ def _verdict(question: Question, told: Reading | _Ended | Wrong, results: tuple[
 
 def _shown_order(question: Question) -> tuple[int, ...]:
     return () if question.judge.mode is JudgeMode.POINTWISE else question.order
-
-
-class _Unheard:
-    """Nobody watches a judge while it writes: the verdict is what counts, and it says which attempts were made."""
-
-    def progress(
-        self, state: BranchState, *, detail: str = "", fraction: float = 0.0, wait: float | None = None
-    ) -> None:
-        pass
-
-    def text(self, piece: str) -> None:
-        pass
-
-    async def attempt_failed(self, attempt: Attempt) -> None:
-        pass

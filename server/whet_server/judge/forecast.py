@@ -7,11 +7,12 @@ each byte a token as the ledger reserves it. What the cache has and what verdict
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from functools import cache
 from typing import Final
 
 from whet_server.judge import prompts
+from whet_server.judge.pace import Pace, at_once
 from whet_server.judge.plan import Planned, call_of, expected, plan_hash, questions
 from whet_server.judge.spec import JudgementForecast
 from whet_server.llm.base import Caller, CallSpec, ModelInfo
@@ -32,11 +33,6 @@ _LONG_ANSWER: Final = 100_000
 """Characters of an answer that is no verdict; of longer ones a judge is shown no more either."""
 _AT_ONCE: Final = 200
 """Prompts made before others get their turn."""
-_SECONDS: Final[Mapping[str, float]] = {"local": 6.0, "sim": 0.3}
-"""How long a verdict takes by endpoint: the local model writes about fifty tokens a second."""
-_SECONDS_ELSEWHERE: Final = 3.0
-_WIDTH: Final[Mapping[str, int]] = {"local": 1}
-"""How many calls an endpoint answers at once, where that is known."""
 
 
 class _Sums(Value):
@@ -52,10 +48,10 @@ class _Sums(Value):
 
 
 async def forecast(
-    caller: Caller, workspace: Workspace, planned: Planned, scoring: Forecast, blocked: Collection[str]
+    caller: Caller, workspace: Workspace, planned: Planned, scoring: Forecast, blocked: Collection[str], pace: Pace
 ) -> JudgementForecast:
     """Say what the planned judgement would cost; `scoring` is what its scorers do. The judges of `blocked` criteria
-    will not be asked.
+    will not be asked. `pace` knows how long verdicts take.
     """
     sums = await _summed(caller, workspace, planned, blocked)
     scale = sums.calls / sums.looked if sums.looked else 0.0
@@ -70,7 +66,7 @@ async def forecast(
         unbounded=scoring.unbounded or any(info.price is None and not info.nearby for info in models.values()),
         plan=planned.record.plan,
         low=Nanos(round(sums.low * scale) + scoring.expected),
-        duration_ns=round(_seconds(sums, planned.record.spec.concurrency) * 1e9),
+        duration_ns=round(_seconds(sums, planned, pace) * 1e9),
         sealed_rows=planned.sealed_rows,
     )
 
@@ -137,14 +133,14 @@ def _low(call: CallSpec, info: ModelInfo) -> int:
     return cost(likely, info.price.input) + cost(SHORT_VERDICT, info.price.output)
 
 
-def _seconds(sums: _Sums, concurrency: int) -> float:
-    """Return calls / concurrency x typical latency; an endpoint that answers fewer at once takes longer."""
+def _seconds(sums: _Sums, planned: Planned, pace: Pace) -> float:
+    """Return calls / concurrency x typical latency; a model that is asked fewer at once takes longer."""
+    concurrency = planned.record.spec.concurrency
     fresh = 1 - sums.cached / sums.looked if sums.looked else 0.0
     whole = 0.0
     longest = 0.0
     for model, calls in sums.asked.items():
-        endpoint = model.partition("/")[0]
-        work = calls * fresh * _SECONDS.get(endpoint, _SECONDS_ELSEWHERE)
+        work = calls * fresh * pace.seconds(model)
         whole += work / concurrency
-        longest = max(longest, work / min(concurrency, _WIDTH.get(endpoint, concurrency)))
+        longest = max(longest, work / min(concurrency, at_once(planned.models[model]) or concurrency))
     return max(whole, longest)

@@ -7,9 +7,10 @@ from typing import Final
 import msgspec
 
 from whet_server.calibration.calibrations import Calibrations
-from whet_server.errors import HoldoutSealed, InvalidField, NotFound
+from whet_server.errors import HoldoutSealed, InvalidField, NotFound, RunNotFound
 from whet_server.judge import gate
 from whet_server.judge.forecast import forecast, likely
+from whet_server.judge.pace import Pace
 from whet_server.judge.plan import Planner
 from whet_server.judge.recovery import taken_up
 from whet_server.judge.reports import Reports, record_of
@@ -63,6 +64,7 @@ class Judgements:
         kinds = {RunKind.JUDGEMENT: "judgement", RunKind.AUDIT: "audit"}
         self._runs: Runs[JudgementRun] = Runs(log, kinds, clock=clock, on_end=on_end)
         self._reports = Reports(self._runs, planner, calibrations)
+        self._pace = Pace()
         self._conclude: dict[RunKind, Conclude] = {}
 
     def concludes(self, kind: RunKind, conclude: Conclude) -> None:
@@ -75,7 +77,7 @@ class Judgements:
         blocked = await self._blocked(principal.workspace, planned.record)
         scorers = [asked.scorer for asked in planned.record.criteria if asked.scorer is not None]
         scoring = await self._scorers.forecast(principal.workspace, planned.items, scorers)
-        return await forecast(self._caller, principal.workspace, planned, scoring, blocked)
+        return await forecast(self._caller, principal.workspace, planned, scoring, blocked, self._pace)
 
     async def start(
         self,
@@ -141,13 +143,12 @@ class Judgements:
         self,
         workspace: Workspace,
         *,
-        kind: RunKind = RunKind.JUDGEMENT,
         state: RunState | None = None,
         before: RunId | None = None,
         limit: int = 50,
     ) -> Sequence[JudgementView]:
         """Return judgements newest first, those before `before` only, without their sums."""
-        runs = await self._runs.list(workspace, kind, state=state, before=before, limit=limit)
+        runs = await self._runs.list(workspace, RunKind.JUDGEMENT, state=state, before=before, limit=limit)
         return [await self._reports.listed(run) for run in runs]
 
     async def cancel(self, workspace: Workspace, run_id: RunId) -> JudgementView:
@@ -163,19 +164,17 @@ class Judgements:
         return await self.get(workspace, run_id)
 
     async def gate(self, workspace: Workspace, run_id: RunId, request: GateRequest) -> GateAnswer:
-        """Decide whether what a judgement measured clears a bar. Raises `RunNotFound`, `InvalidField` for a criterion
-        that it does not have.
+        """Decide whether what a judgement measured clears a bar. Raises `RunNotFound` also for an audit, `InvalidField`
+        for a criterion that it does not have.
         """
         run = await self._runs.run(workspace, run_id)
+        if run.kind is not RunKind.JUDGEMENT:
+            raise RunNotFound(f"{run_id} is no judgement: an audit gates nothing.", metadata={"run_id": run_id})
         found = await self._reports.seen(run)
         view = await self._reports.view(run, found)
         measured, asked = gate.chosen(request.criterion, found.record.criteria, view.sums)
-        standings = [
-            await self._calibrations.standing(workspace, each.identity, min_kappa=request.min_kappa)
-            for each in asked
-            if each.identity is not None
-        ]
-        return gate.decide(request, measured, standings, run)
+        standings = [await self._reports.standing(workspace, each, min_kappa=request.min_kappa) for each in asked]
+        return gate.decide(request, measured, [each for each in standings if each is not None], run)
 
     async def judged(self, workspace: Workspace, run_id: RunId, criterion: str = "") -> Judged:
         """Return what a calibration compares with people: the verdicts of one judge of a run, by subject. No
@@ -198,15 +197,18 @@ class Judgements:
             judge=asked.judge,
             identity=asked.identity,
             levels=tuple(range(asked.rubric.lowest, asked.rubric.highest + 1)),
-            dimensions=tuple(dimension.name for dimension in asked.rubric.dimensions),
+            dimensions=asked.rubric.dimensions,
             verdicts=verdicts,
             simulated=any(verdict.simulated for said in of.values() for verdict in said),
         )
 
-    async def items(self, workspace: Workspace, run_id: RunId) -> tuple[Item, ...]:
-        """Return the items of a judgement. Raises `RunNotFound`."""
+    async def rated(self, workspace: Workspace, run_id: RunId) -> tuple[Sequence[Item], tuple[str, ...]]:
+        """Return what people rate of a judgement: its items, by the rubrics of its judges, each as name@version. Raises
+        `RunNotFound`.
+        """
         found = await self._reports.seen(await self._runs.run(workspace, run_id))
-        return tuple(found.folded.items)
+        rubrics = dict.fromkeys(asked.judge.rubric for asked in found.record.criteria if asked.judge is not None)
+        return found.folded.items, tuple(rubrics)
 
     async def record(self, workspace: Workspace, run_id: RunId) -> JudgementRecord:
         """Return what a judgement or an audit was to do. Raises `RunNotFound`."""
@@ -246,14 +248,17 @@ class Judgements:
 
     def _tools(self, kind: RunKind) -> Tools:
         reports, conclude = self._reports, self._conclude.get(kind)
-        return Tools(self._caller, self._scorers, self._clock, reports.sum_up, reports.keep, conclude)
+        return Tools(self._caller, self._scorers, self._clock, reports.sum_up, reports.keep, self._pace, conclude)
 
     async def _blocked(self, workspace: Workspace, record: JudgementRecord) -> dict[str, Failure]:
         """Return the judges that must not be asked, with the reason, by criterion."""
-        if not record.spec.require_calibrated:
-            return {}
-        return {
-            name: Failure(reason=standing.error_reason or "", message=standing.reason, metadata=dict(standing.metadata))
-            for name, standing in (await self._reports.standings(workspace, record.criteria)).items()
-            if standing.state is not CalibrationState.CALIBRATED
-        }
+        blocked: dict[str, Failure] = {}
+        for asked in record.criteria if record.spec.require_calibrated else ():
+            if asked.identity is None:
+                continue
+            # By the words that it judges by: a run that is taken up goes on as it began.
+            standing = await self._calibrations.standing(workspace, asked.identity)
+            if standing.state is not CalibrationState.CALIBRATED:
+                reason, metadata = standing.error_reason or "", dict(standing.metadata)
+                blocked[asked.name] = Failure(reason=reason, message=standing.reason, metadata=metadata)
+        return blocked

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -15,7 +15,7 @@ from whet_server.judge.rubric import Rubric
 from whet_server.judge.rubrics import Rubrics
 from whet_server.judge.spec import Asked, Criterion, JudgementRecord, JudgementSpec
 from whet_server.judge.sums import Folded
-from whet_server.judging import Item, Judge, JudgeIdentity, JudgementPlan, JudgeMode
+from whet_server.judging import Item, Judge, JudgeIdentity, JudgementPlan
 from whet_server.llm.base import Caller, CallSpec, ModelInfo
 from whet_server.score import names
 from whet_server.score.scorers import Scorers
@@ -27,12 +27,6 @@ MAX_VERDICTS: Final = 200_000
 MAX_CONCURRENCY: Final = 2_000
 MAX_SAMPLES: Final = 20
 _TITLE_CHARACTERS: Final = 80
-_FEWEST: Final[Mapping[JudgeMode, tuple[int, int]]] = {
-    JudgeMode.POINTWISE: (1, 1),
-    JudgeMode.PAIRWISE: (2, 100),
-    JudgeMode.LISTWISE: (3, 100),
-}
-"""How many candidates a judge of a mode looks at, from and to."""
 
 
 class Planned(Value):
@@ -131,7 +125,8 @@ class Planner:
                 direction=info.direction,
                 scorer=criterion.scorer,
             )
-        judge, rubric = await self.judge(workspace, criterion.judge or Judge(), path)
+        given = criterion.judge or Judge()
+        judge, rubric = await self.judge(workspace, given, path)
         return Asked(
             name=criterion.name or rubric.name,
             weight=weight,
@@ -140,6 +135,7 @@ class Planner:
             judge=judge,
             rubric=rubric,
             identity=asking.identity(judge, rubric),
+            follows="@" not in given.rubric,
         )
 
     async def _known(
@@ -262,7 +258,7 @@ def _check_candidates(spec: JudgementSpec, asked: Sequence[Asked], items: Sequen
         if not count:
             wrong.setdefault("no answer to judge", []).append(at)
         for each in asked:
-            least, most = _FEWEST[each.judge.mode] if each.judge else (0, 100)
+            least, most = asking.CANDIDATES[each.judge.mode] if each.judge else (0, 100)
             if count and not least <= count <= most:
                 wanted = str(least) if least == most else f"{least} or more"
                 mode = each.judge.mode if each.judge else ""

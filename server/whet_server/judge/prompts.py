@@ -20,8 +20,8 @@ from whet_server.values import Message, Speaker
 
 TIE: Final = "tie"
 _REPAIR: Final = "judge-repair"
-SHORT: Final = 100
-"""Characters of a reason of a model that is held to short ones: it has little room, and rambles."""
+SHORT: Final = 60
+"""Characters of a reason of a model that is held to short ones: it rambles, and each verdict has to wait for that."""
 _LONGEST: Final = 300
 _MOST_SENTENCES: Final = 60
 """Sentences that such a model may choose its quotes from, and how long they may be: its grammar grows with them."""
@@ -51,25 +51,27 @@ def messages(item: Item, rubric: Rubric, mode: JudgeMode, order: tuple[int, ...]
     """Return the messages that ask for a verdict. `order`: the candidates' indexes as they are shown."""
     shown = [item.candidates[index] for index in order]
     fence = Fence([item.input, item.reference, *shown])
-    system, _, user = whet_prompts.load(f"judge-{mode}").text.partition("\n---\n")
-    filled = {"fence": fence.name, "texts": _texts(item, fence, shown), **_of_rubric(rubric, mode, len(order))}
-    return (
-        Message(role=Speaker.SYSTEM, content=Template(system).substitute(filled)),
-        Message(role=Speaker.USER, content=Template(user).substitute(filled)),
-    )
+    system, user, names = _of_rubric(rubric, mode, len(order))
+    task = user.substitute(names=names, fence=fence.name, texts=_texts(item, fence, shown))
+    return system, Message(role=Speaker.USER, content=task)
 
 
 @lru_cache(maxsize=_KEPT)
-def _of_rubric(rubric: Rubric, mode: JudgeMode, count: int) -> dict[str, str]:
-    """Return what is the same in all questions over `count` answers by a rubric."""
+def _of_rubric(rubric: Rubric, mode: JudgeMode, count: int) -> tuple[Message, Template, str]:
+    """Return what is the same in all questions over `count` answers by a rubric: the system message, and the frame of
+    the task with the names that it asks for.
+    """
     keys = labels(count) if mode is JudgeMode.LISTWISE else [each.name for each in rubric.dimensions]
-    return {
-        "lowest": str(rubric.lowest),
-        "description": rubric.description,
-        "dimensions": "\n\n".join(_dimension(each, anchors=mode is JudgeMode.POINTWISE) for each in rubric.dimensions),
-        "form": _form(mode, rubric, keys),
-        "names": ", ".join(f'"{key}"' for key in keys),
-    }
+    system, _, task = whet_prompts.load(f"judge-{mode}").text.partition("\n---\n")
+    names = ", ".join(f'"{key}"' for key in keys)
+    told = Template(system).substitute(
+        lowest=str(rubric.lowest),
+        description=rubric.description,
+        dimensions="\n\n".join(_dimension(each, anchors=mode is JudgeMode.POINTWISE) for each in rubric.dimensions),
+        form=_form(mode, rubric, keys),
+        names=names,
+    )
+    return Message(role=Speaker.SYSTEM, content=told), Template(task), names
 
 
 def repair(asked: tuple[Message, ...], answer: str, wrong: str) -> tuple[Message, ...]:

@@ -1,8 +1,8 @@
 """Reads a judge's answer: tolerant of what stands around the verdict, strict about what it says.
 
 Models wrap JSON in fences and in words, and that is forgiven. A dimension that is missing or given twice, a level off
-the scale, a quote that nobody wrote, or two verdicts in one answer are not: such an answer has no verdict, because
-every way to make one of it would be a guess.
+the scale, a quote that nobody wrote, two verdicts in one answer, or a verdict that stands in the judged text and was
+copied are not: such an answer has no verdict, because every way to make one of it would be a guess.
 """
 
 import json
@@ -30,6 +30,10 @@ _DECLINED: Final = re.compile(
     re.IGNORECASE,
 )
 """How models say no in words, at the beginning of an answer without any JSON."""
+_OPENING: Final = 1_000
+"""Characters of an answer in which it must say no to be read as one that does."""
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+"""One as JSON escapes it."""
 _TYPOGRAPHY: Final = str.maketrans("‘’“”", "''\"\"")
 """Models straighten quotation marks when they copy; a letter for a letter, so that places stay."""
 
@@ -56,14 +60,14 @@ class Reading(Value):
 def read(text: str, item: Item, rubric: Rubric, mode: JudgeMode, order: tuple[int, ...]) -> Reading:
     """Return what the answer says of the candidates in `order`. Raises `Wrong` when it is no verdict."""
     key = "ranking" if mode is JudgeMode.LISTWISE else "dimensions"
-    found = _the_object(text, key)
+    found = _the_object(text, key, [item.candidates[index] for index in order])
     reader = {JudgeMode.POINTWISE: _rated, JudgeMode.PAIRWISE: _compared, JudgeMode.LISTWISE: _ranked}[mode]
     return reader(found, _Texts(item, order), rubric)
 
 
 def declined(text: str) -> bool:
     """Whether an answer says in plain words that the judge will not judge."""
-    return "{" not in text and _DECLINED.match(text) is not None
+    return "{" not in text and _DECLINED.match(text[:_OPENING]) is not None
 
 
 def locate(quote: str, text: str) -> tuple[int, int] | None:
@@ -72,8 +76,13 @@ def locate(quote: str, text: str) -> tuple[int, int] | None:
     if exact and (at := text.find(exact)) >= 0:  # as a rule it is word for word, and a search takes ten times as long
         return at, at + len(exact)
     words = quote.translate(_TYPOGRAPHY).split()
-    found = re.search(r"\s+".join(map(re.escape, words)), text.translate(_TYPOGRAPHY)) if words else None
-    return None if found is None else found.span()
+    plain = " ".join(text.translate(_TYPOGRAPHY).split())
+    at = plain.find(" ".join(words)) if words else -1
+    if at < 0:
+        return None
+    places = [found.start() for found in re.finditer(r"\S", text)]
+    first = at - plain.count(" ", 0, at)
+    return places[first], places[first + sum(map(len, words)) - 1] + 1
 
 
 class _Texts:
@@ -100,12 +109,14 @@ class _Texts:
         )
 
 
-def _the_object(text: str, key: str) -> dict[str, Any]:
-    """Return the one object with this key that the answer holds."""
+def _the_object(text: str, key: str, judged: Sequence[str]) -> dict[str, Any]:
+    """Return the one object with this key that the answer holds. Raises `Wrong` also when a judged text holds it."""
     found: list[dict[str, Any]] = []
-    for candidate in _objects(text):
+    for candidate, source in _objects(text):
         if key in candidate and candidate not in found:
             found.append(candidate)
+            if any(key in each and _bare(source) in _bare(each) for each in judged):
+                raise Wrong("it is copied from the answer that you were to rate.")
     if not found:
         raise Wrong(f'there is no whole JSON object with "{key}" in it.')
     if len(found) > 1:
@@ -113,8 +124,12 @@ def _the_object(text: str, key: str) -> dict[str, Any]:
     return found[0]
 
 
-def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects of a text that stand in no other one."""
+def _bare(text: str) -> str:
+    return "".join(text.split())
+
+
+def _objects(text: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the JSON objects of a text that stand in no other one, each with how it is written there."""
     decoder = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_no_number)
     at = text.find("{")
     for _ in range(_MOST_OBJECTS):
@@ -125,7 +140,9 @@ def _objects(text: str) -> Iterator[dict[str, Any]]:
         except (ValueError, RecursionError):
             end = at + 1
         else:
-            yield value
+            if _SURROGATE.search(text, at, end):
+                _check_characters(value)
+            yield value, text[at:end]
         at = text.find("{", end)
 
 
@@ -136,6 +153,14 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in made if [key for key, _ in pairs].count(name) > 1)
         raise Wrong(f"{_shown(twice)} stands in it twice.")
     return made
+
+
+def _check_characters(value: Any) -> None:
+    """Raise `Wrong` when a text holds half of a surrogate pair: no record and no message could hold it."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise Wrong("half of a surrogate pair stands in it, which is no character.") from None
 
 
 def _no_number(text: str) -> Any:

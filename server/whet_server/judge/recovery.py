@@ -37,22 +37,8 @@ async def taken_up(
             continue
         totals = paid.totals(call.call_id) + paid.totals(repair)
         if await paid.again(call) or await paid.owes(call, repair):
-            closed.append(_interrupted(question, totals))
+            closed.append(asking.unanswered(question, Outcome.FAILED, INTERRUPTED, totals))
         else:
             spent[key] = totals
     summed = any(isinstance(event.payload, JudgementSummed) for event in events)
     return History((*kept, *closed), summed, spent), closed
-
-
-def _interrupted(question: asking.Question, totals: Totals) -> Verdict:
-    item_id, criterion, judge, sample, order = asking.key(question)
-    return Verdict(
-        item_id=item_id,
-        criterion=criterion,
-        outcome=Outcome.FAILED,
-        judge=judge,
-        sample=sample,
-        order=order,
-        failure=INTERRUPTED,
-        totals=totals,
-    )

@@ -9,7 +9,8 @@ import msgspec
 from msgspec.structs import replace
 
 from whet_server.calibration.calibrations import Calibrations
-from whet_server.calibration.standing import Standing
+from whet_server.calibration.standing import MIN_KAPPA, Standing, outdated
+from whet_server.errors import RubricNotFound
 from whet_server.judge.plan import Planner, left_out
 from whet_server.judge.recovery import verdicts_of
 from whet_server.judge.run import JudgementRun
@@ -21,6 +22,8 @@ from whet_server.log.events import Event, JudgementSummed, RunFinished, RunOpene
 from whet_server.runs import Runs
 from whet_server.values import Failure, Run, RunId, RunState, Workspace
 
+_LAST_EVENTS: Final = 4
+"""A run's sums stand among the last: sums, an audit's report, end."""
 _KEPT: Final = 2
 """Finished judgements whose verdicts stay in memory: somebody pages through one, and looks at another beside it."""
 
@@ -69,7 +72,7 @@ class Reports:
         if live := self._runs.live(run.run_id):
             return JudgementView(run=run, plan=live.record.plan, verdicts=len(live.verdicts))
         plan = record_of((await self._runs.opened(run)).payload).plan
-        ends = await self._runs.events(run, after=max(1, run.event_count - 2)) if run.end_ns else []
+        ends = await self._runs.events(run, after=max(1, run.event_count - _LAST_EVENTS)) if run.end_ns else []
         end = next((event.payload for event in ends if isinstance(event.payload, RunFinished)), None)
         sums = next((event.payload for event in ends if isinstance(event.payload, JudgementSummed)), None)
         return JudgementView(
@@ -86,18 +89,32 @@ class Reports:
         return await asyncio.to_thread(seen, found.folded, ratings, order)
 
     async def ratings(self, workspace: Workspace, record: JudgementRecord, items: Sequence[Item]) -> Ratings:
-        """Return what people said of the items, by the rubrics of the run."""
-        rubrics = dict.fromkeys(asked.rubric.name for asked in record.criteria if asked.rubric is not None)
+        """Return what people said of the items, by the rubrics of the run, on their scales."""
+        rubrics = {asked.rubric.name: asked.rubric for asked in record.criteria if asked.rubric is not None}
         subjects = [item.subject for item in items] if rubrics else []
-        return {rubric: await self._calibrations.ratings(workspace, subjects, rubric) for rubric in rubrics}
+        return {
+            name: await self._calibrations.ratings(workspace, subjects, name, (rubric.lowest, rubric.highest))
+            for name, rubric in rubrics.items()
+        }
 
     async def standings(self, workspace: Workspace, criteria: Sequence[Asked]) -> dict[str, Standing]:
         """Return whether the judges may gate, by criterion."""
-        return {
-            asked.name: await self._calibrations.standing(workspace, asked.identity)
-            for asked in criteria
-            if asked.identity is not None
-        }
+        found = {asked.name: await self.standing(workspace, asked) for asked in criteria}
+        return {name: standing for name, standing in found.items() if standing is not None}
+
+    async def standing(self, workspace: Workspace, asked: Asked, *, min_kappa: float = MIN_KAPPA) -> Standing | None:
+        """Return whether the judge of a criterion may gate what it has judged; None for a scorer."""
+        if asked.judge is None or asked.identity is None:
+            return None
+        standing = await self._calibrations.standing(workspace, asked.identity, min_kappa=min_kappa)
+        if not asked.follows:
+            return standing
+        newest = replace(asked.judge, rubric=asked.identity.rubric)
+        try:
+            now = await self._planner.identity(workspace, newest)
+        except RubricNotFound:  # a built-in rubric of an older server: nothing follows it
+            return standing
+        return outdated(standing, asked.identity, now, asked.judge.rubric)
 
     async def sum_up(
         self, workspace: Workspace, record: JudgementRecord, folded: Folded, missing: Mapping[str, int]
@@ -134,7 +151,9 @@ def record_of(opened: object) -> JudgementRecord:
 
 
 def _sums_of(events: Sequence[Event]) -> Sums | None:
-    found = next((event.payload for event in events[-4:] if isinstance(event.payload, JudgementSummed)), None)
+    found = next(
+        (event.payload for event in events[-_LAST_EVENTS:] if isinstance(event.payload, JudgementSummed)), None
+    )
     return None if found is None else Sums(criteria=found.criteria, combined=found.combined)
 
 

@@ -11,12 +11,11 @@ import msgspec
 import whet_prompts
 from whet_server.errors import RubricNotFound
 from whet_server.judge.rubric import Rubric, parse, tidy
-from whet_server.store.base import Document, RequestRecord, Store
+from whet_server.store.base import Document, RequestRecord, Store, every_document
 from whet_server.values import Value, Workspace
 
 COLLECTION: Final = "rubrics"
 _NAME: Final = re.compile(r"([a-z0-9][a-z0-9-]*)(?:@([0-9]{1,9}))?")
-_PAGE: Final = 500
 
 
 class _Kept(Value):
@@ -82,7 +81,7 @@ class Rubrics:
 
     async def versions(self, workspace: Workspace, name: str) -> Sequence[Rubric]:
         """Return every version of a rubric, the newest first. Raises `RubricNotFound` when there is none."""
-        found = list(await self._all(workspace, f"{name}@"))
+        found = await self._all(workspace, f"{name}@")
         built_in = _built_in(name)
         if built_in is not None and built_in.version not in {rubric.version for rubric in found}:
             found.insert(0, built_in)
@@ -90,14 +89,9 @@ class Rubrics:
             raise _missing(name)
         return found[::-1]
 
-    async def _all(self, workspace: Workspace, prefix: str) -> Sequence[Rubric]:
+    async def _all(self, workspace: Workspace, prefix: str) -> list[Rubric]:
         """Return what the workspace keeps, by name and version."""
-        found: list[Rubric] = []
-        after: str | None = None
-        while page := await self._store.documents(workspace, COLLECTION, prefix=prefix, after=after, limit=_PAGE):
-            found += map(_rubric, page)
-            after = page[-1].key
-        return found
+        return [_rubric(each) for each in await every_document(self._store, workspace, COLLECTION, prefix=prefix)]
 
     async def _kept(self, workspace: Workspace, name: str, version: int) -> Rubric | None:
         if version:

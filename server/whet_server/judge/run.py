@@ -3,7 +3,7 @@ record as soon as it is there.
 
 A question that a cap refuses while others are under way waits until one of them has ended: they hold the worst that
 they can cost, and most of it comes back. A refusal while nothing is under way is final, and so is every further one
-until something has been paid again.
+until something has been paid again. A model that may be asked only so many at once is asked by no more calls than that.
 """
 
 import asyncio
@@ -13,8 +13,9 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from whet_server.errors import Reason
+from whet_server.errors import Reason, WhetError
 from whet_server.judge import asking
+from whet_server.judge.pace import Pace, at_once
 from whet_server.judge.plan import call_of, left_out, questions
 from whet_server.judge.progress import Progress
 from whet_server.judge.spec import JudgementRecord, Sums
@@ -24,7 +25,7 @@ from whet_server.llm.base import Caller
 from whet_server.log.events import DurablePayload, JudgementSummed, RunFinished, VerdictsReached
 from whet_server.log.log import RunWriter
 from whet_server.score.scorers import Scorers
-from whet_server.values import Failure, Nanos, RunId, RunState, Totals, Workspace
+from whet_server.values import Failure, ModelName, Nanos, RunId, RunState, Totals, Workspace
 
 SCORING_AT_ONCE: Final = 64
 """Items being scored at once: what waits is users' own scorers and embeddings, which have limits of their own."""
@@ -48,7 +49,7 @@ class History(NamedTuple):
 
 class Tools(NamedTuple):
     """What runs work with. `sum_up` folds verdicts to sums, given how many of each criterion will never come; `keep`
-    gets what a run came to just before it ends.
+    gets what a run came to just before it ends; `pace` learns how long verdicts take.
     """
 
     caller: Caller
@@ -56,6 +57,7 @@ class Tools(NamedTuple):
     clock: Callable[[], int]
     sum_up: Callable[[Workspace, JudgementRecord, Folded, Mapping[str, int]], Awaitable[Sums]]
     keep: Callable[[RunId, Seen], None]
+    pace: Pace
     conclude: Conclude | None = None
 
 
@@ -83,7 +85,10 @@ class JudgementRun:
         self._history = history
         self._known = frozenset(map(asking.key, history.verdicts))
         self._stop = asyncio.Event()
+        self._scoring: set[asyncio.Task[list[Verdict]]] = set()
+        """Items being scored: a user's scorer may take its time, and a cancelled run does not wait for it."""
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._places: dict[ModelName, asyncio.Semaphore] = {}
         self._broke = False
         """A cap has refused a question while nothing was under way."""
         self.progress = Progress(record.plan.verdicts, likely=likely, tell=writer.emit)
@@ -112,6 +117,8 @@ class JudgementRun:
         """Cut off what is under way and ask nothing more."""
         self._stop.set()
         self._wake(all_of_them=True)
+        for scoring in self._scoring:
+            scoring.cancel()
 
     def folded(self) -> Folded:
         """Return what is in."""
@@ -139,21 +146,30 @@ class JudgementRun:
                 yield item
 
     async def _score(self, items: Iterator[Item]) -> None:
-        run, spec = self._writer.run, self.record.spec
         durable = None
         for item in items:
             if self._stop.is_set():
                 break
-            verdicts = [
-                await self._tools.scorers.score(
-                    run.workspace, run.run_id, item, asked.name, asked.scorer, run_cap=spec.cap
-                )
-                for asked in self.record.criteria
-                if asked.scorer is not None
-            ]
-            durable = await self._land(durable, *verdicts)
+            scoring = asyncio.create_task(self._scored(item))
+            self._scoring.add(scoring)
+            try:
+                await asyncio.wait([scoring])
+            finally:
+                self._scoring.discard(scoring)
+                scoring.cancel()
+            if scoring.cancelled():
+                break
+            durable = await self._land(durable, *scoring.result())
         if durable is not None:
             await durable
+
+    async def _scored(self, item: Item) -> list[Verdict]:
+        run, cap = self._writer.run, self.record.spec.cap
+        return [
+            await self._tools.scorers.score(run.workspace, run.run_id, item, asked.name, asked.scorer, run_cap=cap)
+            for asked in self.record.criteria
+            if asked.scorer is not None
+        ]
 
     async def _judge(self, asked: Iterator[tuple[int, asking.Question]]) -> None:
         durable = None
@@ -161,7 +177,8 @@ class JudgementRun:
             if self._stop.is_set():
                 break
             if question.criterion in self._blocked:
-                verdict: Verdict | None = _unasked(question, self._blocked[question.criterion])
+                blocked = self._blocked[question.criterion]
+                verdict: Verdict | None = asking.unanswered(question, Outcome.UNCALIBRATED, blocked)
             else:
                 verdict = await self._ask(number, question)
             if verdict is not None:
@@ -175,11 +192,15 @@ class JudgementRun:
         run = self._writer.run
         call = call_of(self.record, question, run.workspace, run.run_id, number)
         while not self._stop.is_set():
-            self.progress.in_flight += 1
-            try:
-                verdict = await asking.ask(self._tools.caller, question, call, self._stop)
-            finally:
-                self.progress.in_flight -= 1
+            async with await self._place(question.model):
+                if self._stop.is_set():
+                    return None
+                self.progress.in_flight += 1
+                try:
+                    verdict = await asking.ask(self._tools.caller, question, call, self._stop)
+                finally:
+                    self.progress.in_flight -= 1
+            self._tools.pace.took(verdict)
             if not _was_refused_money(verdict):
                 self._broke = False
                 self._wake()
@@ -193,6 +214,16 @@ class JudgementRun:
                 self._waiting.append(place)
                 await place
         return None
+
+    async def _place(self, model: ModelName) -> asyncio.Semaphore:
+        """Return what holds the places of a model."""
+        if model not in self._places:
+            try:
+                most = at_once(await self._tools.caller.resolve(self._writer.run.workspace, model))
+            except WhetError:  # it is gone, as every call will say
+                most = 0
+            self._places.setdefault(model, asyncio.Semaphore(most or self.record.spec.concurrency))
+        return self._places[model]
 
     def _wake(self, *, all_of_them: bool = False) -> None:
         """Let one question that waits for money try again, or all."""
@@ -268,19 +299,6 @@ def _was_refused_money(verdict: Verdict) -> bool:
         and Reason.CAP_EXCEEDED in {verdict.failure.reason, verdict.failure.metadata.get("cause")}
         and not verdict.totals.settled
         and not verdict.totals.unknown
-    )
-
-
-def _unasked(question: asking.Question, failure: Failure) -> Verdict:
-    item_id, criterion, judge, sample, order = asking.key(question)
-    return Verdict(
-        item_id=item_id,
-        criterion=criterion,
-        outcome=Outcome.UNCALIBRATED,
-        judge=judge,
-        sample=sample,
-        order=order,
-        failure=failure,
     )
 
 

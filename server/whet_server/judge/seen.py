@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
+from whet_server.calibration.agreement import whole_of
 from whet_server.judge.rubric import Rubric
 from whet_server.judge.spec import Asked, ItemOrder, JudgedItem, OrderBy
 from whet_server.judge.sums import Folded
@@ -53,24 +54,14 @@ def score_of(ratings: Sequence[Rating], rubric: Rubric, mode: JudgeMode) -> floa
 
 
 def _of_rater(said: Sequence[Rating], rubric: Rubric, mode: JudgeMode) -> float | None:
-    whole = next((rating for rating in said if not rating.dimension), None)
     if mode is not JudgeMode.POINTWISE:
+        whole = next((rating for rating in said if not rating.dimension), None)
         if whole is None or whole.preferred is None:
             return None
         return 0.5 if whole.preferred < 0 else float(whole.preferred == 0)
-    if whole is not None:
-        return None if whole.preferred is not None else _share(whole.level, rubric)
     levels = {rating.dimension: rating.level for rating in said if rating.preferred is None}
-    if any(not dimension.optional and dimension.name not in levels for dimension in rubric.dimensions):
-        return None
-    rated = [(dimension.weight, levels[dimension.name]) for dimension in rubric.dimensions if dimension.name in levels]
-    weight = math.fsum(weight for weight, _ in rated)
-    return _share(math.fsum(weight * level for weight, level in rated) / weight, rubric) if rated else None
-
-
-def _share(level: float, rubric: Rubric) -> float:
-    """Return where a level stands on the scale; one that a newer version of the rubric does not have at its end."""
-    return min(1.0, max(0.0, rubric.share(level)))
+    level = whole_of(levels, rubric.dimensions)
+    return None if level is None else rubric.share(level)
 
 
 def _judged(folded: Folded, item: Item, ratings: Ratings) -> JudgedItem:

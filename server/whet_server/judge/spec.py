@@ -5,7 +5,7 @@ from typing import Final
 
 from whet_server.dataset.spec import DatasetRef
 from whet_server.errors import Reason
-from whet_server.judge.rubric import Rubric
+from whet_server.judge.rubric import Dimension, Rubric
 from whet_server.judging import (
     CriterionSummary,
     Direction,
@@ -57,7 +57,7 @@ class JudgementSpec(Value):
 
 class Asked(Value):
     """A criterion with nothing left open: of a scorer what it measures, of a judge its rubric's text and its identity,
-    as they were when the run began.
+    as they were when the run began. `follows`: the rubric was named without a version, so that its newest one is meant.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Asked(Value):
     judge: Judge | None = None
     rubric: Rubric | None = None
     identity: JudgeIdentity | None = None
+    follows: bool = False
 
 
 class JudgementRecord(Value):
@@ -149,7 +150,7 @@ class Judged(Value):
     judge: Judge
     identity: JudgeIdentity
     levels: tuple[int, ...]
-    dimensions: tuple[str, ...]
+    dimensions: tuple[Dimension, ...]
     verdicts: dict[str, tuple[Verdict, ...]]
     simulated: bool = False
 

@@ -1,7 +1,8 @@
 """From verdicts to sums. A pure fold: the order in which verdicts came changes nothing.
 
-An item's score under a criterion is the mean over its scored verdicts: models, samples and orders. Means over items are
-over those that have a score, and what has none is counted under its outcome.
+An item's score under a criterion is the mean over its scored verdicts: models, samples and orders. A pair tells
+only in both orders: one alone tells as much of the place as of the answer. Means over items are over those that have
+a score, and what has none is counted under its outcome.
 """
 
 import math
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Final, NamedTuple
 
+from whet_server.calibration.agreement import in_both_orders
 from whet_server.calibration.statistics import Metric, alpha, corrected_mean, mean_estimate
 from whet_server.judge.spec import Asked, JudgementRecord, Sums
 from whet_server.judging import (
@@ -169,13 +171,15 @@ def _scores(asked: Asked, of: Mapping[str, Sequence[Verdict]]) -> dict[str, floa
     return {
         item_id: mean
         for item_id, verdicts in of.items()
-        if (mean := _mean(verdict.score for verdict in verdicts if _tells(asked, verdict))) is not None
+        if (mean := _mean(verdict.score for verdict in _telling(asked, verdicts))) is not None
     }
 
 
-def _tells(asked: Asked, verdict: Verdict) -> bool:
-    """Whether a verdict tells of candidate 0, whose score an item's is: a pair of others does not."""
-    return asked.judge is None or asked.judge.mode is not JudgeMode.PAIRWISE or 0 in verdict.order
+def _telling(asked: Asked, verdicts: Sequence[Verdict]) -> Sequence[Verdict]:
+    """Return the verdicts that tell of candidate 0, whose score an item's is: a pair of others does not."""
+    if asked.judge is None or asked.judge.mode is not JudgeMode.PAIRWISE:
+        return verdicts
+    return in_both_orders(verdict for verdict in verdicts if 0 in verdict.order)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
@@ -206,22 +210,24 @@ def _histogram(scores: Iterable[float]) -> tuple[int, ...]:
 
 
 def _dimensions(asked: Asked, scored: Sequence[Verdict]) -> Iterable[DimensionSummary]:
-    """Yield the rubric's dimensions over the verdicts that gave them a level."""
+    """Yield the rubric's dimensions over the verdicts that gave them a level. Those of one item depend on each other,
+    so that the mean and its interval are over items.
+    """
     if asked.rubric is None or asked.judge is None or asked.judge.mode is not JudgeMode.POINTWISE:
         return
-    given: dict[str, list[int]] = defaultdict(list)
+    given: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for verdict in scored:
         for said in verdict.dimensions:
             if said.level is not None:
-                given[said.dimension].append(said.level)
+                given[said.dimension][verdict.item_id].append(said.level)
     for dimension in asked.rubric.dimensions:
-        levels = given[dimension.name]
-        often = Counter(levels)
+        of_items = given[dimension.name].values()
+        often = Counter(level for levels in of_items for level in levels)
         yield DimensionSummary(
             dimension=dimension.name,
             weight=dimension.weight,
-            scored=len(levels),
-            mean=mean_estimate(sorted(levels)),
+            scored=often.total(),
+            mean=mean_estimate(sorted(math.fsum(levels) / len(levels) for levels in of_items)),
             levels=tuple(often[level] for level in range(asked.rubric.lowest, asked.rubric.highest + 1)),
         )
 
@@ -233,9 +239,8 @@ def _panel_alpha(asked: Asked, of: Mapping[str, Sequence[Verdict]]) -> Estimate:
     rows = []
     for verdicts in of.values():
         by_judge: dict[str, list[float | None]] = defaultdict(list)
-        for verdict in verdicts:
-            if _tells(asked, verdict):
-                by_judge[verdict.judge].append(verdict.score)
+        for verdict in _telling(asked, verdicts):
+            by_judge[verdict.judge].append(verdict.score)
         rows.append(sorted(mean for said in by_judge.values() if (mean := _mean(said)) is not None))
     # Sorted, so that the fold does not depend on the order of the verdicts: who gave which score does not matter.
     return alpha(sorted(row for row in rows if len(row) > 1), Metric.INTERVAL)

@@ -1,12 +1,15 @@
 """Which URLs an endpoint may have: where a key may be sent, and what this server may be made to call."""
 
 import ipaddress
+from functools import lru_cache
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from whet_server.errors import InvalidField
 
 MAX_URL: Final = 1000
+_KNOWN_URLS: Final = 1024
+"""URLs of which it is remembered whether they are near: every call asks."""
 _LOCAL_SUFFIXES: Final = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
 
 
@@ -56,6 +59,7 @@ def _exposed(parts: SplitResult, host: str, *, plain_http: bool) -> str:
     return ""
 
 
+@lru_cache(maxsize=_KNOWN_URLS)
 def is_near(url: str) -> bool:
     """Whether a URL is this machine's or of a private network."""
     host = (urlsplit(url).hostname or "").lower()

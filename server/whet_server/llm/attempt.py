@@ -10,6 +10,7 @@ from whet_server.errors import Reason
 from whet_server.ledger.ledger import Ledger
 from whet_server.llm.base import Answer, CallSpec, EndpointKind, Listener, ProviderFault, Request, Transport
 from whet_server.llm.endpoint import Route
+from whet_server.llm.spans import opened
 from whet_server.llm.tab import Tab, Worst
 from whet_server.llm.taxonomy import failure
 from whet_server.llm.turn import Turn
@@ -29,6 +30,8 @@ BREAKING: Final = frozenset(
     }
 )
 """Faults of the connection and the server, which the circuit breaker counts."""
+SLOWNESS: Final = frozenset({Reason.FIRST_TOKEN_TIMEOUT, Reason.IDLE_TIMEOUT})
+"""Of the local model this says that the machine is busy, and nothing is won by leaving it alone."""
 OVERLOADED: Final = 529
 """This status asks for fewer calls at once and, unlike other 5xx, says nothing against the endpoint."""
 
@@ -103,7 +106,7 @@ class Try:
     async def make(self, transports: Mapping[EndpointKind, Transport], deadline: float, ticket: int) -> None:
         """Reserve, send, settle. Raises what `Tab.open` raises; then nothing was sent."""
         await self._tab.open()
-        with _tracer.start_as_current_span("llm.attempt") as span:
+        with opened(_tracer, "llm.attempt") as span:
             start_ns, start = self._clock(), self._now()
             try:
                 transport = transports[self._route.kind]
@@ -175,7 +178,8 @@ class Try:
         endpoint.last_failure = fault.failure
         if fault.failure.reason == Reason.RATE_LIMITED or fault.status == OVERLOADED:
             self._turn.overloaded()
-        if fault.failure.reason in BREAKING and fault.status != OVERLOADED:
+        breaking = BREAKING - SLOWNESS if self._route.kind is EndpointKind.LOCAL else BREAKING
+        if fault.failure.reason in breaking and fault.status != OVERLOADED:
             endpoint.breaker.failed(ticket)
         else:
             endpoint.breaker.passed(ticket)

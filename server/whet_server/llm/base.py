@@ -101,6 +101,21 @@ class Listener(Protocol):
         """An attempt failed and another follows."""
 
 
+class Unheard:
+    """Hears nothing: nobody watches the call, and its result says what counts."""
+
+    def progress(
+        self, state: BranchState, *, detail: str = "", fraction: float = 0.0, wait: float | None = None
+    ) -> None:
+        """Nobody sees it."""
+
+    def text(self, piece: str) -> None:
+        """Nobody reads it."""
+
+    async def attempt_failed(self, attempt: Attempt) -> None:
+        """The result counts attempts."""
+
+
 class ModelInfo(Value):
     """A model as the registry knows it."""
 
@@ -111,6 +126,8 @@ class ModelInfo(Value):
     description: str = ""
     nearby: bool = False
     """Its endpoint is on this machine or a private network, where nobody sends a bill for a model without a price."""
+    at_once: int = 0
+    """How many calls at once its settings allow; 0: they do not say."""
 
 
 class Estimate(Value):

@@ -14,6 +14,7 @@ from whet_server.llm.attempts import Tools, Work
 from whet_server.llm.base import CallResult, CallSpec, EndpointKind, Estimate, Listener, ModelInfo, Transport
 from whet_server.llm.cache import Question, ResponseCache
 from whet_server.llm.registry import Endpoints
+from whet_server.llm.spans import opened
 from whet_server.llm.tab import Worst
 from whet_server.llm.taxonomy import failure
 from whet_server.log.lifecycle import BranchState
@@ -54,7 +55,7 @@ class ModelCaller:
         if stop.is_set():
             told = failure(Reason.CANCELLED, "The call was cut off before it began.")
             return CallResult(state=BranchState.CANCELLED, model=spec.models[0], failure=told)
-        with _tracer.start_as_current_span("llm.call") as span:
+        with opened(_tracer, "llm.call") as span:
             result = await Work(self._tools, spec, listener).run(stop)
             if span.is_recording():
                 _describe(span, spec, result)

@@ -4,6 +4,7 @@ A chunk is decoded into small typed structs: what we do not need is never built,
 not somewhere behind.
 """
 
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +19,8 @@ DONE: Final = b"[DONE]"
 WITHHELD: Final = "content_filter"
 MAX_TEXT: Final = 4_000_000
 """Characters of an answer: a million tokens, more than any model gives."""
+_KNOWN_SCHEMAS: Final = 64
+"""Schemas that are remembered to be good: a run asks thousands of questions by the same one."""
 
 
 class _Delta(msgspec.Struct):
@@ -197,6 +200,7 @@ def model_names(body: bytes) -> list[str]:
         raise ProviderFault(_no_chunk(body, error), billed=False) from None
 
 
+@lru_cache(maxsize=_KNOWN_SCHEMAS)
 def _schema(text: str) -> msgspec.Raw:
     encoded = text.encode()
     try:

@@ -232,6 +232,7 @@ class Endpoints:
             price=price,
             default_max_tokens=own.default_max_tokens,
             nearby=is_near(settings.base_url),
+            at_once=own.limits.max_concurrency or settings.limits.max_concurrency,
         )
 
     async def _learn_prices(self, endpoint: Endpoint, models: Sequence[str]) -> None:

@@ -1,39 +1,34 @@
 """The audits of CalibrationService: unpack, call, pack."""
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from functools import partial
 from typing import Final
 
 from whet.v1 import calibration_pb2, judging_pb2
 from whet_server.audit.audits import Audits
 from whet_server.audit.spec import AuditSpec
-from whet_server.errors import InvalidField, PlanChanged
+from whet_server.errors import InvalidField
 from whet_server.judge.judgements import Judgements
-from whet_server.judge.spec import JudgementForecast
 from whet_server.judging import AuditAxis
 from whet_server.rpc import calls
 from whet_server.rpc.convert.enums import RUN_STATE
 from whet_server.rpc.convert.mirror import fill, value_of
 from whet_server.rpc.convert.values import failure_or_none, money, totals_message
-from whet_server.rpc.gate import Gate
 from whet_server.rpc.layers import Context
-from whet_server.rpc.life import Life
-from whet_server.rpc.requests import Requests
-from whet_server.values import Principal, Role, RunId, new_id
+from whet_server.rpc.running import Running
+from whet_server.values import RunId
 
 _RUN: Final = "whet.v1.CalibrationService/RunAudit"
 _AXES: Final = frozenset(judging_pb2.AuditAxis.values()) - {judging_pb2.AUDIT_AXIS_UNSPECIFIED}
 
 
-class AuditServicer:
-    """Audits for the workspace that calls; `CalibrationServicer` hands these calls on."""
+class AuditCalls:
+    """The part of `CalibrationServicer` that audits for the workspace that calls."""
 
-    def __init__(self, audits: Audits, judgements: Judgements, requests: Requests, gate: Gate, life: Life) -> None:
+    def __init__(self, audits: Audits, judgements: Judgements, running: Running) -> None:
         self._audits = audits
         self._judgements = judgements
-        self._requests = requests
-        self._gate = gate
-        self._life = life
+        self._running = running
 
     async def PlanAudit(
         self, request: calibration_pb2.PlanAuditRequest, context: Context
@@ -46,17 +41,21 @@ class AuditServicer:
             expected_cost=money(plan.expected),
             worst_cost=money(plan.worst),
             unpriced_models=plan.unpriced,
-            needs_approval=self._gate.needs_approval(plan),
+            needs_approval=self._running.needs_approval(plan),
         )
 
     async def RunAudit(
         self, request: calibration_pb2.RunAuditRequest, context: Context
     ) -> AsyncGenerator[calibration_pb2.RunAuditResponse, None]:
-        run_id = await self._requests.whole(self._start(request))
-        calls.enter_run(run_id)
-        workspace = calls.principal().workspace
-        watch = self._life.follow(lambda cursor: self._judgements.watch(workspace, run_id, cursor), "")
-        async with aclosing(watch) as batches:
+        principal, spec = calls.principal(), _spec_of(request.spec)
+        run_id, _ = await self._running.begin(
+            _RUN,
+            request,
+            "aud",
+            plan=partial(self._audits.plan, principal, spec),
+            start=partial(self._audits.start, principal, spec),
+        )
+        async with self._running.followed(self._judgements.watch, run_id) as batches:
             async for batch in batches:
                 yield calibration_pb2.RunAuditResponse(run_id=run_id, batch=batch)
 
@@ -76,32 +75,6 @@ class AuditServicer:
         if view.report is not None:
             fill(view.report, message.report)
         return message
-
-    async def _start(self, request: calibration_pb2.RunAuditRequest) -> RunId:
-        """Start the run, or find the one that this request id started."""
-        principal, spec = calls.principal(), _spec_of(request.spec)
-        async with self._requests.turn(principal.workspace, _RUN, request.request_id, request) as turn:
-            if turn.answer is not None:
-                return RunId(turn.answer)
-            self._life.admit()
-            if principal.role is Role.AGENT or request.plan_hash:
-                plan = await self._plan(principal, spec, request.plan_hash)
-                await self._gate.spends(principal, _RUN, request, request_id=turn.request_id, plan=plan)
-            run_id = RunId(new_id("aud"))
-            calls.enter_run(run_id)
-            await self._audits.start(
-                principal, spec, request_id=turn.request_id, run_id=run_id, also=turn.record(run_id)
-            )
-            return run_id
-
-    async def _plan(self, principal: Principal, spec: AuditSpec, expected: str) -> JudgementForecast:
-        plan = await self._audits.plan(principal, spec)
-        if expected and expected != plan.plan_hash:
-            raise PlanChanged(
-                "What would run is no longer what was planned. Plan again and look at what it costs now.",
-                metadata={"expected": expected, "actual": plan.plan_hash},
-            )
-        return plan
 
 
 def _spec_of(message: calibration_pb2.AuditSpec) -> AuditSpec:

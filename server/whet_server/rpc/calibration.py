@@ -1,13 +1,13 @@
-"""CalibrationService: unpack, call, pack. Its audits are `rpc/audit.py`'s."""
+"""CalibrationService: unpack, call, pack. Its calls about audits are in `rpc/audit.py`."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec.structs import replace
 
 from whet.v1 import calibration_pb2, calibration_pb2_grpc, judging_pb2
+from whet_server.audit.audits import Audits
 from whet_server.calibration import sheet
 from whet_server.calibration.calibrations import Calibrations
 from whet_server.calibration.ratings import Added, Origin, Ratings
@@ -19,20 +19,21 @@ from whet_server.errors import InvalidField, NotFound
 from whet_server.judge.judgements import Judgements
 from whet_server.judging import Judge, Rating
 from whet_server.rpc import calls
-from whet_server.rpc.audit import AuditServicer
+from whet_server.rpc.audit import AuditCalls
+from whet_server.rpc.changing import Changing
 from whet_server.rpc.convert.mirror import message_of, value_of
-from whet_server.rpc.gate import Gate
 from whet_server.rpc.layers import Context
 from whet_server.rpc.pages import page_of
-from whet_server.rpc.requests import Requests
+from whet_server.rpc.requests import Requests, Turn
+from whet_server.rpc.running import Running
 from whet_server.values import RunId, Workspace, new_id
 
 _PUT: Final = "whet.v1.CalibrationService/PutRatings"
 _CALIBRATE: Final = "whet.v1.CalibrationService/Calibrate"
 
 
-class CalibrationServicer(calibration_pb2_grpc.CalibrationServiceServicer):
-    """The ratings and calibrations of the workspace that calls."""
+class CalibrationServicer(AuditCalls, calibration_pb2_grpc.CalibrationServiceServicer):
+    """The ratings, calibrations and audits of the workspace that calls."""
 
     def __init__(
         self,
@@ -40,17 +41,18 @@ class CalibrationServicer(calibration_pb2_grpc.CalibrationServiceServicer):
         calibrations: Calibrations,
         judgements: Judgements,
         datasets: Datasets,
-        audits: AuditServicer,
+        audits: Audits,
         requests: Requests,
-        gate: Gate,
+        changing: Changing,
+        running: Running,
     ) -> None:
+        super().__init__(audits, judgements, running)
         self._ratings = ratings
         self._calibrations = calibrations
         self._judgements = judgements
         self._datasets = datasets
         self._requests = requests
-        self._gate = gate
-        self._audits = audits
+        self._changing = changing
 
     async def PutRatings(
         self, request: calibration_pb2.PutRatingsRequest, context: Context
@@ -79,8 +81,8 @@ class CalibrationServicer(calibration_pb2_grpc.CalibrationServiceServicer):
         if request.run_id and request.HasField("dataset"):
             raise InvalidField(("run_id", "Name a run or a data set, not both."))
         if request.run_id:
-            judged = await self._judgements.items(workspace, RunId(request.run_id))
-            return Origin(items={item.item_id: item for item in judged}, run_id=request.run_id)
+            judged, rubrics = await self._judgements.rated(workspace, RunId(request.run_id))
+            return Origin(items={item.item_id: item for item in judged}, run_id=request.run_id, rubrics=rubrics)
         if request.HasField("dataset"):
             selection = await self._datasets.items(workspace, value_of(request.dataset, DatasetRef))
             items = {item.item_id: item for item in selection.items}
@@ -108,30 +110,28 @@ class CalibrationServicer(calibration_pb2_grpc.CalibrationServiceServicer):
     async def Calibrate(
         self, request: calibration_pb2.CalibrateRequest, context: Context
     ) -> calibration_pb2.CalibrateResponse:
-        return await self._requests.whole(self._calibrate(request))
-
-    async def _calibrate(self, request: calibration_pb2.CalibrateRequest) -> calibration_pb2.CalibrateResponse:
         principal = calls.principal()
-        workspace = principal.workspace
-        async with self._requests.turn(workspace, _CALIBRATE, request.request_id, request) as turn:
-            calibration_id = turn.answer
-            if calibration_id is None:
-                judged = await self._judgements.judged(workspace, RunId(request.run_id), request.criterion)
-                await self._gate.changes(principal, _CALIBRATE, request, request_id=turn.request_id)
-                calibration_id = new_id("cal")
-                await self._calibrations.calibrate(
-                    principal,
-                    judged.judge,
-                    judged.identity,
-                    run_id=request.run_id,
-                    criterion=judged.criterion,
-                    levels=judged.levels,
-                    dimensions=judged.dimensions,
-                    verdicts=judged.verdicts,
-                    calibration_id=calibration_id,
-                    also=turn.record(calibration_id),
-                )
-        kept = await self._calibrations.kept(workspace)
+        # Before the gate, so that nobody is asked about a run that there is not.
+        judged = await self._judgements.judged(principal.workspace, RunId(request.run_id), request.criterion)
+
+        async def calibrated(turn: Turn) -> str:
+            calibration_id = new_id("cal")
+            await self._calibrations.calibrate(
+                principal,
+                judged.judge,
+                judged.identity,
+                run_id=request.run_id,
+                criterion=judged.criterion,
+                levels=judged.levels,
+                dimensions=judged.dimensions,
+                verdicts=judged.verdicts,
+                calibration_id=calibration_id,
+                also=turn.record(calibration_id),
+            )
+            return calibration_id
+
+        calibration_id = await self._changing.once(_CALIBRATE, request, calibrated, _same)
+        kept = await self._calibrations.kept(principal.workspace)
         made = next(each for each in kept if each.calibration.calibration_id == calibration_id)
         return calibration_pb2.CalibrateResponse(calibration=_message(made.calibration, stand(kept, made.identity)))
 
@@ -172,23 +172,6 @@ class CalibrationServicer(calibration_pb2_grpc.CalibrationServiceServicer):
             answer.calibration.CopyFrom(shown)
         return answer
 
-    async def PlanAudit(
-        self, request: calibration_pb2.PlanAuditRequest, context: Context
-    ) -> calibration_pb2.PlanAuditResponse:
-        return await self._audits.PlanAudit(request, context)
-
-    async def RunAudit(
-        self, request: calibration_pb2.RunAuditRequest, context: Context
-    ) -> AsyncGenerator[calibration_pb2.RunAuditResponse, None]:
-        async with aclosing(self._audits.RunAudit(request, context)) as responses:
-            async for response in responses:
-                yield response
-
-    async def GetAudit(
-        self, request: calibration_pb2.GetAuditRequest, context: Context
-    ) -> calibration_pb2.GetAuditResponse:
-        return await self._audits.GetAudit(request, context)
-
 
 def _message(calibration: Calibration, standing: Standing) -> calibration_pb2.Calibration:
     return message_of(replace(calibration, state=standing.state, reason=standing.reason), calibration_pb2.Calibration)
@@ -214,3 +197,7 @@ def _given(request: calibration_pb2.PutRatingsRequest) -> tuple[Sequence[Given],
         for each in (*given, *of_sheet)
     ]
     return whole, wrong
+
+
+async def _same(calibration_id: str) -> str:
+    return calibration_id

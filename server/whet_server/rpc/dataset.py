@@ -10,12 +10,13 @@ from whet_server.dataset.reading import MAX_BYTES
 from whet_server.dataset.spec import DataFormat, Dataset, Header, Split, SplitPolicy
 from whet_server.errors import InvalidField, MalformedMessage, TooLarge
 from whet_server.rpc import calls
+from whet_server.rpc.changing import Changing
 from whet_server.rpc.convert.mirror import message_of, value_of
 from whet_server.rpc.gate import Gate
 from whet_server.rpc.layers import Context
 from whet_server.rpc.life import Life
 from whet_server.rpc.pages import page_of
-from whet_server.rpc.requests import Requests
+from whet_server.rpc.requests import Requests, Turn
 from whet_server.rpc.rules import Rules
 from whet_server.values import Role
 
@@ -46,6 +47,7 @@ class DatasetServicer(dataset_pb2_grpc.DatasetServiceServicer):
         self._datasets = datasets
         self._requests = requests
         self._gate = gate
+        self._changing = Changing(requests, gate)
         self._life = life
         self._rules = rules
 
@@ -151,66 +153,40 @@ class DatasetServicer(dataset_pb2_grpc.DatasetServiceServicer):
     async def SplitDataset(
         self, request: dataset_pb2.SplitDatasetRequest, context: Context
     ) -> dataset_pb2.SplitDatasetResponse:
-        return await self._requests.whole(self._split(request))
-
-    async def _split(self, request: dataset_pb2.SplitDatasetRequest) -> dataset_pb2.SplitDatasetResponse:
         principal = calls.principal()
-        async with self._requests.turn(principal.workspace, _SPLIT, request.request_id, request) as turn:
-            if turn.answer is None:
-                self._life.admit()
-                await self._gate.changes(principal, _SPLIT, request, request_id=turn.request_id)
-                dataset = await self._datasets.split(
-                    principal,
-                    request.name,
-                    request.version,
-                    value_of(request.policy, SplitPolicy),
-                    request_id=turn.request_id,
-                    record=turn.record,
-                )
-            else:
-                dataset = await self._answered(turn.answer)
+
+        async def split(turn: Turn) -> Dataset:
+            self._life.admit()
+            policy = value_of(request.policy, SplitPolicy)
+            return await self._datasets.split(
+                principal, request.name, request.version, policy, request_id=turn.request_id, record=turn.record
+            )
+
+        dataset = await self._changing.once(_SPLIT, request, split, self._answered)
         return dataset_pb2.SplitDatasetResponse(dataset=_message(dataset))
 
     async def TagDataset(
         self, request: dataset_pb2.TagDatasetRequest, context: Context
     ) -> dataset_pb2.TagDatasetResponse:
-        return await self._requests.whole(self._tag(request))
+        workspace = calls.principal().workspace
 
-    async def _tag(self, request: dataset_pb2.TagDatasetRequest) -> dataset_pb2.TagDatasetResponse:
-        principal = calls.principal()
-        async with self._requests.turn(principal.workspace, _TAG, request.request_id, request) as turn:
-            if turn.answer is None:
-                await self._gate.changes(principal, _TAG, request, request_id=turn.request_id)
-                dataset = await self._datasets.tag(
-                    principal.workspace,
-                    request.name,
-                    request.version,
-                    add=request.add,
-                    remove=request.remove,
-                    record=turn.record,
-                )
-            else:
-                dataset = await self._answered(turn.answer)
+        async def tag(turn: Turn) -> Dataset:
+            return await self._datasets.tag(
+                workspace, request.name, request.version, add=request.add, remove=request.remove, record=turn.record
+            )
+
+        dataset = await self._changing.once(_TAG, request, tag, self._answered)
         return dataset_pb2.TagDatasetResponse(dataset=_message(dataset))
 
     async def OpenSeal(self, request: dataset_pb2.OpenSealRequest, context: Context) -> dataset_pb2.OpenSealResponse:
-        return await self._requests.whole(self._open(request))
-
-    async def _open(self, request: dataset_pb2.OpenSealRequest) -> dataset_pb2.OpenSealResponse:
         principal = calls.principal()
-        async with self._requests.turn(principal.workspace, _OPEN, request.request_id, request) as turn:
-            if turn.answer is None:
-                await self._gate.changes(principal, _OPEN, request, request_id=turn.request_id)
-                dataset = await self._datasets.open_seal(
-                    principal,
-                    request.name,
-                    request.version,
-                    request.reason,
-                    request_id=turn.request_id,
-                    record=turn.record,
-                )
-            else:
-                dataset = await self._answered(turn.answer)
+
+        async def opened(turn: Turn) -> Dataset:
+            return await self._datasets.open_seal(
+                principal, request.name, request.version, request.reason, request_id=turn.request_id, record=turn.record
+            )
+
+        dataset = await self._changing.once(_OPEN, request, opened, self._answered)
         return dataset_pb2.OpenSealResponse(dataset=_message(dataset))
 
     async def _answered(self, answer: str) -> Dataset:

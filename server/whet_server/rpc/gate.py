@@ -42,9 +42,13 @@ class Gate:
     async def spends(
         self, principal: Principal, method: str, request: Message, *, request_id: str, plan: Forecast
     ) -> None:
-        """Pass an agent's call that costs money, or raise `ApprovalRequired` or `ApprovalNotOpen`."""
+        """Pass an agent's call that costs money, or raise `ApprovalRequired` or `ApprovalNotOpen`. What is approved is
+        what the plan found: a newer version or another price in between is asked about anew.
+        """
         if principal.role is Role.AGENT and self.needs_approval(plan):
-            await self._use(principal, method, request, request_id=request_id, worst_cost=plan.worst)
+            await self._use(
+                principal, method, request, request_id=request_id, worst_cost=plan.worst, plan_hash=plan.plan_hash
+            )
 
     async def changes(self, principal: Principal, method: str, request: Message, *, request_id: str) -> None:
         """Pass an agent's call that changes something, or raise `ApprovalRequired` or `ApprovalNotOpen`."""
@@ -61,7 +65,14 @@ class Gate:
             await self.changes(principal, method, request, request_id=request_id)
 
     async def _use(
-        self, principal: Principal, method: str, request: Message, *, request_id: str, worst_cost: Nanos
+        self,
+        principal: Principal,
+        method: str,
+        request: Message,
+        *,
+        request_id: str,
+        worst_cost: Nanos,
+        plan_hash: str = "",
     ) -> None:
         tool = TOOLS[method]
         await self._approvals.use(
@@ -70,7 +81,7 @@ class Gate:
             summary=tool.summary,
             effect=EFFECT.value[tool.effect],
             arguments_json=readable(request),
-            digest=payload_digest(method, request),
+            digest=payload_digest(method, request, plan_hash),
             worst_cost=worst_cost,
             request_id=request_id,
         )

@@ -7,6 +7,7 @@ from whet_server.errors import InvalidField, ReservationNotFound
 from whet_server.ledger.ledger import Ledger
 from whet_server.llm.base import Caller
 from whet_server.rpc import calls
+from whet_server.rpc.changing import Changing, done
 from whet_server.rpc.convert.enums import BILLING, CAP_PERIOD, USAGE_GROUP
 from whet_server.rpc.convert.ledger import cap_message, reservation_message, usage_response
 from whet_server.rpc.convert.values import money, nanos_of, nanoseconds_of, seconds_of, usage_of
@@ -14,7 +15,7 @@ from whet_server.rpc.gate import Gate
 from whet_server.rpc.layers import Context
 from whet_server.rpc.life import Life
 from whet_server.rpc.pages import page_of
-from whet_server.rpc.requests import Requests
+from whet_server.rpc.requests import Requests, Turn
 from whet_server.store.base import Store
 from whet_server.values import Billing, ModelName, Workspace, new_id
 
@@ -36,6 +37,7 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         self._store = store
         self._requests = requests
         self._gate = gate
+        self._changing = Changing(requests, gate)
         self._life = life
 
     async def GetUsage(self, request: ledger_pb2.GetUsageRequest, context: Context) -> ledger_pb2.GetUsageResponse:
@@ -55,28 +57,28 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         )
 
     async def PutCap(self, request: ledger_pb2.PutCapRequest, context: Context) -> ledger_pb2.PutCapResponse:
-        return await self._requests.whole(self._put_cap(request))
-
-    async def _put_cap(self, request: ledger_pb2.PutCapRequest) -> ledger_pb2.PutCapResponse:
-        principal, period, limit = calls.principal(), CAP_PERIOD.value[request.period], nanos_of(request.limit)
+        workspace, period, limit = (
+            calls.principal().workspace,
+            CAP_PERIOD.value[request.period],
+            nanos_of(request.limit),
+        )
         if limit < 0:
             raise InvalidField(("limit.nanos", "A cap cannot be negative. 0 refuses every call that costs money."))
-        async with self._requests.turn(principal.workspace, _PUT_CAP, request.request_id, request) as turn:
-            if turn.answer is None:
-                await self._gate.changes(principal, _PUT_CAP, request, request_id=turn.request_id)
-                await self._ledger.put_cap(principal.workspace, period, limit, also=turn.record(period))
-        caps = [cap for cap in self._ledger.caps(principal.workspace) if cap.period == period]
+
+        async def put(turn: Turn) -> None:
+            await self._ledger.put_cap(workspace, period, limit, also=turn.record(period))
+
+        await self._changing.once(_PUT_CAP, request, put, done)
+        caps = [cap for cap in self._ledger.caps(workspace) if cap.period == period]
         return ledger_pb2.PutCapResponse(cap=cap_message(caps[0]) if caps else None)
 
     async def DeleteCap(self, request: ledger_pb2.DeleteCapRequest, context: Context) -> ledger_pb2.DeleteCapResponse:
-        return await self._requests.whole(self._delete_cap(request))
+        workspace = calls.principal().workspace
 
-    async def _delete_cap(self, request: ledger_pb2.DeleteCapRequest) -> ledger_pb2.DeleteCapResponse:
-        principal = calls.principal()
-        async with self._requests.turn(principal.workspace, _DELETE_CAP, request.request_id, request) as turn:
-            if turn.answer is None:
-                await self._gate.changes(principal, _DELETE_CAP, request, request_id=turn.request_id)
-                await self._ledger.delete_cap(principal.workspace, request.cap_id, also=turn.record(request.cap_id))
+        async def delete(turn: Turn) -> None:
+            await self._ledger.delete_cap(workspace, request.cap_id, also=turn.record(request.cap_id))
+
+        await self._changing.once(_DELETE_CAP, request, delete, done)
         return ledger_pb2.DeleteCapResponse()
 
     async def Reserve(self, request: ledger_pb2.ReserveRequest, context: Context) -> ledger_pb2.ReserveResponse:

@@ -4,12 +4,12 @@ from collections.abc import Set as AbstractSet
 
 from whet.v1 import model_pb2, model_pb2_grpc
 from whet_server.llm.cache import ResponseCache
-from whet_server.llm.registry import Endpoints
+from whet_server.llm.registry import Endpoints, EndpointStatus
 from whet_server.rpc import calls
+from whet_server.rpc.changing import Changing, done
 from whet_server.rpc.convert.model import endpoint_message, endpoint_test_message, model_message, settings_of
-from whet_server.rpc.gate import Gate
 from whet_server.rpc.layers import Context
-from whet_server.rpc.requests import Requests
+from whet_server.rpc.requests import Turn
 from whet_server.values import ModelName
 
 _PUT = "whet.v1.ModelService/PutEndpoint"
@@ -21,13 +21,12 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
     """The endpoints, models and cache of the workspace that calls."""
 
     def __init__(
-        self, endpoints: Endpoints, cache: ResponseCache, panel: AbstractSet[ModelName], requests: Requests, gate: Gate
+        self, endpoints: Endpoints, cache: ResponseCache, panel: AbstractSet[ModelName], changing: Changing
     ) -> None:
         self._endpoints = endpoints
         self._cache = cache
         self._panel = panel
-        self._requests = requests
-        self._gate = gate
+        self._changing = changing
 
     async def ListEndpoints(
         self, request: model_pb2.ListEndpointsRequest, context: Context
@@ -38,34 +37,27 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
     async def PutEndpoint(
         self, request: model_pb2.PutEndpointRequest, context: Context
     ) -> model_pb2.PutEndpointResponse:
-        return await self._requests.whole(self._put_endpoint(request))
+        workspace = calls.principal().workspace
 
-    async def _put_endpoint(self, request: model_pb2.PutEndpointRequest) -> model_pb2.PutEndpointResponse:
-        principal = calls.principal()
-        async with self._requests.turn(principal.workspace, _PUT, request.request_id, request) as turn:
-            if turn.answer is None:
-                await self._gate.changes(principal, _PUT, request, request_id=turn.request_id)
-                status = await self._endpoints.put(
-                    principal.workspace,
-                    settings_of(request),
-                    request.api_key or None,
-                    also=turn.record(request.name),
-                )
-            else:
-                status = self._endpoints.get(principal.workspace, turn.answer)
+        async def put(turn: Turn) -> EndpointStatus:
+            also = turn.record(request.name)
+            return await self._endpoints.put(workspace, settings_of(request), request.api_key or None, also=also)
+
+        async def again(name: str) -> EndpointStatus:
+            return self._endpoints.get(workspace, name)
+
+        status = await self._changing.once(_PUT, request, put, again)
         return model_pb2.PutEndpointResponse(endpoint=endpoint_message(status))
 
     async def DeleteEndpoint(
         self, request: model_pb2.DeleteEndpointRequest, context: Context
     ) -> model_pb2.DeleteEndpointResponse:
-        return await self._requests.whole(self._delete_endpoint(request))
+        workspace = calls.principal().workspace
 
-    async def _delete_endpoint(self, request: model_pb2.DeleteEndpointRequest) -> model_pb2.DeleteEndpointResponse:
-        principal = calls.principal()
-        async with self._requests.turn(principal.workspace, _DELETE, request.request_id, request) as turn:
-            if turn.answer is None:
-                await self._gate.changes(principal, _DELETE, request, request_id=turn.request_id)
-                await self._endpoints.delete(principal.workspace, request.name, also=turn.record(request.name))
+        async def delete(turn: Turn) -> None:
+            await self._endpoints.delete(workspace, request.name, also=turn.record(request.name))
+
+        await self._changing.once(_DELETE, request, delete, done)
         return model_pb2.DeleteEndpointResponse()
 
     async def TestEndpoint(
@@ -86,16 +78,16 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
         )
 
     async def ClearCache(self, request: model_pb2.ClearCacheRequest, context: Context) -> model_pb2.ClearCacheResponse:
-        return await self._requests.whole(self._clear_cache(request))
+        workspace = calls.principal().workspace
 
-    async def _clear_cache(self, request: model_pb2.ClearCacheRequest) -> model_pb2.ClearCacheResponse:
-        principal = calls.principal()
-        async with self._requests.turn(principal.workspace, _CLEAR, request.request_id, request) as turn:
-            if turn.answer is None:
-                await self._gate.changes(principal, _CLEAR, request, request_id=turn.request_id)
-                # Counted before, so that the answer to a repeated call stands in the same transaction.
-                removed = (await self._cache.stats(principal.workspace)).entries
-                await self._cache.clear(principal.workspace, also=turn.record(str(removed)))
-            else:
-                removed = int(turn.answer)
+        async def clear(turn: Turn) -> int:
+            # Counted before, so that the answer to a repeated call stands in the same transaction.
+            removed = (await self._cache.stats(workspace)).entries
+            await self._cache.clear(workspace, also=turn.record(str(removed)))
+            return removed
+
+        async def again(answer: str) -> int:
+            return int(answer)
+
+        removed = await self._changing.once(_CLEAR, request, clear, again)
         return model_pb2.ClearCacheResponse(removed=removed)

@@ -35,13 +35,17 @@ class Turn(Value):
         return () if self.unwritten is None else (msgspec.structs.replace(self.unwritten, answer=answer),)
 
 
-def payload_digest(method: str, request: Message) -> str:
-    """Return the SHA-256 over the method and the request without its request id, in hexadecimal."""
+def payload_digest(method: str, request: Message, plan_hash: str = "") -> str:
+    """Return the SHA-256 over the method, the request without its request id, and what it was found to come to, in
+    hexadecimal.
+    """
     bare = type(request)()
     bare.CopyFrom(request)
     if "request_id" in bare.DESCRIPTOR.fields_by_name:
         bare.ClearField("request_id")
-    return hashlib.sha256(method.encode() + b"\0" + bare.SerializeToString(deterministic=True)).hexdigest()
+    return hashlib.sha256(
+        method.encode() + b"\0" + bare.SerializeToString(deterministic=True) + plan_hash.encode()
+    ).hexdigest()
 
 
 class Requests:

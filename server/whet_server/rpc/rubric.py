@@ -5,13 +5,14 @@ from typing import Final
 from msgspec import structs
 
 from whet.v1 import rubric_pb2, rubric_pb2_grpc
+from whet_server.judge.rubric import Rubric
 from whet_server.judge.rubrics import Rubrics
 from whet_server.rpc import calls
+from whet_server.rpc.changing import Changing
 from whet_server.rpc.convert.mirror import message_of
-from whet_server.rpc.gate import Gate
 from whet_server.rpc.layers import Context
 from whet_server.rpc.pages import page_of
-from whet_server.rpc.requests import Requests
+from whet_server.rpc.requests import Turn
 
 _PUT: Final = "whet.v1.RubricService/PutRubric"
 
@@ -19,28 +20,26 @@ _PUT: Final = "whet.v1.RubricService/PutRubric"
 class RubricServicer(rubric_pb2_grpc.RubricServiceServicer):
     """The rubrics of the workspace that calls."""
 
-    def __init__(self, rubrics: Rubrics, requests: Requests, gate: Gate) -> None:
+    def __init__(self, rubrics: Rubrics, changing: Changing) -> None:
         self._rubrics = rubrics
-        self._requests = requests
-        self._gate = gate
+        self._changing = changing
 
     async def PutRubric(self, request: rubric_pb2.PutRubricRequest, context: Context) -> rubric_pb2.PutRubricResponse:
-        return await self._requests.whole(self._put(request))
+        workspace = calls.principal().workspace
 
-    async def _put(self, request: rubric_pb2.PutRubricRequest) -> rubric_pb2.PutRubricResponse:
-        principal, name = calls.principal(), request.name
-        async with self._requests.turn(principal.workspace, _PUT, request.request_id, request) as turn:
-            if turn.answer is None:
-                await self._gate.changes(principal, _PUT, request, request_id=turn.request_id)
-                rubric, created = await self._rubrics.put(
-                    principal.workspace,
-                    name,
-                    request.text,
-                    also=lambda kept, new: turn.record(f"{kept.name}@{kept.version} {new:d}"),
-                )
-            else:
-                kept, _, new = turn.answer.partition(" ")
-                rubric, created = await self._rubrics.get(principal.workspace, kept), new == "1"
+        async def put(turn: Turn) -> tuple[Rubric, bool]:
+            return await self._rubrics.put(
+                workspace,
+                request.name,
+                request.text,
+                also=lambda kept, new: turn.record(f"{kept.name}@{kept.version} {new:d}"),
+            )
+
+        async def again(answer: str) -> tuple[Rubric, bool]:
+            kept, _, new = answer.partition(" ")
+            return await self._rubrics.get(workspace, kept), new == "1"
+
+        rubric, created = await self._changing.once(_PUT, request, put, again)
         return rubric_pb2.PutRubricResponse(rubric=message_of(rubric, rubric_pb2.Rubric), created=created)
 
     async def GetRubric(self, request: rubric_pb2.GetRubricRequest, context: Context) -> rubric_pb2.GetRubricResponse:

@@ -38,8 +38,8 @@ from whet_server.llm.cache import ResponseCache
 from whet_server.llm.registry import Endpoints
 from whet_server.rpc import health
 from whet_server.rpc.approval import ApprovalServicer
-from whet_server.rpc.audit import AuditServicer
 from whet_server.rpc.calibration import CalibrationServicer
+from whet_server.rpc.changing import Changing
 from whet_server.rpc.dataset import DatasetServicer
 from whet_server.rpc.fanout import FanoutServicer
 from whet_server.rpc.gate import Gate
@@ -61,6 +61,7 @@ from whet_server.rpc.model import ModelServicer
 from whet_server.rpc.requests import Requests
 from whet_server.rpc.rubric import RubricServicer
 from whet_server.rpc.rules import Rules
+from whet_server.rpc.running import Running
 from whet_server.rpc.scorer import ScorerServicer
 from whet_server.rpc.spans import SpanLayer
 from whet_server.rpc.trace import TraceServicer
@@ -158,9 +159,10 @@ class RpcServer:
     def _register(self, rooms: Rooms) -> None:
         gate = Gate(rooms.approvals, threshold=rooms.approval_threshold)
         life, server, requests = self._life, self._server, self._requests
-        fanout = FanoutServicer(rooms.fanouts, requests, gate, life)
+        running, changing = Running(requests, gate, life), Changing(requests, gate)
+        fanout = FanoutServicer(rooms.fanouts, running)
         ledger = LedgerServicer(rooms.ledger, rooms.caller, rooms.store, requests, gate, life)
-        model = ModelServicer(rooms.endpoints, rooms.cache, rooms.panel, requests, gate)
+        model = ModelServicer(rooms.endpoints, rooms.cache, rooms.panel, changing)
         fanout_pb2_grpc.add_FanoutServiceServicer_to_server(fanout, server)
         model_pb2_grpc.add_ModelServiceServicer_to_server(model, server)
         ledger_pb2_grpc.add_LedgerServiceServicer_to_server(ledger, server)
@@ -173,11 +175,17 @@ class RpcServer:
         scorer_pb2_grpc.add_ScorerServiceServicer_to_server(
             ScorerServicer(rooms.scorers, rooms.ledger, rooms.store, requests, gate, life), server
         )
-        rubric_pb2_grpc.add_RubricServiceServicer_to_server(RubricServicer(rooms.rubrics, requests, gate), server)
-        judge_pb2_grpc.add_JudgeServiceServicer_to_server(JudgeServicer(rooms.judgements, requests, gate, life), server)
-        audit = AuditServicer(rooms.audits, rooms.judgements, requests, gate, life)
+        rubric_pb2_grpc.add_RubricServiceServicer_to_server(RubricServicer(rooms.rubrics, changing), server)
+        judge_pb2_grpc.add_JudgeServiceServicer_to_server(JudgeServicer(rooms.judgements, running), server)
         calibration = CalibrationServicer(
-            rooms.ratings, rooms.calibrations, rooms.judgements, rooms.datasets, audit, requests, gate
+            rooms.ratings,
+            rooms.calibrations,
+            rooms.judgements,
+            rooms.datasets,
+            rooms.audits,
+            requests,
+            changing,
+            running,
         )
         calibration_pb2_grpc.add_CalibrationServiceServicer_to_server(calibration, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

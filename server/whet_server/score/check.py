@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from whet_server.errors import InvalidField
-from whet_server.score.matching import compiled
+from whet_server.patterns import compiled
 from whet_server.score.normal import normal
 from whet_server.score.spec import (
     ChoiceScorer,
@@ -40,7 +40,7 @@ def _regex(scorer: RegexScorer) -> Iterator[tuple[str, str]]:
 
 def _json(scorer: JsonScorer) -> Iterator[tuple[str, str]]:
     if scorer.schema:
-        from whet_server.score.schemas import check_schema  # loaded when somebody asks for it
+        from whet_server.schemas import check_schema  # loaded when somebody asks for it
 
         yield from _said("json.schema", lambda: check_schema(scorer.schema))
 

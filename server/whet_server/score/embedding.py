@@ -11,18 +11,17 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from operator import mul
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from whet_server.errors import InvalidField, Reason
 from whet_server.judging import Item
-from whet_server.llm.base import Caller, CallResult, CallSpec, EndpointKind
+from whet_server.llm.base import Caller, CallResult, CallSpec, EndpointKind, Unheard
 from whet_server.llm.embeddings import Vector, vectors_in
 from whet_server.llm.registry import Endpoints
 from whet_server.log.lifecycle import BranchState
 from whet_server.score.finding import DoesNotApply, Finding, at_most, candidate_of, reference_of
 from whet_server.score.length import package_folder
 from whet_server.values import (
-    Attempt,
     CallId,
     Failure,
     Forecast,
@@ -228,7 +227,7 @@ class Embeddings:
             self._hand_out(key, batch, texts, result)
 
     async def _ask(self, key: tuple[Workspace, RunId, ModelName], batch: _Batch, texts: Sequence[str]) -> CallResult:
-        result = await self._caller.call(_spec(*key, texts, batch.run_cap), _Deaf(), self._stop)
+        result = await self._caller.call(_spec(*key, texts, batch.run_cap), Unheard(), self._stop)
         batch.totals += result.totals
         batch.simulated |= result.simulated
         return result
@@ -250,19 +249,6 @@ class Embeddings:
         for text, each in zip(texts, found, strict=True):
             if not batch.waiting[text].done():
                 batch.waiting[text].set_result(each)
-
-
-class _Deaf:
-    """Hears nothing: nobody watches an embedding come."""
-
-    def progress(self, state: BranchState, **_: Any) -> None:
-        pass
-
-    def text(self, piece: str) -> None:
-        pass
-
-    async def attempt_failed(self, attempt: Attempt) -> None:
-        pass
 
 
 _NOTHING: Final = Failure(reason=Reason.EMPTY_ANSWER.value, message="The endpoint gave no vectors.")

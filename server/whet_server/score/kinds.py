@@ -1,7 +1,9 @@
 """The table of scorers: what each measures, in which unit, and the function that does."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+from msgspec.structs import replace
 
 from whet_server.judging import Direction, Item
 from whet_server.score import answers, budget, embedding, length, matching, overlap, structure
@@ -38,23 +40,6 @@ class ScorerInfo(Value):
     needs_reference: bool = False
 
 
-PURE: Final[Mapping[type[Scorer], Callable[[Item, Any], Finding]]] = {
-    ExactScorer: matching.exact,
-    ContainsScorer: matching.contains,
-    KeywordsScorer: matching.keywords,
-    RegexScorer: matching.regex,
-    JsonScorer: structure.json_text,
-    MarkdownScorer: structure.markdown,
-    LengthScorer: length.length,
-    NumericScorer: answers.numeric,
-    ChoiceScorer: answers.choice,
-    OverlapScorer: overlap.overlap,
-    EmbeddingScorer: lambda item, _: embedding.local_cosine(item),
-    LatencyScorer: budget.latency,
-    CostScorer: budget.cost,
-}
-"""The functions that raise nothing but `DoesNotApply` for whatever text there is, and ask nobody."""
-
 LIGHT: Final = frozenset({ExactScorer, ContainsScorer, KeywordsScorer, NumericScorer, LatencyScorer, CostScorer})
 """Those that need no library and are done at once on a short text."""
 
@@ -70,20 +55,43 @@ _METRICS: Final[Mapping[OverlapMetric, str]] = {
     OverlapMetric.JARO_WINKLER: "Jaro-Winkler similarity.",
 }
 _LOWER: Final = Direction.LOWER
-_KINDS: Final[Mapping[type[Scorer], tuple[str, str, Direction, bool]]] = {
-    ExactScorer: ("The answer equals the reference.", "share", Direction.HIGHER, True),
-    ContainsScorer: ("The answer contains a text, or the reference.", "share", Direction.HIGHER, False),
-    KeywordsScorer: ("Words are there and others are not.", "share", Direction.HIGHER, False),
-    RegexScorer: ("A regular expression of RE2 is found.", "share", Direction.HIGHER, False),
-    JsonScorer: ("The answer is JSON and follows a schema.", "share", Direction.HIGHER, False),
-    MarkdownScorer: ("Headings, lists, code blocks and tables are there.", "share", Direction.HIGHER, False),
-    LengthScorer: ("The answer is neither too short nor too long.", "tokens", _LOWER, False),
-    NumericScorer: ("The last number is near the reference's.", "difference", _LOWER, True),
-    ChoiceScorer: ("The answer names the right choice.", "share", Direction.HIGHER, True),
-    EmbeddingScorer: ("The meanings of answer and reference are near.", "cosine", Direction.HIGHER, True),
-    LatencyScorer: ("The answer came fast.", "seconds", _LOWER, False),
-    CostScorer: ("The answer was cheap.", "US dollars", _LOWER, False),
+
+
+class _Kind(NamedTuple):
+    """A kind of scorer. `measure` raises nothing but `DoesNotApply` for whatever text there is, and asks nobody."""
+
+    measure: Callable[[Item, Any], Finding]
+    description: str
+    unit: str = "share"
+    direction: Direction = Direction.HIGHER
+    needs_reference: bool = False
+
+
+KINDS: Final[Mapping[type[Scorer], _Kind]] = {
+    ExactScorer: _Kind(matching.exact, "The answer equals the reference.", needs_reference=True),
+    ContainsScorer: _Kind(matching.contains, "The answer contains a text, or the reference."),
+    KeywordsScorer: _Kind(matching.keywords, "Words are there and others are not."),
+    RegexScorer: _Kind(matching.regex, "A regular expression of RE2 is found."),
+    JsonScorer: _Kind(structure.json_text, "The answer is JSON and follows a schema."),
+    MarkdownScorer: _Kind(structure.markdown, "Headings, lists, code blocks and tables are there."),
+    LengthScorer: _Kind(length.length, "The answer is neither too short nor too long.", "tokens", _LOWER),
+    NumericScorer: _Kind(answers.numeric, "The last number is near the reference's.", "difference", _LOWER, True),
+    ChoiceScorer: _Kind(answers.choice, "The answer names the right choice.", needs_reference=True),
+    OverlapScorer: _Kind(overlap.overlap, "", needs_reference=True),
+    EmbeddingScorer: _Kind(
+        lambda item, _: embedding.local_cosine(item),
+        "The meanings of answer and reference are near.",
+        "cosine",
+        needs_reference=True,
+    ),
+    LatencyScorer: _Kind(budget.latency, "The answer came fast.", "seconds", _LOWER),
+    CostScorer: _Kind(budget.cost, "The answer was cheap.", "US dollars", _LOWER),
 }
+
+
+def measure(scorer: Scorer, item: Item) -> Finding:
+    """Score an item by a scorer of ours, without asking anybody. Raises nothing but `DoesNotApply`."""
+    return KINDS[type(scorer)].measure(item, scorer)
 
 
 def info_of(scorer: Scorer) -> ScorerInfo:
@@ -97,25 +105,25 @@ def info_of(scorer: Scorer) -> ScorerInfo:
             direction=_LOWER if rate else Direction.HIGHER,
             needs_reference=True,
         )
-    description, unit, direction, needs_reference = _KINDS[type(scorer)]
+    info = _info(type(scorer))
     if isinstance(scorer, LengthScorer) and scorer.characters:
-        unit = "characters"
+        return replace(info, unit="characters")
     if isinstance(scorer, ContainsScorer):
-        needs_reference = not scorer.text
+        return replace(info, needs_reference=not scorer.text)
+    return info
+
+
+def _info(kind: type[Scorer]) -> ScorerInfo:
+    _, description, unit, direction, needs_reference = KINDS[kind]
     return ScorerInfo(
-        name=kind_of(scorer), description=description, unit=unit, direction=direction, needs_reference=needs_reference
+        name=kind_of(kind), description=description, unit=unit, direction=direction, needs_reference=needs_reference
     )
 
 
 def built_in() -> Iterator[ScorerInfo]:
     """Yield all scorers of ours, as they are without settings."""
-    for kind, (description, unit, direction, needs_reference) in _KINDS.items():
-        if kind is EmbeddingScorer:
+    for kind in KINDS:
+        if kind is OverlapScorer:
             yield from (info_of(OverlapScorer(metric=metric)) for metric in OverlapMetric)
-        yield ScorerInfo(
-            name=kind_of(kind),
-            description=description,
-            unit=unit,
-            direction=direction,
-            needs_reference=needs_reference,
-        )
+        else:
+            yield _info(kind)

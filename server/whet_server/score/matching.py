@@ -2,27 +2,18 @@
 
 import unicodedata
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Final
 
 from whet_server.judging import Item
+from whet_server.patterns import compiled
 from whet_server.score.finding import DoesNotApply, Finding, candidate_of, reference_of, share, yes_or_no
 from whet_server.score.normal import normal
 from whet_server.score.spec import ContainsScorer, ExactScorer, KeywordsScorer, RegexScorer
 
 MAX_LOOKS: Final = 100_000_000
 """Characters times keywords of one item: a second of looking."""
-REGEX_BYTES: Final = 1 << 20
-"""Memory of one compiled expression: eight times less than RE2's default, since 128 of them are kept."""
 _UNSPACED: Final = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
 """Scripts that put no blanks between words: there every place may be the edge of one."""
-
-
-class Pattern(Protocol):
-    """A compiled expression of RE2."""
-
-    def search(self, text: str) -> object | None: ...
-
-    def fullmatch(self, text: str) -> object | None: ...
 
 
 def exact(item: Item, scorer: ExactScorer) -> Finding:
@@ -58,25 +49,6 @@ def regex(item: Item, scorer: RegexScorer) -> Finding:
     candidate, pattern = candidate_of(item), compiled(scorer.pattern)
     found = (pattern.fullmatch if scorer.whole else pattern.search)(candidate) is not None
     return yes_or_no(found is not scorer.absent, "found" if found else "not found")
-
-
-@lru_cache(maxsize=128)
-def compiled(pattern: str) -> Pattern:
-    """Return an expression that matches in linear time and bounded memory. Raises `ValueError` with what is wrong."""
-    import re2  # type: ignore[import-untyped]  # no types are shipped; loaded when somebody asks for it
-
-    options = re2.Options()
-    options.max_mem = REGEX_BYTES
-    options.log_errors = False
-    options.never_capture = True
-    try:
-        made: Pattern = re2.compile(pattern, options)
-    except (re2.error, UnicodeEncodeError) as error:
-        said = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
-        raise ValueError(
-            f"This is no expression of RE2: {said}. It knows no lookaround and no back references."
-        ) from None
-    return made
 
 
 def occurs(text: str, word: str) -> bool:

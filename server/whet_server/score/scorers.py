@@ -3,21 +3,21 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from msgspec.structs import replace
 
 from whet_server.errors import Reason
-from whet_server.judging import Item, Outcome, Verdict
+from whet_server.judging import Item, Outcome, Verdict, outcome_of
 from whet_server.llm.base import Caller
 from whet_server.llm.registry import Endpoints
 from whet_server.llm.taxonomy import failure
 from whet_server.score.check import check_settings
 from whet_server.score.embedding import Embeddings, cosine, texts_of
 from whet_server.score.finding import DoesNotApply, Finding
-from whet_server.score.kinds import LIGHT, PURE, ScorerInfo, built_in, info_of
+from whet_server.score.kinds import LIGHT, ScorerInfo, built_in, info_of, measure
 from whet_server.score.remote import RemoteScorers
 from whet_server.score.spec import EmbeddingScorer, RemoteScorer, Scorer
 from whet_server.values import Failure, Forecast, ModelName, Nanos, RunId, Totals, Value, Workspace
@@ -123,14 +123,13 @@ class Scorers:
         return replace(verdict, totals=found.totals, model=model, simulated=found.simulated)
 
     async def _pure(self, item: Item, criterion: str, scorer: Scorer) -> Verdict:
-        measure = PURE[type(scorer)]
         size = sum(map(len, item.candidates)) + len(item.reference)
         try:
             if type(scorer) in LIGHT and size <= SHORT:
-                found = measure(item, scorer)
+                found = measure(scorer, item)
             else:
                 loop = asyncio.get_running_loop()
-                found = await loop.run_in_executor(self._threads, measure, item, scorer)
+                found = await loop.run_in_executor(self._threads, measure, scorer, item)
         except DoesNotApply as error:
             return abstained(item, criterion, str(error))
         return scored(item, criterion, found)
@@ -152,23 +151,10 @@ def failed(item: Item, criterion: str, told: Failure, totals: Totals) -> Verdict
     return Verdict(
         item_id=item.item_id,
         criterion=criterion,
-        outcome=_OUTCOMES.get(told.reason, Outcome.FAILED),
+        outcome=outcome_of(told.reason),
         failure=told,
         totals=totals,
     )
-
-
-_OUTCOMES: Final[Mapping[str, Outcome]] = {
-    Reason.CAP_EXCEEDED: Outcome.UNAFFORDABLE,
-    Reason.PRICE_UNKNOWN: Outcome.UNAFFORDABLE,
-    Reason.CONNECT_TIMEOUT: Outcome.TIMED_OUT,
-    Reason.FIRST_TOKEN_TIMEOUT: Outcome.TIMED_OUT,
-    Reason.IDLE_TIMEOUT: Outcome.TIMED_OUT,
-    Reason.TOTAL_TIMEOUT: Outcome.TIMED_OUT,
-    Reason.DEADLINE_EXCEEDED: Outcome.TIMED_OUT,
-    Reason.CONTENT_FILTERED: Outcome.REFUSED,
-    Reason.CANCELLED: Outcome.CANCELLED,
-}
 
 
 def abstained(item: Item, criterion: str, why: str) -> Verdict:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from whet_server.judging import Item
-from whet_server.score.finding import Finding, at_most, candidate_of, share, yes_or_no
+from whet_server.score.finding import DoesNotApply, Finding, at_most, candidate_of, share, yes_or_no
 from whet_server.score.normal import normal
 from whet_server.score.spec import JsonScorer, MarkdownScorer, Normalisation
 
@@ -61,15 +61,22 @@ def markdown(item: Item, scorer: MarkdownScorer) -> Finding:
 
 def _problem(text: str, schema: str) -> str | None:
     """Return what keeps a text from being JSON that follows the schema, or None."""
-    from whet_server.score.schemas import problem_of  # loaded when somebody asks for it
-
     try:
         content = json.loads(text, parse_constant=_refuse)
     except RecursionError:
         return "The JSON is nested too deeply."
     except ValueError as error:
         return f"This is no JSON: {error}."
-    return problem_of(content, schema) if schema else None
+    return _against(content, schema) if schema else None
+
+
+def _against(content: object, schema: str) -> str | None:
+    from whet_server.schemas import Endless, problems  # loaded when somebody asks for it
+
+    try:
+        return next((f"{found.json_path}: {found.message}" for found in problems(content, schema)), None)
+    except Endless as error:
+        raise DoesNotApply(str(error)) from None
 
 
 def _refuse(name: str) -> None:

@@ -10,9 +10,12 @@ request ids) in memory and use the store to make it durable and to find it again
 """
 
 from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from whet_server.values import Billing, ModelName, Nanos, Run, RunId, RunKind, RunState, Usage, Value, Workspace
+
+_PAGE: Final = 500
+"""Documents read at once."""
 
 
 class EventRecord(Value):
@@ -265,6 +268,27 @@ class Store(Protocol):
         """Finish what was submitted and release the files."""
 
 
+async def every_document(
+    store: Store, workspace: Workspace, collection: str, *, prefix: str = "", newest_first: bool = False
+) -> list[Document]:
+    """Return all documents whose key begins with `prefix`, by key. Others are answered between two pages."""
+    found: list[Document] = []
+    while True:
+        last = found[-1].key if found else None
+        page = await store.documents(
+            workspace,
+            collection,
+            prefix=prefix,
+            after=None if newest_first else last,
+            before=last if newest_first else None,
+            newest_first=newest_first,
+            limit=_PAGE,
+        )
+        found += page
+        if len(page) < _PAGE:
+            return found
+
+
 __all__ = [
     "ApprovalRecord",
     "CacheSize",
@@ -281,4 +305,5 @@ __all__ = [
     "Store",
     "UsageSum",
     "Write",
+    "every_document",
 ]

@@ -105,6 +105,7 @@ class Room:
         verdicts = {
             self.items[item_id].subject: verdicts_of(item_id, judge.models, one) for item_id, one in said.items()
         }
+        rubric = await self.rubrics.get(HOME, judge.rubric)
         return await self.calibrations.calibrate(
             PERSON,
             judge,
@@ -112,7 +113,7 @@ class Room:
             run_id=RUN,
             criterion="tone",
             levels=LEVELS,
-            dimensions=("warmth", "candour"),
+            dimensions=rubric.dimensions,
             verdicts=verdicts,
         )
 

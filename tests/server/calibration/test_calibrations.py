@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from tests.server.calibration.room import HOME, LISTS, MODEL, PAIRS, PERSON, RUBRIC, RUN, Room, Said, preference
 
 from whet_server.calibration.agreement import Agreement
@@ -200,13 +201,24 @@ async def test_each_rated_dimension_has_its_own_agreement(room: Room) -> None:
     assert [(each.dimension, each.items) for each in made.agreements] == [("", 40), ("warmth", 35)]
 
 
-async def test_who_rated_dimensions_alone_is_told_that_the_whole_counts(room: Room) -> None:
+async def test_who_rated_every_dimension_has_rated_the_whole(room: Room) -> None:
+    levels = people(40)
+    await room.rate(levels, dimension="warmth")
+    await room.rate({item_id: 6 - level for item_id, level in levels.items()}, dimension="candour")
+    await room.rate({item_id: levels[item_id] for item_id in ("i0", "i1")})
+    made = await room.calibrate(near(levels, noise=0.2))
+    whole = made.agreements[0]
+    assert [(each.dimension, each.items) for each in made.agreements] == [("", 40), ("warmth", 40), ("candour", 0)]
+    assert sum(whole.matrix[2 * 5 : 3 * 5]) == 38 + sum(levels[item_id] == 3 for item_id in ("i0", "i1"))
+
+
+async def test_who_rated_a_part_of_the_dimensions_is_told_that_the_whole_counts(room: Room) -> None:
     await room.rate(people(40), dimension="warmth")
     await room.rate(people(3))
     await room.calibrate(near(people(40), noise=0.2))
     reason = (await standing(room)).reason
     assert "only 3 items were both rated on the whole" in reason
-    assert "(of 40 a dimension was rated, which does not count here)" in reason
+    assert "(of 40 a dimension was rated, and not all that make the whole)" in reason
 
 
 async def test_agreement_among_people_is_the_ceiling(room: Room) -> None:
@@ -244,7 +256,11 @@ async def of_preferences(
     ]
     await room.ratings.put(PERSON, given, Origin(items=room.items, run_id=RUN))
     verdicts = {
-        room.items[item].subject: [preference(item, float(ranking[0] == 0), ranking)] * 2
+        room.items[item].subject: [
+            replace(said_once, order=order)
+            for said_once in [preference(item, float(ranking[0] == 0), ranking)]
+            for order in (said_once.order, said_once.order[::-1])
+        ]
         for item, ranking in said.items()
     }
     made = await room.calibrations.calibrate(
@@ -269,7 +285,13 @@ async def test_a_panel_that_leans_to_one_of_a_pair_prefers_it(room: Room) -> Non
     room.items["p"] = Item(item_id="p", input="p", candidates=("a", "b"))
     rating = Rating(subject="", item_id="p", rubric="tone", rater="ada", preferred=0)
     await room.put([Given(rating=rating, path="ratings")])
-    verdicts = {room.items["p"].subject: [preference("p", score, (0, 1)) for score in (1.0, 1.0, 0.0)]}
+    verdicts = {
+        room.items["p"].subject: [
+            replace(preference("p", score, (0, 1)), sample=sample, order=order)
+            for sample, score in enumerate((1.0, 1.0, 0.0))
+            for order in ((0, 1), (1, 0))
+        ]
+    }
     made = await room.calibrations.calibrate(
         PERSON, judge, await room.identity(judge), run_id=RUN, criterion="tone", levels=(1, 5), dimensions=(),
         verdicts=verdicts,

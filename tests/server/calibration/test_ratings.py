@@ -65,6 +65,17 @@ async def test_a_rating_says_who_gave_it_how_of_what_and_by_which_words(room: Ro
     assert (kept.role, kept.run_id, kept.rubric_digest, kept.scale) == (Role.PERSON, RUN, rubric.digest, (1, 5))
 
 
+async def test_a_rating_without_a_rubric_goes_by_that_of_the_only_judge_of_its_run(room: Room) -> None:
+    bare = Rating(subject="", item_id="i1", rubric="", rater="ada", level=3)
+    of_one = Origin(items=room.items, run_id=RUN, rubrics=("tone@1",))
+    await room.ratings.put(PERSON, [Given(rating=bare, path="ratings[0]")], of_one)
+    [kept] = await room.ratings.list(HOME)
+    assert (kept.rating.rubric, kept.scale) == ("tone", (1, 5))
+    of_two = Origin(items=room.items, run_id=RUN, rubrics=("tone@1", "style@2"))
+    said = await refused(room, bare, of_two)
+    assert said == f"Say by which rubric it is rated. The judges of {RUN} go by tone@1, style@2."
+
+
 async def test_ratings_are_found_wherever_the_same_texts_are(room: Room) -> None:
     await room.rate({"i1": 2})
     twin = Item(item_id="elsewhere", input="Question 1?", candidates=("Answer 1.",))

@@ -210,13 +210,13 @@ def test_a_thousand_items_take_tens_of_milliseconds_and_many_thousands_no_second
     first, second = rated(0, 1000)
     scores = np.random.default_rng(0).random(20_000)
     weighted_kappa(first[:10], second[:10], LEVELS)  # loads numpy
-    started = time.perf_counter()
+    started = time.process_time()  # this process alone: others may be busy
     weighted_kappa(first, second, LEVELS)
-    single = time.perf_counter() - started
+    single = time.process_time() - started
     mean_estimate(scores.tolist())
     alpha(np.stack([scores, scores.round(2)], axis=1).tolist(), Metric.INTERVAL)
     assert single < 0.5
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_warnings_of_numpy_stay_inside() -> None:

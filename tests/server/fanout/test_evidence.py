@@ -115,9 +115,9 @@ def test_every_span_lies_in_its_text_and_the_best_comes_first(seed: int) -> None
 def test_the_comparison_of_a_thousand_long_branches_is_bounded() -> None:
     chance = random.Random(7)
     texts = {BranchId(f"b{at}"): made_up(chance, 10, 20) for at in range(1_000)}
-    started = time.perf_counter()
+    started = time.process_time()  # this process alone: others may be busy
     compare(made_up(chance, 10, 40), texts)
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
 
 
 def test_with_one_branch_nothing_is_sole_and_nothing_contradicts() -> None:

@@ -114,6 +114,7 @@ class Court:
     ratings: Ratings
     calibrations: Calibrations
     judgements: Judgements
+    scorers: Scorers
     _conclude: dict[RunKind, Conclude] = field(default_factory=dict)
 
     async def start(self, spec: JudgementSpec) -> RunId:
@@ -161,7 +162,7 @@ async def court(
     planner = Planner(asked, Items(fanouts, datasets), rubrics, scorers, (JUDGE,))
     judgements = Judgements(log, asked, store, planner, scorers, calibrations, clock=clock)
     try:
-        yield Court(panel, store, log, fanouts, datasets, rubrics, ratings, calibrations, judgements)
+        yield Court(panel, store, log, fanouts, datasets, rubrics, ratings, calibrations, judgements, scorers)
     finally:
         await judgements.drain(0)
         await fanouts.drain(0)

@@ -1,17 +1,18 @@
 """A gate decides only by judges that were checked against people, and only by enough scores."""
 
 import pytest
+from msgspec.structs import replace
 from tests.server.fanout.panel import HOME, ME, Answer
 from tests.server.judge.bench import TEXT
 from tests.server.judge.court import GARBAGE, JUDGE, Court, by_number, court, items, judge
 
 from whet_server.calibration.ratings import Origin
 from whet_server.calibration.sheet import Given
-from whet_server.errors import InvalidField, Reason
+from whet_server.errors import InvalidField, Reason, RunNotFound
 from whet_server.judge.spec import Criterion, GateAnswer, GateDecision, GateRequest, JudgementSpec
-from whet_server.judging import Rating
+from whet_server.judging import CalibrationState, Rating
 from whet_server.score.spec import ExactScorer
-from whet_server.values import RunId
+from whet_server.values import RunId, RunKind
 
 ITEMS = items(40)
 SPEC = JudgementSpec(items=ITEMS, judge=judge())
@@ -76,13 +77,29 @@ async def test_one_changed_word_of_the_rubric_makes_the_judge_stale() -> None:
         await room.rubrics.put(HOME, "two", TEXT.replace("Is it short?", "Is it brief?"), also=lambda _rubric, _new: ())
         later = await judged(room)
         stale = await room.judgements.gate(HOME, later, GateRequest())
-        before = await room.judgements.gate(HOME, run_id, GateRequest())
         summary = (await room.judgements.get(HOME, later)).sums.criteria[0]
     assert (stale.decision, stale.error_reason) == (GateDecision.REFUSED, Reason.JUDGE_STALE)
     assert "rubric" in stale.reason
-    assert before.decision is GateDecision.PASSED
-    assert summary.calibration is not None
-    assert summary.calibration.value == "stale"
+    assert summary.calibration is CalibrationState.STALE
+
+
+@pytest.mark.parametrize("by_version", [False, True])
+async def test_an_old_run_may_gate_after_a_changed_word_only_if_it_named_the_version(*, by_version: bool) -> None:
+    async with court({JUDGE: by_number()}) as room:
+        asked = replace(judge(), rubric="two@1") if by_version else judge()
+        run_id = await judged(room, JudgementSpec(items=ITEMS, judge=asked))
+        await checked(room, run_id)
+        then = (await room.rubrics.get(HOME, "two")).digest
+        await room.rubrics.put(HOME, "two", TEXT.replace("Is it short?", "Is it brief?"), also=lambda _rubric, _new: ())
+        now = (await room.rubrics.get(HOME, "two")).digest
+        answer = await room.judgements.gate(HOME, run_id, GateRequest())
+        summary = (await room.judgements.get(HOME, run_id)).sums.criteria[0]
+    if by_version:
+        assert (answer.decision, summary.calibration) == (GateDecision.PASSED, CalibrationState.CALIBRATED)
+    else:
+        assert (answer.error_reason, summary.calibration) == (Reason.JUDGE_STALE, CalibrationState.STALE)
+        assert f"{then[:8]} to {now[:8]}" in answer.reason
+        assert "two@1" in answer.reason
 
 
 async def test_a_judge_that_agrees_too_little_with_people_decides_nothing() -> None:
@@ -91,6 +108,14 @@ async def test_a_judge_that_agrees_too_little_with_people_decides_nothing() -> N
         await checked(room, run_id, {item.item_id: 1 + (at * 3 + 1) % 5 for at, item in enumerate(ITEMS)})
         answer = await room.judgements.gate(HOME, run_id, GateRequest())
     assert (answer.decision, answer.error_reason) == (GateDecision.REFUSED, Reason.JUDGE_TOO_WEAK)
+
+
+async def test_an_audit_gates_nothing() -> None:
+    async with court({JUDGE: by_number()}) as room:
+        run = await room.judgements.start(ME, SPEC, request_id="", kind=RunKind.AUDIT, purpose="{}")
+        await room.events(run.run_id)
+        with pytest.raises(RunNotFound, match="an audit gates nothing"):
+            await room.judgements.gate(HOME, run.run_id, GateRequest())
 
 
 async def test_too_few_scores_decide_nothing() -> None:

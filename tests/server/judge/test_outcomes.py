@@ -25,6 +25,7 @@ from whet_server.judging import JudgeMode, Outcome
 from whet_server.llm.base import CallResult, CallSpec, Listener
 from whet_server.log.events import JudgementProgress
 from whet_server.log.lifecycle import BranchState
+from whet_server.score.remote import Offer
 from whet_server.score.spec import ExactScorer, LengthScorer
 from whet_server.values import Failure, RunState
 
@@ -141,6 +142,17 @@ async def test_a_cancelled_run_accounts_for_what_it_did_not_ask() -> None:
     assert all(verdict.totals.attempts for verdict in cut)
     assert view.run.totals.attempts == 8
     assert [each.verdicts for each in listed] == [3]
+
+
+async def test_a_cancelled_run_does_not_wait_for_a_users_scorer() -> None:
+    async with court({}) as room:
+        connection = room.scorers.remotes.connect(HOME, Offer(name="slow"))
+        run_id = await room.start(JudgementSpec(items=items(3), scorers=("remote:slow",)))
+        async with asyncio.timeout(PATIENCE), aclosing(connection.tasks()) as tasks:
+            await anext(tasks)
+            view = await room.judgements.cancel(HOME, run_id)
+    assert view.run.state is RunState.CANCELLED
+    assert outcomes(view) == {Outcome.CANCELLED: 3}
 
 
 class Poor(Panel):

@@ -86,7 +86,7 @@ async def test_the_answers_of_a_fan_out_are_judged_one_by_one_or_against_each_ot
         spec = JudgementSpec(fanout_run_id=run.run_id, judge=judge(mode=JudgeMode.PAIRWISE))
         run_id = await room.start(spec)
         await room.events(run_id)
-        (whole,) = await room.judgements.items(HOME, run_id)
+        ((whole,), _) = await room.judgements.rated(HOME, run_id)
         late = await room.fanouts.start(ME, ask("a/z"), request_id="")
         with pytest.raises(InvalidField, match="under way"):
             await room.judgements.plan(ME, JudgementSpec(fanout_run_id=late.run_id, judge=judge()))

@@ -116,7 +116,7 @@ async def test_rows_of_a_data_set_are_read_again_without_those_whose_seal_was_op
         await room.datasets.open_seal(ME, "small", 1, "to see")
         await resumed(room, run_id)
         after = await room.judgements.get(HOME, run_id)
-        judged = await room.judgements.items(HOME, run_id)
+        judged, _ = await room.judgements.rated(HOME, run_id)
     assert view.plan.origin == "data set small@1"
     assert (view.plan.items, after.sums.criteria[0].scored_items, len(judged)) == (3, 3, 3)
     assert after.run.state is RunState.SUCCEEDED

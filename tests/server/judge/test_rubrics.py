@@ -4,7 +4,7 @@ from tests.server.judge.bench import TEXT
 import whet_prompts
 from whet_server.errors import InvalidField, RubricNotFound
 from whet_server.judge import prompts
-from whet_server.judge.asking import LEAST, questions
+from whet_server.judge.asking import CANDIDATES, questions
 from whet_server.judge.rubric import Rubric, parse
 from whet_server.judge.rubrics import Rubrics
 from whet_server.judging import DEFAULT_RUBRIC, Item, Judge, JudgeMode
@@ -49,7 +49,7 @@ async def test_the_built_in_rubric_has_its_six_dimensions() -> None:
 @pytest.mark.parametrize("mode", JudgeMode)
 async def test_the_built_in_rubric_leaves_half_of_the_local_models_window_to_the_texts(mode: JudgeMode) -> None:
     rubric = await Rubrics(MemoryStore()).get(HOME, DEFAULT_RUBRIC)
-    item = Item(item_id="i", input="?", candidates=("a", "b", "c")[: LEAST[mode]])
+    item = Item(item_id="i", input="?", candidates=("a", "b", "c")[: CANDIDATES[mode][0]])
     asked = questions(item, "c", Judge(models=(ModelName("local/smollm2"),), mode=mode), rubric)[0]
     told = prompts.messages(item, rubric, mode, asked.order)
     assert sum(len(message.content) for message in told) / BYTES_PER_TOKEN < LOCAL_WINDOW / 2 - 400

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.server.judge.bench import rubric
 from tests.server.judge.court import items, judge
 
@@ -157,6 +158,43 @@ def test_the_lowest_score_comes_first_and_before_it_what_has_none() -> None:
     assert [each.item.item_id for each in found] == ["i1", "i3", "i2", "i0"]
     failed, _ = seen(folded, {}, ItemOrder(outcome=Outcome.FAILED))
     assert [each.item.item_id for each in failed] == ["i1"]
+
+
+def test_a_pair_that_one_order_of_failed_has_no_score() -> None:
+    """Of a judge that always takes the first place, the lost verdicts of the other order would make a winner."""
+    made = [
+        replace(scored(item, "pairs", float(order == (0, 1)), "a/x"), order=order, ranking=order)
+        for item, orders in (("i0", ((0, 1), (1, 0))), ("i1", ((0, 1),)))
+        for order in orders
+    ]
+    lost = Verdict(item_id="i1", criterion="pairs", outcome=Outcome.TIMED_OUT, judge=PANEL[0], order=(1, 0))
+    folded = Folded([PAIRS], items(2, candidates=2), [*made, lost])
+    assert folded.scores["pairs"] == {"i0": 0.5}
+    (summary,) = summed(folded).criteria
+    assert (summary.scored_items, summary.order_pairs, summary.order_flips) == (1, 1, 1)
+
+
+def test_intervals_are_over_items_however_many_verdicts_each_has() -> None:
+    """Equal to a bootstrap that draws items one by one."""
+    dice = random.Random(3)
+    levels = {f"i{at}": [dice.randint(1, 5) for _ in range(dice.randint(1, 4))] for at in range(30)}
+    made = [
+        replace(
+            scored(item, "rated", (level - 1) / 4, "a/x", sample),
+            dimensions=(DimensionScore(dimension="right", level=level),),
+        )
+        for item, said in levels.items()
+        for sample, level in enumerate(said)
+    ]
+    (summary,) = summed(Folded([RATED], items(30), made)).criteria
+    means = [math.fsum(said) / len(said) for said in levels.values()]
+    drawn = sorted(math.fsum(dice.choices(means, k=30)) / 30 for _ in range(4000))
+    right = summary.dimensions[0]
+    assert right.scored == sum(map(len, levels.values())) == sum(right.levels)
+    assert right.mean.value == pytest.approx(math.fsum(means) / 30)
+    assert right.mean.low == pytest.approx(drawn[100], abs=0.1)
+    assert right.mean.high == pytest.approx(drawn[3900], abs=0.1)
+    assert summary.mean.low == pytest.approx(((right.mean.low or 0) - 1) / 4, abs=0.02)
 
 
 def test_a_mean_is_corrected_by_what_people_said_of_a_part() -> None:

@@ -127,6 +127,7 @@ async def open_house(
     seed: int = 0,
     clock: Clock | None = None,
     max_body: int = MAX_BODY,
+    local: Transport | None = None,
 ) -> AsyncIterator[House]:
     async with ProviderStub(seed=seed) as stub:
         store = MemoryStore()
@@ -141,6 +142,7 @@ async def open_house(
         transports: dict[EndpointKind, Transport] = {
             EndpointKind.OPENAI: http,
             EndpointKind.SIM: SimTransport(),
+            **({EndpointKind.LOCAL: local} if local else {}),
         }
         sim = EndpointSettings(name="sim", kind=EndpointKind.SIM, source="built-in")
         configured = [(settings, None), (sim, None), *more]

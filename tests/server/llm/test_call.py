@@ -1,14 +1,17 @@
 import asyncio
 import itertools
+from collections.abc import Sequence
 
 import pytest
 from tests.server.llm.house import HOME, PRICE, RUN, Clock, Diary, House, open_house, spec
 
 from whet_server.errors import EndpointNotFound, ModelNotFound, Reason
 from whet_server.ledger.prices import Price
-from whet_server.llm.base import EndpointSettings, ModelSettings, RateLimits
+from whet_server.llm.base import Answer, EndpointSettings, ModelSettings, ProviderFault, RateLimits, Request, Sink
 from whet_server.llm.breaker import FAULTS_TO_OPEN, OPEN_SECONDS, TROUBLE_SECONDS, CircuitState
+from whet_server.llm.local import settings
 from whet_server.llm.retry import RESERVE
+from whet_server.llm.taxonomy import failure
 from whet_server.log.lifecycle import NEXT, BranchState
 from whet_server.values import Billing, CallLimits, ModelName, Nanos, Usage
 
@@ -223,6 +226,28 @@ async def test_our_own_limit_a_minute_is_waited_for_or_refused_when_that_takes_t
     assert refused.failure is not None
     assert 25e9 < (refused.failure.retry_after_ns or 0) <= 30e9
     assert cut.state is BranchState.CANCELLED
+
+
+class Slow:
+    """A transport that never has a first token in time."""
+
+    async def send(self, request: Request, sink: Sink) -> Answer:
+        raise ProviderFault(failure(Reason.FIRST_TOKEN_TIMEOUT, "No token came in time."), billed=False)
+
+    async def models(self, request: Request) -> Sequence[str]:
+        return [settings.MODEL]
+
+
+async def test_a_local_model_that_is_slow_is_asked_again_because_nothing_is_won_by_leaving_it_alone() -> None:
+    clock = Clock()
+    async with open_house(clock=clock, more=[(settings.ENDPOINT, None)], local=Slow()) as house:
+        for _ in range(2 * FAULTS_TO_OPEN):
+            slow = await house.call(spec(f"local/{settings.MODEL}"))
+            clock.now += TROUBLE_SECONDS
+        circuit = house.endpoints.get(HOME, "local").circuit
+    assert slow.failure is not None
+    assert Reason.FIRST_TOKEN_TIMEOUT in {slow.failure.reason, slow.failure.metadata.get("cause")}
+    assert circuit is CircuitState.CLOSED
 
 
 async def test_an_endpoint_that_keeps_failing_is_left_alone_then_probed_then_used_again() -> None:

@@ -6,7 +6,7 @@ import pytest
 from tests.server.audit.bench import items
 from tests.server.rpc.conftest import Client, Served, refused
 
-from whet.v1 import calibration_pb2, event_pb2, fanout_pb2, judging_pb2, rubric_pb2, scorer_pb2
+from whet.v1 import calibration_pb2, event_pb2, fanout_pb2, judge_pb2, judging_pb2, rubric_pb2, scorer_pb2
 from whet_server.judging import AuditAxis
 
 FAIR = "sim/judge?first_ms=0&rate=1000000"
@@ -123,6 +123,11 @@ async def test_an_audit_is_found_in_its_own_workspace_and_only_as_an_audit(serve
         async with refused() as said:
             await client.calibration.GetAudit(calibration_pb2.GetAuditRequest(run_id=name), metadata=client.metadata)
         assert said[0].reason == "RUN_NOT_FOUND"
+    async with refused() as said:
+        await served.person.judge.GateJudgement(
+            judge_pb2.GateJudgementRequest(run_id=found.run_id), metadata=served.person.metadata
+        )
+    assert said[0].reason == "RUN_NOT_FOUND"
 
 
 async def test_a_changed_rubric_is_a_new_version_and_another_judge(served: Served) -> None:

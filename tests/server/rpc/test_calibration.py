@@ -63,10 +63,10 @@ async def judged(client: Client, many: int = 40) -> str:
 
 
 async def rate(client: Client, run_id: str, many: int = 40, request_id: str = "") -> calibration_pb2.PutRatingsResponse:
-    """Rate by what the answers were written to be: one level more for each part."""
+    """Rate by what the answers were written to be, by the rubric of the run: one level more for each part."""
     lines = "".join(f"a{place},{place % 5 + 1}\n" for place in range(many))
     request = calibration_pb2.PutRatingsRequest(
-        run_id=run_id, csv="item_id,level\n" + lines, rubric="pertinent", rater="ada", request_id=request_id
+        run_id=run_id, csv="item_id,level\n" + lines, rater="ada", request_id=request_id
     )
     return await client.calibration.PutRatings(request, metadata=client.metadata)
 

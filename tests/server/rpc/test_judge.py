@@ -2,9 +2,10 @@
 
 from tests.server.rpc.conftest import Client, Served, refused
 from tests.server.rpc.test_approval_gate import decide
-from tests.server.rpc.test_calibration import MODEL, answers
+from tests.server.rpc.test_calibration import MODEL, TEXT, answers, put_rubric
 
 from whet.v1 import event_pb2, judge_pb2, judging_pb2, scorer_pb2, value_pb2
+from whet_server.rpc.interceptors import LARGE
 
 DEAR = f"{MODEL}&price_out=900000000000000"
 """Above every threshold."""
@@ -106,6 +107,21 @@ async def test_an_agents_dear_judgement_waits_for_a_person(served: Served) -> No
     assert (await run(served.agent, request))[0] == run_id
 
 
+async def test_a_grant_is_for_the_words_that_were_approved_and_not_for_newer_ones(served: Served) -> None:
+    await put_rubric(served.person)
+    dear = spec(model=DEAR)
+    dear.judge.rubric = "pertinent"
+    request = judge_pb2.RunJudgementRequest(request_id="a1", spec=dear)
+    async with refused() as said:
+        await run(served.agent, request)
+    await decide(served.person, said[0], grant=True)
+    await put_rubric(served.person, TEXT.replace("nearly all", "almost all"))
+    async with refused() as again:
+        await run(served.agent, request)
+    assert again[0].reason == "APPROVAL_REQUIRED"
+    assert again[0].metadata["digest"] != said[0].metadata["digest"]
+
+
 async def test_an_agent_may_cancel_what_an_agent_began_and_needs_approval_for_a_persons(served: Served) -> None:
     slow = judge_pb2.StartJudgementRequest(spec=spec(model="sim/judge?first_ms=3600000"))
 
@@ -171,3 +187,16 @@ async def test_a_cap_holds_and_what_it_leaves_is_spent_before_anything_is_refuse
     assert judgement.totals.settled.nanos <= capped.cap.nanos
     assert not judgement.totals.unknown.nanos
     assert events[-1].run_finished.state == event_pb2.RUN_STATE_PARTIAL
+
+
+async def test_a_large_request_is_held_to_the_rules_like_a_small_one(served: Served) -> None:
+    large = spec(400)
+    for item in large.items:
+        item.input = "Why? " * 200
+    assert large.ByteSize() > LARGE
+    large.items[-1].item_id = "x" * 10_000
+    async with refused() as said:
+        await served.person.judge.PlanJudgement(
+            judge_pb2.PlanJudgementRequest(spec=large), metadata=served.person.metadata
+        )
+    assert "spec.items[399].item_id" in str(said)

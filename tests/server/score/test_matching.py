@@ -4,8 +4,9 @@ from collections.abc import Callable
 import pytest
 
 from whet_server.judging import Item
+from whet_server.patterns import compiled
 from whet_server.score.finding import DoesNotApply
-from whet_server.score.matching import compiled, contains, exact, keywords, regex
+from whet_server.score.matching import contains, exact, keywords, regex
 from whet_server.score.normal import normal
 from whet_server.score.spec import ContainsScorer, ExactScorer, KeywordsScorer, Normalisation, RegexScorer
 

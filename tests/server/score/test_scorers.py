@@ -11,7 +11,7 @@ from tests.server.llm.house import HOME, RUN, open_house
 from whet_server.errors import InvalidField, Reason, ScorerNotFound
 from whet_server.judging import Direction, Item, Outcome, Verdict
 from whet_server.score.finding import DoesNotApply, Finding
-from whet_server.score.kinds import LIGHT, PURE, built_in, info_of
+from whet_server.score.kinds import KINDS, LIGHT, built_in, info_of, measure
 from whet_server.score.names import named
 from whet_server.score.scorers import SHORT, Scorers
 from whet_server.score.spec import (
@@ -94,13 +94,13 @@ async def verdict_of(scorers: Scorers, scorer: Scorer, candidate: str, reference
 def said(item: Item, scorer: Scorer) -> Finding | str:
     """Return what a scorer finds, or why it finds nothing."""
     try:
-        return PURE[type(scorer)](item, scorer)
+        return measure(scorer, item)
     except DoesNotApply as error:
         return str(error)
 
 
 def test_every_kind_of_scorer_is_tried_here() -> None:
-    assert {type(scorer) for scorer in EVERY} == set(PURE)
+    assert {type(scorer) for scorer in EVERY} == set(KINDS)
 
 
 @pytest.mark.parametrize("scorer", EVERY, ids=name_of)
@@ -253,14 +253,14 @@ def test_a_name_that_stands_for_nothing_says_what_would(text: str) -> None:
 def test_the_list_has_every_kind_and_every_metric() -> None:
     names = [info.name for info in built_in()]
     assert len(set(names)) == len(names)
-    assert {name.partition(":")[0] for name in names} == {kind_of(kind) for kind in PURE}
+    assert {name.partition(":")[0] for name in names} == {kind_of(kind) for kind in KINDS}
     assert {name for name in names if ":" in name} == {f"overlap:{metric}" for metric in OverlapMetric}
 
 
 def test_what_is_measured_has_the_direction_of_its_unit() -> None:
     lower = {info.name for info in built_in() if info.direction is Direction.LOWER}
     assert lower == {"length", "numeric", "latency", "cost", "overlap:ter"}
-    assert set(LIGHT) < set(PURE)
+    assert set(LIGHT) < set(KINDS)
 
 
 async def test_the_embedded_model_knows_what_is_near(scorers: Scorers) -> None:

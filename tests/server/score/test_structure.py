@@ -4,9 +4,9 @@ import time
 import pytest
 
 from whet_server.judging import Item
+from whet_server.schemas import check_schema
 from whet_server.score.finding import DoesNotApply
 from whet_server.score.length import length, tokens_of
-from whet_server.score.schemas import check_schema
 from whet_server.score.spec import JsonScorer, LengthScorer, MarkdownScorer
 from whet_server.score.structure import json_text, markdown
 

@@ -370,6 +370,12 @@ def test_a_stored_rubric_is_told_in_a_table_and_not_word_by_word(whet: Whet) -> 
     assert len(lines) < 12
 
 
+def test_a_judgement_that_did_not_succeed_says_why(whet: Whet) -> None:
+    done = whet("judge", "run", *ITEMS, "--model", "sim/judge?refuse=1")
+    assert done.code == 1
+    assert done.lines[1].startswith("2 of 2 verdicts have no score: 2 refused. The first one said: The judge declined")
+
+
 def test_a_judgement_in_json_is_an_event_a_line(whet: Whet, judged: str) -> None:
     lines = [json.loads(line) for line in whet.ok("judge", "watch", judged, "--json").lines]
     assert [next(kind for kind in line if kind.startswith(("run_", "verdicts", "judgement_"))) for line in lines]
@@ -391,7 +397,7 @@ def test_a_gate_has_an_exit_code_for_each_decision(whet: Whet, judged: str) -> N
 def test_ratings_are_read_from_stdin_and_a_calibration_is_told_in_a_table(
     shell: Shell, whet: Whet, judged: str
 ) -> None:
-    csv = "item_id,level,rater\nright,5,ann\nwrong,1,ann\n"
+    csv = "item_id,level,rater\nright,5,ann\nwrong,1,ann\nright,5,bo\nwrong,1,bo\n"
     put = shell.child(
         "calibration", "put-ratings", "--judgement", judged, "--rubric", "problem-solving", "--csv", "-", stdin=csv
     )
@@ -400,6 +406,7 @@ def test_ratings_are_read_from_stdin_and_a_calibration_is_told_in_a_table(
     lines = whet.ok("calibration", "calibrate", judged).lines
     assert "calibration too weak, may not gate" in lines[0]
     assert lines[3].split()[:3] == ["the", "whole", "2"]
+    assert any(line.startswith("Among people, on the whole: alpha 1.00") for line in lines)
     assert "too weak" in whet.ok("calibration", "list").out
 
 

@@ -55,6 +55,8 @@ def _by(plan: event_pb2.JudgementPlan) -> str:
 def _judgement(answer: judge_pb2.GetJudgementResponse) -> Iterator[str]:
     judgement = answer.judgement
     yield safe_line(fetched_judgement(answer).head("Judgement"), 2 * _LINE)
+    if judgement.failure.message:
+        yield safe_line(judgement.failure.message, 2 * _LINE)
     yield from _criteria(judgement)
     dimensions = [
         (each.criterion, one.dimension, estimate(one.mean), str(one.scored), " ".join(map(str, one.levels)))
@@ -223,6 +225,9 @@ def _calibration(calibration: calibration_pb2.Calibration) -> Iterator[str]:
         said = (f"{name} {estimate(figure)}" for name, figure in zip(names, figures, strict=True))
         yield f"On {each.dimension or 'the whole'} also: {', '.join(said)}"
     yield f"Verdicts on rated items: {counts_of(calibration.outcomes) or 'none'}"
+    among = [each.people_alpha for each in calibration.agreements if not each.dimension]
+    if among and among[0].HasField("value"):
+        yield f"Among people, on the whole: alpha {estimate(among[0])}. No judge can be asked to agree better."
 
 
 def _agreement(each: calibration_pb2.Agreement) -> Row:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 _EMPTY: Final = (
     "No judge has been compared with people yet. Judge something, rate a part of it by keys in Judges (Alt+7) or from "
-    "a file (whet calibration put-ratings), and then:\n\n  whet calibration calibrate RUN"
+    "a file (whet calibration put-ratings), and then:\n\n"
+    "  K on the judgement, in Judges\n"
+    "  whet calibration calibrate RUN   on the command line"
 )
 
 

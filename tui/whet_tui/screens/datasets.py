@@ -76,6 +76,8 @@ class DatasetsScreen(PlaceScreen):
         self._read: Dataset | None = None
         """The version whose rows are shown."""
         self._split: Split | None = None
+        self._asked: Split | None = None
+        """The split that is on its way: the next key goes on from there."""
         self._page = RowPage()
         self._places: Sequence[tuple[str, int]] = (_FIRST,)
         """For each page up to the one in view: its token, and how many rows stand before it."""
@@ -165,15 +167,15 @@ class DatasetsScreen(PlaceScreen):
     def _open_rows(self) -> None:
         data = self._chosen
         if data is not None:
-            self._read = data
+            self._read, self._asked = data, None
             self.add_class("rows")
             self._fetch(None, (_FIRST,))
             self.query_one("#rows", Rows).focus()
 
     def action_split(self) -> None:
         """Show the rows of the next split, after the last one all."""
-        split = _FILTERS[(_FILTERS.index(self._split) + 1) % len(_FILTERS)]
-        self._fetch(split, (_FIRST,))
+        self._asked = _FILTERS[(_FILTERS.index(self._asked) + 1) % len(_FILTERS)]
+        self._fetch(self._asked, (_FIRST,))
 
     def action_page(self, step: int) -> None:
         if step > 0:
@@ -196,6 +198,7 @@ class DatasetsScreen(PlaceScreen):
                 desk = await self.around.desk()
                 page = await desk.rows(data.name, data.version, split=split, token=places[-1][0])
             except DeskError as error:
+                self._asked = self._split
                 self.tell(str(error), bad=True)
                 return
         self._split, self._places, self._page = split, places, page

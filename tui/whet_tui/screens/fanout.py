@@ -18,16 +18,17 @@ from textual.widgets import Static
 
 from whet_tui.desk import DeskError
 from whet_tui.desk_values import Following, Run
-from whet_tui.entries import Fanout, FanoutState, Lane, money_line
+from whet_tui.entries import Fanout, Lane, money_line
 from whet_tui.safe import safe_line
 from whet_tui.screens.place import PlaceScreen
 from whet_tui.spans import ago
+from whet_tui.widgets import states
 from whet_tui.widgets.fanout_block import headline
 from whet_tui.widgets.fanout_view import FanoutView
 from whet_tui.widgets.ink import Ink
 from whet_tui.widgets.lane_table import lane_columns, lane_head, lane_row
 from whet_tui.widgets.rows import Rows
-from whet_tui.widgets.sheet import Cell, Column, InkName, Sheet, cost
+from whet_tui.widgets.sheet import Cell, Column, Sheet, cost
 
 if TYPE_CHECKING:
     from whet_tui.around import Around
@@ -41,13 +42,6 @@ _FEWEST_LANES: Final = 3
 """Rows that the lanes keep however small the terminal is."""
 _PIN: Final = "◆ "
 _NO_PIN: Final = "  "
-_STATES: Final[dict[FanoutState, tuple[str, InkName]]] = {
-    FanoutState.RUNNING: ("▸", "accent"),
-    FanoutState.SUCCEEDED: ("✓", "good"),
-    FanoutState.PARTIAL: ("◐", "warning"),
-    FanoutState.FAILED: ("✗", "bad"),
-    FanoutState.CANCELLED: ("–", "muted"),
-}
 _COLUMNS: Final = (
     Column(title="state", most=11),
     Column(title="run", grows=True),
@@ -330,7 +324,7 @@ def _run_of(fanout: Fanout) -> Run:
 
 
 def _run_row(run: Run, now_ns: int, *, here: bool) -> list[Cell]:
-    glyph, ink = _STATES[run.state]
+    glyph, ink = states.RUNS[run.state]
     return [
         Cell(f"{glyph} {run.state}", ink),
         Cell(safe_line(run.title or run.run_id, 200)),

@@ -1,6 +1,6 @@
 """Keys and commands, as they are now."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import ClassVar, Final
 
@@ -59,23 +59,19 @@ class HelpScreen(ModalScreen[None]):
         table.add_column(width=_COLUMN)
         table.add_column(ratio=1)
 
-        def row(left: str, right: str) -> None:
-            table.add_row(Text(left, ink.accent), Text(right))
-
-        def head(words: str) -> None:
-            table.add_row(Text(words, ink.you))
-
-        head("Writing")
-        for keys, meaning in _FIXED:
-            row(keys, meaning)
         here = self._here()
         found = sorted(effective(changed_in(self.app)).values(), key=lambda each: each.place not in here)
-        for place, bound in groupby(found, key=lambda each: each.place):
-            head(f"\n{place.replace('_', ' ').capitalize()}")
-            for each in bound:
-                row(", ".join(map(spelled, each.keys)), each.about)
-        head("\nCommands")
-        for name, summary in self._commands.items():
-            row(f"/{name}", safe_line(summary))
-        row("\nEsc", "\ncloses this. Other keys: [keys] in config.toml, or the settings (Alt+6)")
+        keys: list[tuple[str, Sequence[tuple[str, str]]]] = [
+            (place.replace("_", " ").capitalize(), [(", ".join(map(spelled, each.keys)), each.about) for each in bound])
+            for place, bound in groupby(found, key=lambda each: each.place)
+        ]
+        groups = [("Writing", _FIXED), *keys] if "composer" in here else [*keys, ("Writing", _FIXED)]
+        groups.append(("Commands", [(f"/{name}", safe_line(summary)) for name, summary in self._commands.items()]))
+        for number, (title, rows) in enumerate(groups):
+            table.add_row(Text("\n" * (number > 0) + title, ink.you))
+            for left, right in rows:
+                table.add_row(Text(left, ink.accent), Text(right))
+        table.add_row(
+            Text("\nEsc", ink.accent), Text("\ncloses this. Other keys: [keys] in config.toml, or the settings (Alt+6)")
+        )
         return table

@@ -47,8 +47,7 @@ class JudgedItemsScreen(JudgementsScreen):
     JudgedItemsScreen #items { height: 6; }
     JudgedItemsScreen #reading { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
     JudgedItemsScreen #reading-text { height: auto; }
-    JudgedItemsScreen #rating { height: auto; max-height: 6; padding: 0 1; }
-    JudgedItemsScreen.wide #rating { max-height: 8; }
+    JudgedItemsScreen #rating { height: auto; max-height: 45%; padding: 0 1; }
     JudgedItemsScreen.wide #pair { layout: horizontal; }
     JudgedItemsScreen.wide #items { width: 50; height: 1fr; border-right: solid $surface; }
     JudgedItemsScreen.wide #reading { width: 1fr; }
@@ -100,11 +99,19 @@ class JudgedItemsScreen(JudgementsScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What is done with items is offered where they are, and what is done with judgements where those are."""
-        items = self.has_class("items")
-        if action in {"criterion", "plot", "cancel", "calibrations", "audits"}:
-            return not items and self.judgement is not None
+        items, judgement = self.has_class("items"), self.judgement
         if action in {"blind", "order", "filter", "renew"}:
             return items
+        offered = {
+            "calibrations": not items,
+            "audits": not items,
+            "plot": not items and judgement is not None,
+            "criterion": not items and len(self._criteria) > 1,
+            "cancel": not items and judgement is not None and not judgement.ended,
+            "calibrate": judgement is not None and judgement.ended and judgement.rated_by is not None,
+        }
+        if action in offered:
+            return offered[action]
         return super().check_action(action, parameters)
 
     @property
@@ -118,6 +125,7 @@ class JudgedItemsScreen(JudgementsScreen):
             self.add_class("items")
             self.clear_hint()
             self.query_one("#items", Rows).focus()
+            self._blind |= self._found.query.run_id != self._run_id
             self._begin(ItemQuery(run_id=self._run_id))
 
     def _begin(self, query: ItemQuery) -> None:

@@ -1,6 +1,7 @@
 """The first half of the Judges place: the judgements of the workspace, and what one of them comes to."""
 
 import asyncio
+import uuid
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -57,23 +58,25 @@ class JudgementsScreen(PlaceScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "criterion", "Next criterion", id="judges.criterion"),
         Binding("p", "plot", "Plot or text", id="judges.plot"),
+        Binding("K", "calibrate", "Calibrate", id="judges.calibrate"),
         Binding("C", "calibrations", "Calibrations", id="judges.calibrations"),
         Binding("A", "audits", "Audits", id="judges.audits"),
         Binding("X", "cancel", "Cancel", id="judges.cancel"),
-        Binding("tab", "app.focus_next", "Next pane", show=False, id="judges.next"),
+        Binding("tab", "app.focus_next", "Next pane", id="judges.next"),
     ]
     EVERY = 3.0
 
     def __init__(self, place: "Place", around: "Around") -> None:
         super().__init__(place, around)
-        self._judgements: Sequence[Judgement] = ()
+        self._judgements: Sequence[Judgement] | None = None
+        """None before the first look."""
         self._sums: dict[str, Judgement] = {}
         """Judgements with their criteria, as they were last read."""
         self._progress: dict[str, Progress] = {}
         self._run_id = ""
         self._criterion = 0
-        self._sure = ""
-        """The judgement for whose cancellation one more key is needed."""
+        self._sure = ("", "")
+        """What one more key does, and with which judgement."""
         self._frame_pending = False
         self._scores: Criterion | None = None
         """Whose scores are drawn."""
@@ -105,7 +108,7 @@ class JudgementsScreen(PlaceScreen):
     @property
     def judgement(self) -> Judgement | None:
         """The one under the cursor, with its sums if they were read."""
-        listed = next((each for each in self._judgements if each.run_id == self._run_id), None)
+        listed = next((each for each in self._judgements or () if each.run_id == self._run_id), None)
         read = self._sums.get(self._run_id)
         if listed is None or read is None:
             return listed or read
@@ -150,7 +153,7 @@ class JudgementsScreen(PlaceScreen):
 
     def _show(self, run_id: str) -> None:
         if run_id and run_id != self._run_id:
-            self._run_id, self._sure, self._criterion = run_id, "", 0
+            self._run_id, self._sure, self._criterion = run_id, ("", ""), 0
             self.draw()
             self.query_one("#sums", VerticalScroll).scroll_home(animate=False)
             self._follow(run_id)
@@ -179,8 +182,9 @@ class JudgementsScreen(PlaceScreen):
     def _list(self) -> None:
         """Show the list; the first judgement is chosen when none is."""
         now = self.around.now_ns()
-        rows = [sums.row(each, self._progress.get(each.run_id), now) for each in self._judgements]
-        keys = [each.run_id for each in self._judgements]
+        judgements = self._judgements or ()
+        rows = [sums.row(each, self._progress.get(each.run_id), now) for each in judgements]
+        keys = [each.run_id for each in judgements]
         listed = self.query_one("#judgements", Rows)
         listed.show(keys, Sheet(sums.COLUMNS, rows))
         self._show(listed.key)
@@ -191,7 +195,7 @@ class JudgementsScreen(PlaceScreen):
         self._list()
         judgement, criterion = self.judgement, self.criterion
         if judgement is None:
-            self.write("#sums-text", Text(_EMPTY))
+            self.write("#sums-text", Text(_EMPTY if self._judgements is not None else ""))
         else:
             room = max(30, self.query_one("#sums").size.width - 3 - _SCORES * self.wide)
             self.write("#sums-text", self._sums_text(judgement, criterion, room))
@@ -240,12 +244,46 @@ class JudgementsScreen(PlaceScreen):
         judgement = self.judgement
         if judgement is None or judgement.ended:
             self.tell("That judgement has ended." if judgement is not None else "Choose a judgement first.")
-        elif self._sure != judgement.run_id:
-            self._sure = judgement.run_id
-            self.tell("Press X again to cancel the judgement: what is under way is cut off, verdicts that are in stay.")
-        else:
-            self._sure = ""
+        elif self._is_sure("X", judgement, "cancel it: what is under way is cut off, verdicts that are in stay."):
             self._cancel(judgement.run_id)
+
+    def _is_sure(self, key: str, judgement: Judgement, does: str) -> bool:
+        """Whether the key was pressed before; if not, say what the next press does."""
+        sure = self._sure == (key, judgement.run_id)
+        self._sure = ("", "") if sure else (key, judgement.run_id)
+        if not sure:
+            self.tell(f"Press {key} again to {does}")
+        return sure
+
+    @property
+    def _compared(self) -> Criterion | None:
+        """The criterion whose judge is compared with people: the one that is looked at, else the first with a judge."""
+        judgement, criterion = self.judgement, self.criterion
+        if judgement is None or (criterion is not None and criterion.judge is not None):
+            return criterion
+        return judgement.rated_by
+
+    def action_calibrate(self) -> None:
+        """Compare the judge with the people who rated, at the second press, and show how far they agree."""
+        judgement, criterion = self.judgement, self._compared
+        if judgement is None or criterion is None or criterion.judge is None:
+            self.tell("This judgement has no judge to compare with people.")
+        elif not judgement.ended:
+            self.tell("The judgement is still running: wait for its end, or cancel it.")
+        elif self._is_sure("K", judgement, "compare the judge with people's ratings: the result counts from then on."):
+            self._calibrate(judgement.run_id, criterion.criterion)
+
+    @work(group="calibrate", exclusive=True)
+    async def _calibrate(self, run_id: str, criterion: str) -> None:
+        self.tell("Comparing the judge with people …")
+        try:
+            await (await self.around.desk()).calibrate(run_id, criterion, f"keys-{uuid.uuid4()}")
+        except DeskError as error:
+            self.tell(str(error))
+            return
+        self.clear_hint()
+        self._sums.pop(run_id, None)
+        self.action_calibrations()
 
     @work(group="cancel")
     async def _cancel(self, run_id: str) -> None:

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 from whet_tui.desk import DeskError
-from whet_tui.judging_values import Criterion, JudgedItem, Mode, Rating, Rubric
+from whet_tui.judging_values import JudgedItem, Mode, Rating, Rubric
 from whet_tui.ratings import Given, Mark, Ratings, Spot
 from whet_tui.safe import safe_line
 from whet_tui.screens.judged_items import JudgedItemsScreen
@@ -29,6 +29,8 @@ _WHOLE: Final = ("",)
 """What is rated when dimensions are not: the whole."""
 _TALL: Final = 34
 """Rows from which each level's meaning has a line of its own."""
+_LONGEST_NOTE: Final = 2_000
+"""Characters that the server takes."""
 _LEVEL_TEN: Final = 10
 """What the key 0 gives on a scale that goes so far."""
 
@@ -47,6 +49,7 @@ class JudgesScreen(JudgedItemsScreen):
         Binding("s", "skip", "Skip", id="judges.skip"),
         Binding("u", "undo", "Undo", id="judges.undo"),
         Binding("n", "note", "Note", id="judges.note"),
+        Binding("x", "drop", "Drop what was refused", id="judges.drop"),
         Binding("d", "dimensions", "Dimensions", id="judges.dimensions"),
         Binding("left", "target(-1)", "Dimension before", show=False, id="judges.before"),
         Binding("right", "target(1)", "Dimension after", show=False, id="judges.after"),
@@ -67,7 +70,12 @@ class JudgesScreen(JudgedItemsScreen):
 
     def body(self) -> ComposeResult:
         yield from super().body()
-        yield Line(id="note-line", placeholder="why; Enter keeps it, Esc leaves it", select_on_focus=False)
+        yield Line(
+            id="note-line",
+            placeholder="why; Enter keeps it, Esc leaves it",
+            select_on_focus=False,
+            max_length=_LONGEST_NOTE,
+        )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what the judge's way of judging allows is offered."""
@@ -76,6 +84,8 @@ class JudgesScreen(JudgedItemsScreen):
             return items and (mode is Mode.PAIRWISE or (mode is Mode.LISTWISE and parameters == (-1,)))
         if action in {"dimensions", "target"}:
             return items and mode is Mode.POINTWISE and len(self._dimensions) > 1
+        if action == "drop":
+            return items and bool(self._ratings.refused)
         if action in {"level", "skip", "undo", "note"}:
             return items and mode is not None
         return super().check_action(action, parameters)
@@ -95,6 +105,8 @@ class JudgesScreen(JudgedItemsScreen):
     def keys_shown(self) -> list[tuple[str, str]]:
         shown = super().keys_shown()
         rubric = self._rubric
+        if self.has_class("items"):
+            shown = [each for each in shown if each[0] != "Tab"]  # Enter reads, and the line is full
         if self.has_class("items") and self._mode is Mode.POINTWISE and rubric is not None:
             shown.insert(1 if self.picks else 0, (f"{rubric.lowest}-{rubric.highest}", "Rate"))
         elif self.has_class("items") and self._mode is Mode.LISTWISE:
@@ -104,22 +116,14 @@ class JudgesScreen(JudgedItemsScreen):
     # What is rated
 
     @property
-    def _judged_by(self) -> Criterion | None:
-        """The criterion whose judge's rubric people rate by: the one that is looked at, else the first with a judge."""
-        judgement, criterion = self.judgement, self.criterion
-        if judgement is None or (criterion is not None and criterion.judge is not None):
-            return criterion
-        return judgement.rated_by
-
-    @property
     def _mode(self) -> Mode | None:
         """In which way items are rated; None when there is no judge and so no rubric."""
-        criterion = self._judged_by
+        criterion = self._compared
         return criterion.judge.mode if criterion is not None and criterion.judge is not None else None
 
     @property
     def _rubric_name(self) -> str:
-        criterion = self._judged_by
+        criterion = self._compared
         return criterion.judge.rubric if criterion is not None and criterion.judge is not None else ""
 
     @property
@@ -175,8 +179,8 @@ class JudgesScreen(JudgedItemsScreen):
         text = Text(f"{'›' if here else ' '}{name} ", ink.you if here else "")
         rating, mark = self._ratings.at(spot, judged), self._ratings.mark(spot, judged)
         if rating is not None and mark is not None:
-            colour = {Mark.KEPT: ink.good, Mark.SENDING: ink.accent, Mark.WAITING: ink.bad}[mark]
-            shown = mark if len(self._targets) == 1 or mark is Mark.WAITING else mark[0]
+            colour = {Mark.KEPT: ink.good, Mark.SENDING: ink.accent}.get(mark, ink.bad)
+            shown = mark if len(self._targets) == 1 or mark in {Mark.WAITING, Mark.REFUSED} else mark[0]
             text.append(f"{rating_words(rating)} {shown}", colour)
             text.append(f" “{safe_line(rating.note, 60)}”" if rating.note else "", ink.muted)
         elif spot in self._notes:
@@ -271,6 +275,7 @@ class JudgesScreen(JudgedItemsScreen):
 
     def action_target(self, step: int) -> None:
         self._stand((self._at + step) % len(self._targets))
+        self.clear_hint()
         self.draw_item()
 
     def action_dimensions(self) -> None:
@@ -278,6 +283,12 @@ class JudgesScreen(JudgedItemsScreen):
         self._by_dimension = not self._by_dimension
         self._stand(0)
         self.draw_item()
+
+    def action_drop(self) -> None:
+        """Forget what the server will never take."""
+        self._ratings.drop()
+        self.draw_items()
+        self.tell("Dropped. r reads what the server has.")
 
     def action_undo(self) -> None:
         """Go back to what was rated last; what had stood there before is put back."""
@@ -324,7 +335,12 @@ class JudgesScreen(JudgedItemsScreen):
         try:
             await (await self.judging()).rate(given.spot.run_id, given.spot.item_id, given.rating, given.request_id)
         except DeskError as error:
-            given.mark, given.failure = Mark.WAITING, str(error)
+            given.failure = str(error)
+            if error.lasting:
+                given.mark = Mark.REFUSED
+                self.tell(f"Item {given.spot.item_id}: the rating was refused. {error} Rate it again, or x drops it.")
+                return ""
+            given.mark = Mark.WAITING
             return given.failure
         self._keep(given)
         return ""
@@ -335,6 +351,12 @@ class JudgesScreen(JudgedItemsScreen):
         if new and given.spot.run_id == self._run_id and judged is not None and not judged.ratings:
             self._rated += 1
         self._found.has_rated()
+
+    @property
+    def unsaved(self) -> str:
+        """What would be lost with the program, in words."""
+        count = len(self._ratings.unsent)
+        return f"{count} {'rating is' if count == 1 else 'ratings are'} not kept yet" if count else ""
 
     # Notes
 

@@ -20,6 +20,8 @@ class LeavingScreen(ConversingScreen):
     def __init__(self, around: Surroundings) -> None:
         super().__init__(around)
         self._closed_session = False
+        self._loss_told = ""
+        """Of what loss the person was told."""
 
     def take_up(self, session_id: str) -> None:
         """Leave for another conversation."""
@@ -52,9 +54,20 @@ class LeavingScreen(ConversingScreen):
 
     @work(group="leave", exclusive=True)
     async def _leave(self, other: str) -> None:
-        """Close the session, then leave; to another one if it is named."""
+        """Close the session, then leave; to another one if it is named. What would be lost is told first."""
+        loss = getattr(self.app, "unsaved", "")
+        if loss != self._loss_told:
+            self._loss_told = loss
+            if loss:
+                self._warn(f"{loss}, and would be lost: leave once more, or wait until the server is back (Alt+7).")
+                return
         await self.close_session()
         self.app.exit(other)
+
+    def _warn(self, words: str) -> None:
+        """Say it where the person is."""
+        tell = getattr(self.app.screen, "tell", self._status.hint)
+        tell(words)
 
     async def close_session(self) -> None:
         """Give up the lease and the connections, however one leaves: a session left open keeps the process alive."""

@@ -65,6 +65,11 @@ class PlaceScreen(Screen[None]):
         """What Enter does in the list; empty when it does nothing."""
         return ""
 
+    @property
+    def unsaved(self) -> str:
+        """What would be lost with the program, in words; empty when nothing would."""
+        return ""
+
     def body(self) -> ComposeResult:
         """The widgets between the bar and the keys."""
         raise NotImplementedError

@@ -9,6 +9,7 @@ from whet_tui.entries import money_line
 from whet_tui.judging_values import Estimate, RunState
 from whet_tui.safe import safe_line
 from whet_tui.spans import ago
+from whet_tui.widgets import states
 from whet_tui.widgets.calibration_text import judge_words
 from whet_tui.widgets.estimates import bar, figure, interval, told
 from whet_tui.widgets.figure import Draw
@@ -29,13 +30,6 @@ _AXES: Final = (
     Column(title="p", right=True, rank=2),
     Column(title="pairs", right=True, rank=1),
 )
-_STATES: Final[dict[RunState, tuple[str, InkName]]] = {
-    RunState.RUNNING: ("▸ running", "accent"),
-    RunState.SUCCEEDED: ("✓ done", "good"),
-    RunState.PARTIAL: ("◐ partial", "warning"),
-    RunState.FAILED: ("✗ failed", "bad"),
-    RunState.CANCELLED: ("– cancelled", "muted"),
-}
 _VERDICTS: Final[dict[AuditVerdict, tuple[str, InkName]]] = {
     AuditVerdict.FAIR: ("✓ fair", "good"),
     AuditVerdict.BIASED: ("✗ biased", "bad"),
@@ -54,9 +48,10 @@ _EXAMPLES: Final = 3
 
 
 def audit_row(run: AuditRun, now: int) -> list[Cell]:
-    words, ink = _STATES[run.state]
+    glyph, ink = states.RUNS[run.state]
+    word = "done" if run.state is RunState.SUCCEEDED else run.state.value
     return [
-        Cell(words, ink),
+        Cell(f"{glyph} {word}", ink),
         Cell(safe_line(run.title or run.run_id, 200)),
         Cell(ago(run.create_ns, now), "muted"),
     ]

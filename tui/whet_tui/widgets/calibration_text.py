@@ -43,9 +43,9 @@ _STATES: Final[dict[Standing, tuple[str, InkName]]] = {
 }
 _NEXT: Final = {
     Standing.CALIBRATED: "It may gate: whet judge gate RUN. Its known error is taken out of means by --correct.",
-    Standing.UNCALIBRATED: "Rate items that it judged (Judges, Alt+7), then: whet calibration calibrate {run}",
-    Standing.STALE: "Judge the rated items again as it is now, then: whet calibration calibrate RUN",
-    Standing.TOO_WEAK: "After that, judge again, and then: whet calibration calibrate RUN",
+    Standing.UNCALIBRATED: "Rate items that it judged, then K in Judges, or: whet calibration calibrate {run}",
+    Standing.STALE: "Judge the rated items again as it is now, then K in Judges, or: whet calibration calibrate RUN",
+    Standing.TOO_WEAK: "After that, judge again, then K in Judges, or: whet calibration calibrate RUN",
 }
 _SHADES: Final = " ░▒▓█"
 """Beside each figure of the matrix: how much of its row it is."""

@@ -56,7 +56,7 @@ class ItemRows:
         ]
         room = width - self._id - 2 * _NUMBER - 6
         if room >= _FEWEST_WORDS:
-            cells += [Segment("  "), *self._words(judged, room, ink)]
+            cells += [Segment("  "), *self._words(place, room, ink)]
         return Strip(cells)
 
     def _score(self, judged: JudgedItem, ink: Ink) -> tuple[str, Style]:
@@ -64,14 +64,16 @@ class ItemRows:
             return "hidden", ink.muted
         return (f"{judged.score:.2f}", Style.null()) if judged.score is not None else ("–", ink.warning)
 
-    def _words(self, judged: JudgedItem, room: int, ink: Ink) -> list[Segment]:
-        """What was not scored, then the input's first words."""
+    def _words(self, place: int, room: int, ink: Ink) -> list[Segment]:
+        """What was not scored, then the input's first words; the answer's below another answer to the same."""
+        judged = self._items[place]
         outcomes = dict.fromkeys(
             verdict.outcome.words for verdict in judged.verdicts if verdict.outcome is not Outcome.SCORED
         )
         told = ", ".join(outcomes)
         told = f"{told} · " if told and not self._blind else ""
-        words = safe_line(judged.item.input or "".join(judged.item.candidates[:1]), room)
+        answer, same = "".join(judged.item.candidates[:1]), place and self._items[place - 1].item.input
+        words = safe_line(f"↳ {answer}" if judged.item.input == same else judged.item.input or answer, room)
         return [Segment(told, ink.warning), _cell(words, max(1, room - cell_len(told)), Style.null())]
 
 

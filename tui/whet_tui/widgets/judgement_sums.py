@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from whet_tui.entries import FanoutState, dollars, money_line
+from whet_tui.entries import dollars, money_line
 from whet_tui.judging_values import (
     Criterion,
     Judgement,
@@ -17,30 +17,17 @@ from whet_tui.judging_values import (
 )
 from whet_tui.safe import safe_line
 from whet_tui.spans import ago, duration
-from whet_tui.widgets import estimates
+from whet_tui.widgets import estimates, states
 from whet_tui.widgets.ink import Ink, paint
 from whet_tui.widgets.sheet import Cell, Column, InkName, Sheet, cost
 
 _BAR: Final = 30
 """Cells of a bar."""
-_STATES: Final[dict[FanoutState, tuple[str, InkName]]] = {
-    FanoutState.RUNNING: ("▸", "accent"),
-    FanoutState.SUCCEEDED: ("✓", "good"),
-    FanoutState.PARTIAL: ("◐", "warning"),
-    FanoutState.FAILED: ("✗", "bad"),
-    FanoutState.CANCELLED: ("–", "muted"),
-}
 _STANDINGS: Final[dict[Standing, tuple[str, InkName]]] = {
     Standing.CALIBRATED: ("✓ calibrated: it was checked against people and may gate", "good"),
     Standing.UNCALIBRATED: ("! uncalibrated: never checked against people, it may not gate", "warning"),
     Standing.STALE: ("! stale: its model, rubric, prompt or parameters have changed since the check", "warning"),
     Standing.TOO_WEAK: ("✗ too weak: it agrees too little with people, or too few ratings say so", "bad"),
-}
-_SHORT: Final[dict[Standing, str]] = {
-    Standing.CALIBRATED: "✓ calibrated",
-    Standing.UNCALIBRATED: "! uncalibrated",
-    Standing.STALE: "! stale",
-    Standing.TOO_WEAK: "✗ too weak",
 }
 COLUMNS: Final = (
     Column(title="state", most=11),
@@ -56,7 +43,7 @@ COLUMNS: Final = (
 
 def row(judgement: Judgement, progress: Progress | None, now_ns: int) -> list[Cell]:
     """A judgement as lists show it."""
-    glyph, ink = _STATES[judgement.state]
+    glyph, ink = states.RUNS[judgement.state]
     done, planned = _done(judgement, progress)
     whole = judgement.combined
     return [
@@ -95,7 +82,7 @@ def denominators(criterion: Criterion) -> str:
 
 def headline(judgement: Judgement, progress: Progress | None, ink: Ink, room: int) -> Text:
     """Title, state, how far it is, what it cost."""
-    glyph, colour = _STATES[judgement.state]
+    glyph, colour = states.RUNS[judgement.state]
     text = Text(safe_line(judgement.title or judgement.run_id, room), ink.you)
     done, planned = _done(judgement, progress)
     told = [f"{done:,} of {planned:,} verdicts", safe_line(judgement.plan.origin, 80)]
@@ -140,7 +127,7 @@ def criteria_sheet(criteria: Sequence[Criterion], chosen: int) -> Sheet:
     rows = []
     for place, each in enumerate(criteria):
         standing = each.calibration
-        words, colour = (_SHORT[standing], _STANDINGS[standing][1]) if standing is not None else ("", "")
+        words, colour = _short(standing) if standing is not None else ("", "")
         rows.append([
             Cell(f"{'›' if place == chosen else ' '} {safe_line(each.criterion, 100)}"),
             Cell(estimates.told(each.mean)),
@@ -151,6 +138,11 @@ def criteria_sheet(criteria: Sequence[Criterion], chosen: int) -> Sheet:
     return Sheet(columns, rows)
 
 
+def _short(standing: Standing) -> tuple[str, InkName]:
+    words, ink = _STANDINGS[standing]
+    return words.partition(":")[0], ink
+
+
 def details(criterion: Criterion, ink: Ink, width: int) -> Text:
     """One criterion: the mean and what it stands on, the judge and whether it may be believed, its dimensions."""
     text = Text(safe_line(criterion.criterion, 100), ink.you)
@@ -159,8 +151,11 @@ def details(criterion: Criterion, ink: Ink, width: int) -> Text:
     for line in filter(None, (_measured(criterion, ink), _judge(criterion, ink), _panel(criterion, ink))):
         text.append("\n").append_text(line)
     if criterion.corrected_mean.value is not None:
-        words = f"\ncorrected by {criterion.corrected_on:,} rated items: {estimates.told(criterion.corrected_mean)}"
-        text.append(words, ink.accent)
+        text.append(
+            f"\ncorrected by {criterion.corrected_on:,} rated items: {estimates.told(criterion.corrected_mean)}",
+            ink.accent,
+        )
+        text.append(" wrong unless these are a random part of all", ink.muted)
     if criterion.dimensions:
         text.append("\n").append_text(_dimensions(criterion).text(width, ink))
     if criterion.standings:
@@ -213,7 +208,7 @@ def _dimensions(criterion: Criterion) -> Sheet:
     rows = [
         [
             Cell(safe_line(each.dimension, 100)),
-            Cell(f"{each.weight:.0%}", "muted"),
+            Cell(f"{100 * each.weight:.3g}%", "muted"),
             Cell(estimates.told(each.mean)),
             Cell(f"{each.scored:,}"),
             Cell(" ".join(f"{count:,}" for count in each.levels), "muted"),

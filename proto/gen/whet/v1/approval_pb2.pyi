@@ -113,7 +113,9 @@ class Approval(_message.Message):
     arguments_json: _builtins.str
     """The exact arguments, as JSON."""
     digest: _builtins.str
-    """SHA-256 over the method and the arguments without the request id, in hexadecimal. The grant holds for nothing else."""
+    """SHA-256 over the method, the arguments without the request id, and the plan hash of what costs money, in hexadecimal. The grant holds for nothing
+    else: when a price, a rubric's newest version or a data set's has changed since, the call is asked about anew.
+    """
     reason: _builtins.str
     """Why, in the words of the one who decided."""
     @_builtins.property

@@ -44,7 +44,7 @@ class PutRatingsRequest(_message.Message):
     csv: _builtins.str
     """Ratings as CSV with a header line: item_id and level or preferred; dimension, rater, note, rubric if they differ from the defaults below."""
     rubric: _builtins.str
-    """The rubric of ratings that do not name one."""
+    """The rubric of ratings that do not name one. Not set: that of the only judge of the run."""
     rater: _builtins.str
     """Who rated, where a rating does not say."""
     @_builtins.property

@@ -132,7 +132,7 @@ class JudgeServiceServicer(object):
 
     def GateJudgement(self, request, context):
         """Decides whether what a judgement measured is good enough. Refuses to decide by a judge that is uncalibrated, stale or too weak, and by too few
-        scores. By a simulated judge it decides, and says so.
+        scores. A run that named its rubric without a version is stale once the rubric has changed. By a simulated judge it decides, and says so.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -32,7 +32,7 @@ class JudgeServiceStub:
     """Cancels a judgement or an audit. Verdicts that are in stay. An agent may cancel what an agent began; for a person's it needs approval."""
     GateJudgement: _aio.UnaryUnaryMultiCallable[_judge_pb2.GateJudgementRequest, _judge_pb2.GateJudgementResponse]
     """Decides whether what a judgement measured is good enough. Refuses to decide by a judge that is uncalibrated, stale or too weak, and by too few
-    scores. By a simulated judge it decides, and says so.
+    scores. A run that named its rubric without a version is stale once the rubric has changed. By a simulated judge it decides, and says so.
     """
 
 class JudgeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -101,7 +101,7 @@ class JudgeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_judge_pb2.GateJudgementRequest, _abc.Awaitable[_judge_pb2.GateJudgementResponse]],
     ) -> _abc.Awaitable[_judge_pb2.GateJudgementResponse]:
         """Decides whether what a judgement measured is good enough. Refuses to decide by a judge that is uncalibrated, stale or too weak, and by too few
-        scores. By a simulated judge it decides, and says so.
+        scores. A run that named its rubric without a version is stale once the rubric has changed. By a simulated judge it decides, and says so.
         """
 
 def add_JudgeServiceServicer_to_server(servicer: JudgeServiceServicer, server: _aio.Server) -> None: ...

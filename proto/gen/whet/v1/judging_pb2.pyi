@@ -572,10 +572,10 @@ class DimensionSummary(_message.Message):
     weight: _builtins.float
     """Its weight in the rubric, all weights together being 1."""
     scored: _builtins.int
-    """How many verdicts gave it a level: the mean's denominator."""
+    """How many verdicts gave it a level."""
     @_builtins.property
     def mean(self) -> Global___Estimate:
-        """The mean level."""
+        """The mean level over the items that have one; an item's verdicts count by their mean."""
 
     @_builtins.property
     def levels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -711,7 +711,9 @@ class CriterionSummary(_message.Message):
 
     @_builtins.property
     def corrected_mean(self) -> Global___Estimate:
-        """The mean corrected by human ratings of a part of the items (prediction-powered inference); only on request."""
+        """The mean corrected by human ratings of a part of the items (prediction-powered inference); only on request. Wrong
+        where the rated items are no random part of all, such as the disagreements that were rated first.
+        """
 
     @_builtins.property
     def judge(self) -> Global___Judge:

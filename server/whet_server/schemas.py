@@ -4,14 +4,14 @@ import json
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Final
 
 from jsonschema import exceptions, validators  # type: ignore[import-untyped]  # no types are shipped
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from whet_server.score.finding import DoesNotApply
-from whet_server.score.matching import compiled
+from whet_server.patterns import compiled
 
 MAX_STEPS: Final = 10_000
 """References that are followed for one text: a chain of twenty that each stand twice would be a million."""
@@ -23,18 +23,22 @@ class _TooLongError(Exception):
     """The schema sends the validator on too long a way."""
 
 
-def problem_of(content: object, schema: str) -> str | None:
-    """Return what is wrong with the content by the schema, or None. Raises `DoesNotApply` when it cannot be said."""
+class Endless(Exception):
+    """The schema cannot be followed to its end. `str()` says why."""
+
+
+def problems(content: object, schema: str, *, most: int = 1) -> list[exceptions.ValidationError]:
+    """Return what is wrong with the content by the schema, `most` things at most. Raises `Endless` when it cannot be
+    said.
+    """
     steps = _STEPS.set([0])
     try:
-        found = next(_validator(schema).iter_errors(content), None)
+        return list(islice(_validator(schema).iter_errors(content), most))
     except (_TooLongError, RecursionError, Unresolvable) as error:
-        raise DoesNotApply(
-            f"The schema cannot be followed to its end: {str(error)[:200] or 'it is too deep'}."
-        ) from None
+        why = str(error)[:200] or "it is too deep"
+        raise Endless(f"The schema cannot be followed to its end: {why}.") from None
     finally:
         _STEPS.reset(steps)
-    return None if found is None else f"{found.json_path}: {found.message}"
 
 
 def check_schema(schema: str) -> None:
