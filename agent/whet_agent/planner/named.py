@@ -72,8 +72,6 @@ _BESIDE: Final = (
 )
 """Words that stand beside `data set` or `rubric` and name nothing."""
 _BY: Final = r"(?:\b(?:with|by|against|using) )?(?:\bthe )?"
-_MODEL: Final = r"[a-z0-9-]+/[^\s,;:?!]+(?:\?\w+=[^\s,;:?!]+)?"
-"""`sim/judge`, also with what a simulated model is told: `sim/judge?noise=0.05`."""
 _FRACTIONS: Final = {"half": 0.5, "third": 1 / 3, "quarter": 0.25, "fifth": 0.2, "tenth": 0.1}
 _TRAIN_OF_REST: Final = 0.75
 """Of what is not held out, as much is for training as where nobody says otherwise: three parts of four."""
