@@ -18,6 +18,8 @@ TOLD_DIMENSIONS: Final = 24
 RATIONALE_CHARACTERS: Final = 240
 """Of what a judge says of one item."""
 
+_MINUTES_FROM: Final = 120
+"""Seconds that are said in minutes from here on."""
 CALIBRATION: Final = {
     judging_pb2.CALIBRATION_STATE_CALIBRATED: "calibrated",
     judging_pb2.CALIBRATION_STATE_UNCALIBRATED: "not calibrated, may not gate",
@@ -66,7 +68,7 @@ class JudgedFold(Fold):
         if self.plan.judges:
             words += f" Judged by {', '.join(self.plan.judges)}."
         if self.failure.message:
-            words += f" {self.failure.message}"
+            words += f" {self.failure.message.removesuffix('.')}."
         return words + (" Simulated." if self.simulated else "")
 
 
@@ -391,6 +393,8 @@ def plan_words(answer: "judge_pb2.PlanJudgementResponse | calibration_pb2.PlanAu
             lines.append(f"{answer.sealed_rows} rows are under seal and are not judged.")
     lines.append(f"Calls: {answer.calls}, of which the cache would answer {answer.cache_hits}.")
     lines.append(f"Cost: {dollars(answer.expected_cost.nanos)} expected, {dollars(answer.worst_cost.nanos)} at worst.")
+    if isinstance(answer, judge_pb2.PlanJudgementResponse) and (seconds := answer.expected_duration.seconds):
+        lines.append(f"Time: about {seconds} s." if seconds < _MINUTES_FROM else f"Time: about {seconds // 60} min.")
     if answer.unpriced_models:
         lines.append(f"Cost unknown, because these have no price: {', '.join(answer.unpriced_models)}")
     if answer.needs_approval:

@@ -54,8 +54,14 @@ _ALIKE: Final = (
     (re.compile(r"\brouge (?=[12l]\b)", re.IGNORECASE), "rouge-"),
     (re.compile(r"\bfan[- ]out\b", re.IGNORECASE), "fanout"),
 )
-_BUILT_IN: Final = "problem-solving"
-"""The rubric that is always there."""
+_BUILT_IN: Final = "problem-solving|answer-quality"
+"""Rubrics that are always there and whose names are no other words."""
+_MODEL: Final = r"(?=[^/\s]*[a-z])[a-z0-9-]+/[^\s,;:?!]+(?:\?\w+=[^\s,;?!]*[^\s,;:?!.])?"
+"""A model, with the settings of a simulated one: without them it would be another judge."""
+_SET: Final = (
+    r"(?:contains|keywords|regex|markdown|length|numeric|choice|embedding|latency|cost|overlap|remote):\S*[^\s,.;]"
+)
+"""A scorer with its argument."""
 _NAME: Final = r"(?P<name>[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?)"
 _BESIDE: Final = (
     "a an the my our this that these those which what is are be as at by for from in into of on to with and or has "
@@ -123,8 +129,9 @@ def names_in(text: str, *, known: Collection[str] = ()) -> Named:
 
 
 def _take_numbers(named: Named) -> None:
+    number = r"\d+(?:\.\d+)?"
     between = r"(?:[\s/,:%-]|percent|and)+"
-    named.take("shares", rf"(?:into )?\b(\d+){between}(\d+){between}(\d+)\b ?%?", _shares)
+    named.take("shares", rf"(?:into )?\b({number}){between}({number}){between}({number})\b ?%?", _shares)
     part = rf"\b(?:(?:an?|one) (?P<f>{'|'.join(_FRACTIONS)})|(?P<n>\d+) ?(?:%|percent))"
     named.take(
         "shares",
@@ -137,6 +144,7 @@ def _take_numbers(named: Named) -> None:
     bar = r"\b(?:at|above|over|of at least|at least|(?:the|a) bar of|bar|with) +(?P<it>[01]?\.\d+|[01]|\d+ ?%)(?![\w.])"
     named.take("bar", bar, lambda m: _share(m["it"]))
     named.take("limit", rf"\b(?:the )?(?:first|top) (?P<it>{_COUNT})\b", lambda m: int(number_of(m["it"])))
+    named.take("limit", rf"\b(?P<it>{_COUNT})(?P<keep> (?:rows|lines|examples))\b", lambda m: int(number_of(m["it"])))
 
 
 def _take_names(named: Named, known: Collection[str]) -> None:
@@ -151,7 +159,7 @@ def _take_names(named: Named, known: Collection[str]) -> None:
     if known:
         named.take("dataset", rf"\b(?P<name>{'|'.join(re.escape(name) for name in known)})\b", _name)
     things = r"rows?|columns?|seal|holdout|splits?|unseal|divide|split|tag|export"
-    named.take("dataset", rf"\b(?P<keep>(?:{things}) )(?:(?:of|in|from|on) )?(?:the )?{_NAME}\b", _name)
+    named.take("dataset", rf"\b(?P<keep>(?:{things}) +)(?:(?:of|in|from|on) )?(?:the )?{_NAME}\b", _name)
     if named.found.keys() & {"model", "rubric"}:
         named.take("dataset", rf"\b(?P<keep>(?:on|over|judge|judging|evaluate|score) )(?:the )?{_NAME}(?=\W|$)", _name)
 
@@ -161,7 +169,7 @@ def _take_settings(named: Named) -> None:
         axis = rf"(?:\b(?:for|and|of|by) )?\b(?P<it>{'|'.join(AXES)})\b(?: bias)?"
         named.take_all("axis", axis, lambda m: AXES[m["it"].lower()])
     said = "|".join(re.escape(name) for name in sorted(SCORERS, key=len, reverse=True))
-    scorer = rf"(?:\b(?:with|by|using|and)|,) *(?:the )?(?P<it>{said}|(?:overlap|remote):[\w.-]+)\b"
+    scorer = rf"(?:\b(?:with|by|using|and)|,) *(?:the )?(?P<it>{_SET}|(?:{said})\b)"
     named.take_all("scorer", scorer, _scorer)
     named.take_all("scorer", rf"\b(?P<it>{said}) (?=scores?\b)", _scorer)
     named.take_all("split", r"\b(?P<it>train|dev|holdout)\b(?: (?:split|part)\b)?", _it)
@@ -177,8 +185,7 @@ def _name(match: "re.Match[str]") -> str | None:
 
 
 def _scorer(match: "re.Match[str]") -> str:
-    word = match["it"].lower()
-    return SCORERS.get(word, word)
+    return SCORERS.get(match["it"].lower(), match["it"])
 
 
 def _share(word: str) -> float | None:

@@ -1,5 +1,6 @@
-"""JudgeService: unpack, call, pack."""
+"""JudgeService: unpack, call, pack. Specs may hold twenty thousand items, so they are unpacked in a thread."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Final
@@ -37,7 +38,8 @@ class JudgeServicer(judge_pb2_grpc.JudgeServiceServicer):
     async def PlanJudgement(
         self, request: judge_pb2.PlanJudgementRequest, context: Context
     ) -> judge_pb2.PlanJudgementResponse:
-        plan = await self._judgements.plan(calls.principal(), spec_of(request.spec))
+        spec = await asyncio.to_thread(spec_of, request.spec)
+        plan = await self._judgements.plan(calls.principal(), spec)
         return plan_message(plan, needs_approval=self._running.needs_approval(plan))
 
     async def RunJudgement(
@@ -110,7 +112,7 @@ class JudgeServicer(judge_pb2_grpc.JudgeServiceServicer):
     async def _begin(
         self, method: str, request: judge_pb2.RunJudgementRequest | judge_pb2.StartJudgementRequest
     ) -> tuple[RunId, bool]:
-        principal, spec = calls.principal(), spec_of(request.spec)
+        principal, spec = calls.principal(), await asyncio.to_thread(spec_of, request.spec)
         return await self._running.begin(
             method,
             request,

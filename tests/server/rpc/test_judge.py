@@ -5,6 +5,7 @@ from tests.server.rpc.test_approval_gate import decide
 from tests.server.rpc.test_calibration import MODEL, TEXT, answers, put_rubric
 
 from whet.v1 import event_pb2, judge_pb2, judging_pb2, scorer_pb2, value_pb2
+from whet_server.rpc.interceptors import LARGE
 
 DEAR = f"{MODEL}&price_out=900000000000000"
 """Above every threshold."""
@@ -186,3 +187,16 @@ async def test_a_cap_holds_and_what_it_leaves_is_spent_before_anything_is_refuse
     assert judgement.totals.settled.nanos <= capped.cap.nanos
     assert not judgement.totals.unknown.nanos
     assert events[-1].run_finished.state == event_pb2.RUN_STATE_PARTIAL
+
+
+async def test_a_large_request_is_held_to_the_rules_like_a_small_one(served: Served) -> None:
+    large = spec(400)
+    for item in large.items:
+        item.input = "Why? " * 200
+    assert large.ByteSize() > LARGE
+    large.items[-1].item_id = "x" * 10_000
+    async with refused() as said:
+        await served.person.judge.PlanJudgement(
+            judge_pb2.PlanJudgementRequest(spec=large), metadata=served.person.metadata
+        )
+    assert "spec.items[399].item_id" in str(said)

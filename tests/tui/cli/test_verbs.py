@@ -354,10 +354,10 @@ def test_what_nobody_could_score_is_told_with_the_reason_when_it_ends(whet: Whet
 
 
 def test_lines_that_are_wrong_in_the_same_way_are_told_in_one(whet: Whet, tmp_path: Path) -> None:
-    (tmp_path / "wrong.csv").write_text("id,input,output\n" + "1,ten\n" * 20 + "9,x,y\n8\n")
+    (tmp_path / "wrong.csv").write_text("id,input,output\n" + "1,ten\n" * 20 + "9,x,y\n8\n9,x\n")
     said = whet("dataset", "put", "wrong", "--path", str(tmp_path / "wrong.csv")).err.splitlines()
     assert said[:2] == [
-        "Error: line 2 (and 19 more, the last line 21): There are 2 cells, and the header has 3.",
+        "Error: lines 2-21, 24: There are 2 cells, and the header has 3.",
         "line 23: There are 1 cells, and the header has 3.",
     ]
 

@@ -69,11 +69,18 @@ def complaints(violations: Sequence[tuple[str, str]], rename: Callable[[str], st
         number = _NUMBER.search(path)
         shape = path if number is None else f"{path[: number.start()]}*{path[number.end() :]}"
         alike.setdefault((shape, what), []).append(path)
-    told = []
-    for (_, what), paths in alike.items():
+    return [f"{_where(shape, paths, rename)}: {what}" for (shape, what), paths in alike.items()]
+
+
+def _where(shape: str, paths: Sequence[str], rename: Callable[[str], str]) -> str:
+    if len(paths) == 1 or not shape.startswith("line *"):
         more = f" (and {len(paths) - 1} more, the last {rename(paths[-1])})" if len(paths) > 1 else ""
-        told.append(f"{rename(paths[0])}{more}: {what}")
-    return told
+        return rename(paths[0]) + more
+    runs: list[tuple[int, int]] = []
+    for number in (int(found[0]) for path in paths if (found := _NUMBER.search(path))):
+        follows = runs and number == runs[-1][1] + 1
+        runs[-1:] = [(runs[-1][0], number)] if follows else [*runs[-1:], (number, number)]
+    return f"lines {', '.join(f'{a}-{b}' if b > a else str(a) for a, b in runs)}{shape.removeprefix('line *')}"
 
 
 _NUMBER: Final = re.compile(r"(?<=^line )\d+|(?<=\[)\d+(?=\])")

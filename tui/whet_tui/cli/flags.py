@@ -116,8 +116,8 @@ def _option(flag: Flag) -> click.Option:
 def _help(flag: Flag) -> str:
     rule = rule_of(flag.field)
     many = " May be given several times." if flag.field.is_repeated else ""
-    if flag.is_json:
-        many += f" Its fields: {', '.join(field.name for field in flag.field.message_type.fields)}."
+    if flag.is_json and (message := flag.field.message_type) is not None:
+        many += f" Its fields: {', '.join(field.name for field in message.fields)}."
     if flag.is_json or flag.field.name in _FROM_FILES:
         many += " @PATH reads it from a file, - from stdin."
     return (rule.description or flag.name.replace("-", " ").capitalize() + ".") + many
