@@ -17,7 +17,7 @@ from whet_server.values import Billing, CallLimits
 
 MAX_BODY: Final = 4 << 20
 """Less than the server's own, since stub and caller share a loop here and a gigabyte is long."""
-LIMITS: Final = CallLimits(connect=2.0, first_token=1.0, idle=0.8, total=8.0)
+LIMITS: Final = CallLimits(connect=2.0, first_token=2.0, idle=1.6, total=9.0)
 """Three waits for a first token fit in, and a loaded machine gets every quick answer out in one of them."""
 SLACK: Final = 2.0
 """Seconds beyond the deadline that a loaded machine may take."""
