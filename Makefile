@@ -40,7 +40,7 @@ serve: $(READY) ## Run a server on its own
 	@$(BIN)/whet serve
 
 test: $(TOOLS) ## Run the tests
-	@$(BIN)/python -m pytest -m "not slow" -q
+	@$(BIN)/python -m pytest -m "not slow" -q -n 2 --dist loadfile
 
 test-slow: $(TOOLS) ## Run the long kills, fuzz and soak tests
 	@$(BIN)/python -m pytest -m slow -q

@@ -218,7 +218,8 @@ def terminal(
     if pid == 0:
         if folder is not None:
             os.chdir(folder)
-        os.execvpe(command[0], list(command), dict(environment))  # noqa: S606 -- a program of our own, without a shell
+        sized = {name: value for name, value in environment.items() if name not in _SIZE}
+        os.execvpe(command[0], list(command), sized)  # noqa: S606 -- a program of our own, without a shell
     _set_size(descriptor, columns, rows)
     running = Terminal(pid, descriptor, columns, rows)
     try:
@@ -231,6 +232,10 @@ def processor_seconds(pid: int) -> float:
     """Processor time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+_SIZE: Final = frozenset({"COLUMNS", "LINES"})
+"""Would stand above the size that the terminal has, also after it has changed."""
 
 
 def _set_size(descriptor: int, columns: int, rows: int) -> None:
