@@ -76,7 +76,7 @@ async def test_a_server_that_goes_down_is_followed_by_another(data: Path) -> Non
     first = pid_of(data)
     os.kill(first, signal.SIGTERM)
     async with asyncio.timeout(10):  # until then it answers, and is found
-        while (data / "server.json").exists():
+        while (data / "server.json").exists():  # noqa: ASYNC110 -- a file of another process tells nobody
             await asyncio.sleep(0.01)
     assert await works(await connect(settings))
     assert pid_of(data) != first
