@@ -26,7 +26,7 @@ LOCAL: Final = "local/smollm2"
 DATASET: Final = "problem-answers"
 RUBRIC: Final = "problem-solving"
 LOCAL_ITEMS: Final = 30
-"""As many rated items as a calibration asks for: twenty seconds each on an idle machine, a minute or two on a busy one."""
+"""As many rated items as a calibration asks for: twenty seconds each on an idle machine, minutes on a busy one."""
 BAR: Final = "0.25"
 REFUSED: Final = 4
 """The exit code of a gate that refuses to decide."""
