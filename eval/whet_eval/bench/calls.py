@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from whet_eval.bench import bare, whet
-from whet_eval.bench.children import Server
+from whet_eval.bench.children import Server, priced
 from whet_eval.bench.figure import Figure, median, percentile
 
 SIZES: Final = (50, 200, 1000)
@@ -18,27 +18,10 @@ QUICK: Final = "plain?chunks=20"
 WALL_BAR: Final = 1.5
 ADDED_BAR_MS: Final = 3.0
 
-CONFIG: Final = """
-[[endpoint]]
-name = "stub"
-base_url = "{url}"
-
-[endpoint.limits]
-max_concurrency = 4000
-
-[[endpoint.model]]
-name = "{model}"
-price = {{ input = 0.15, output = 0.60 }}
-
-[[endpoint.model]]
-name = "{quick}"
-price = {{ input = 0.15, output = 0.60 }}
-"""
-
 
 def config(url: str) -> str:
-    """Return a configuration with the stub as a priced endpoint, so that every call passes the ledger."""
-    return CONFIG.format(url=url, model=MODEL, quick=QUICK)
+    """Return a configuration with what is asked here."""
+    return priced(url, MODEL, QUICK)
 
 
 async def fanouts(url: str, server: Server) -> AsyncIterator[Figure]:

@@ -17,6 +17,21 @@ STOP_SECONDS: Final = 10.0
 """A child that is asked to stop gets this long before it is killed."""
 
 
+_ENDPOINT: Final = """
+[[endpoint]]
+name = "stub"
+base_url = "{url}"
+
+[endpoint.limits]
+max_concurrency = 4000
+"""
+_MODEL: Final = """
+[[endpoint.model]]
+name = "{model}"
+price = {{ input = 0.15, output = 0.60 }}
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """A running Whet server: its address and a person's token."""
@@ -64,6 +79,11 @@ async def server(data: Path, config: str = "") -> AsyncIterator[Server]:
         told = json.loads(ready.read_text(encoding="utf-8"))
         token = (data / "person.token").read_text(encoding="utf-8").strip()
         yield Server(pid=process.pid, address=told["address"], token=token, data=data)
+
+
+def priced(url: str, *models: str) -> str:
+    """Return a configuration with the stub as an endpoint whose models have a price: every call passes the ledger."""
+    return _ENDPOINT.format(url=url) + "".join(_MODEL.format(model=model) for model in models)
 
 
 def resident_mb(pid: int) -> float:

@@ -8,7 +8,7 @@ from typing import Final
 import grpc.aio
 
 from whet.v1 import fanout_pb2, judge_pb2, judge_pb2_grpc, judging_pb2, scorer_pb2
-from whet_eval.bench.children import Server
+from whet_eval.bench.children import Server, priced
 from whet_eval.bench.figure import Figure, median
 
 ITEMS: Final = 1_000
@@ -23,24 +23,12 @@ PLAN_BAR: Final = 2.0
 """Seconds: somebody waits before they say yes."""
 MODEL: Final = f"judge?chunks=20&first_ms={FIRST_MS}"
 
-CONFIG: Final = """
-[[endpoint]]
-name = "stub"
-base_url = "{url}"
-
-[endpoint.limits]
-max_concurrency = 4000
-
-[[endpoint.model]]
-name = "{model}"
-price = {{ input = 0.15, output = 0.60 }}
-"""
 _OPTIONS: Final = (("grpc.max_receive_message_length", 64 << 20),)
 
 
 def config(url: str) -> str:
-    """Return a configuration with the stub as a priced endpoint, so that every call passes the ledger."""
-    return CONFIG.format(url=url, model=MODEL)
+    """Return a configuration with what is asked here."""
+    return priced(url, MODEL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
