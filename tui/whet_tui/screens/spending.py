@@ -31,8 +31,6 @@ _DAYS: Final = 14
 """Days that a plot shows: two weeks fit any terminal."""
 _NANOS: Final = 1e9
 
-_GROUPINGS: Final[Sequence[Grouping]] = ("model", "run", "day")
-
 
 class SpendingScreen(PlaceScreen):
     """Caps and totals, the table, the days as a plot or as text."""

