@@ -19,13 +19,16 @@ from whet.v1 import (
     calibration_pb2,
     dataset_pb2,
     fanout_pb2,
+    hook_pb2,
     judge_pb2,
     ledger_pb2,
     model_pb2,
     options_pb2,
     rubric_pb2,
     scorer_pb2,
+    sweep_pb2,
     trace_pb2,
+    trial_pb2,
 )
 from whet_agent import upload
 from whet_agent.arguments import BadArguments, fill
@@ -46,6 +49,9 @@ _FILES: Final = (
     rubric_pb2,
     scorer_pb2,
     dataset_pb2,
+    sweep_pb2,
+    trial_pb2,
+    hook_pb2,
 )
 """Every file of the contract that holds a service; a test compares them with the folder."""
 

@@ -9,6 +9,7 @@ WhetError
   ApprovalNotOpen         the approval cannot be decided or used (any more)
   NotFound                the named run, endpoint, model, reservation, cap or approval does not exist
   HoldoutSealed           the hold-out is under seal
+  HoldoutSpent            the hold-out was opened before
   CursorInvalid           the cursor is not one of this run
   PlanChanged             the plan no longer matches what would run
   WrongState              the thing cannot do that in its state
@@ -70,6 +71,9 @@ class Reason(StrEnum):
     JUDGE_STALE = "JUDGE_STALE"
     JUDGE_TOO_WEAK = "JUDGE_TOO_WEAK"
     TOO_FEW_SCORES = "TOO_FEW_SCORES"
+    HOLDOUT_SPENT = "HOLDOUT_SPENT"
+    TRIAL_NOT_FOUND = "TRIAL_NOT_FOUND"
+    HOOK_NOT_FOUND = "HOOK_NOT_FOUND"
     PROVIDER_UNREACHABLE = "PROVIDER_UNREACHABLE"
     CONNECT_TIMEOUT = "CONNECT_TIMEOUT"
     FIRST_TOKEN_TIMEOUT = "FIRST_TOKEN_TIMEOUT"  # noqa: S105 -- a reason's name, not a secret
@@ -95,6 +99,8 @@ class Reason(StrEnum):
     JUDGE_DECLINED = "JUDGE_DECLINED"
     NOT_APPLICABLE = "NOT_APPLICABLE"
     SCORER_FAILED = "SCORER_FAILED"
+    TEMPLATE_FAILED = "TEMPLATE_FAILED"
+    OUTSIDE_FAILED = "OUTSIDE_FAILED"
 
 
 class WhetError(Exception):
@@ -193,6 +199,20 @@ class RubricNotFound(NotFound):
 
 class ScorerNotFound(NotFound):
     reason = Reason.SCORER_NOT_FOUND
+
+
+class TrialNotFound(NotFound):
+    reason = Reason.TRIAL_NOT_FOUND
+
+
+class HookNotFound(NotFound):
+    reason = Reason.HOOK_NOT_FOUND
+
+
+class HoldoutSpent(WhetError):
+    """The hold-out was opened before: a figure on it would not be one on rows that nothing was chosen by."""
+
+    reason = Reason.HOLDOUT_SPENT
 
 
 class HoldoutSealed(WhetError):

@@ -188,6 +188,7 @@ class RunKind(StrEnum):
     JUDGEMENT = "judgement"
     AUDIT = "audit"
     DATASET = "dataset"
+    SWEEP = "sweep"
 
 
 class RunState(StrEnum):

@@ -8,6 +8,18 @@ from typing import TypeAlias
 
 from whet_server.judging import AuditReport, CriterionSummary, JudgementPlan, OutcomeCount, Verdict
 from whet_server.log.lifecycle import BranchState
+from whet_server.sweeping import (
+    Budget,
+    Choice,
+    ParameterValue,
+    SearchDimension,
+    SweepAction,
+    SweepPhase,
+    SweepPlan,
+    SweepResult,
+    Trial,
+    TrialCase,
+)
 from whet_server.values import (
     Attempt,
     BranchId,
@@ -51,6 +63,7 @@ class RunOpened(Payload, tag="run_opened"):
     synthesis: str = ""
     spec: str = ""
     judgement: JudgementPlan | None = None
+    sweep: SweepPlan | None = None
 
 
 class BranchProgress(Payload, tag="branch_progress"):
@@ -212,6 +225,58 @@ class SealOpened(Payload, tag="seal_opened"):
     digest: str
 
 
+class TrialStarted(Payload, tag="trial_started"):
+    number: int
+    parameters: tuple[ParameterValue, ...] = ()
+    texts: tuple[Choice, ...] = ()
+    worker: str = ""
+
+
+class CasesFinished(Payload, tag="cases_finished"):
+    """`holdout`: answers to rows of the hold-out, which are part of the final figure and not of the trial."""
+
+    number: int
+    cases: tuple[TrialCase, ...]
+    holdout: bool = False
+
+
+class TrialFinished(Payload, tag="trial_finished"):
+    """A trial came to its end, or has another standing after replicates."""
+
+    trial: Trial
+
+
+class SweepControlled(Payload, tag="sweep_controlled"):
+    """`role` is whose token steered it, or `server`."""
+
+    action: SweepAction
+    role: str = ""
+    budget: Budget | None = None
+    concurrency: int = 0
+    space: tuple[SearchDimension, ...] = ()
+    from_trial: int = 0
+    reason: str = ""
+
+
+class SweepProgress(Payload, tag="sweep_progress"):
+    phase: SweepPhase
+    ended: int = 0
+    pruned: int = 0
+    running: int = 0
+    answers: int = 0
+    in_flight: int = 0
+    best: int | None = None
+    best_value: float | None = None
+    totals: Totals = Totals()
+    money_left: Nanos | None = None
+    time_left_ns: int | None = None
+    expected_left: Nanos = Nanos(0)
+
+
+class SweepConcluded(Payload, tag="sweep_concluded"):
+    result: SweepResult
+
+
 class RunFinished(Payload, tag="run_finished"):
     """Always the last event of a run."""
 
@@ -233,9 +298,14 @@ DurablePayload: TypeAlias = (
     | AuditReported
     | DatasetStored
     | SealOpened
+    | TrialStarted
+    | CasesFinished
+    | TrialFinished
+    | SweepControlled
+    | SweepConcluded
     | RunFinished
 )
-LivePayload: TypeAlias = BranchProgress | BranchDelta | DraftDelta | JudgementProgress
+LivePayload: TypeAlias = BranchProgress | BranchDelta | DraftDelta | JudgementProgress | SweepProgress
 AnyPayload: TypeAlias = DurablePayload | LivePayload
 
 

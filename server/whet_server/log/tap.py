@@ -14,6 +14,7 @@ from whet_server.log.events import (
     JudgementProgress,
     LivePayload,
     RunFinished,
+    SweepProgress,
     SynthesisFinished,
 )
 
@@ -82,7 +83,7 @@ class Tap:
         self._noted(at_once=any(isinstance(event.payload, _AT_ONCE) for event in events))
 
     def put_live(self, payload: LivePayload, time_ns: int) -> None:
-        if isinstance(payload, BranchProgress | JudgementProgress):
+        if isinstance(payload, BranchProgress | JudgementProgress | SweepProgress):
             of = payload.branch_id if isinstance(payload, BranchProgress) else None
             self._pending[of, type(payload)] = Event(sequence=0, time_ns=time_ns, payload=payload)
             self._noted(at_once=False)

@@ -20,12 +20,15 @@ from whet.v1 import (
     calibration_pb2,
     dataset_pb2,
     fanout_pb2,
+    hook_pb2,
     judge_pb2,
     ledger_pb2,
     model_pb2,
     rubric_pb2,
     scorer_pb2,
+    sweep_pb2,
     trace_pb2,
+    trial_pb2,
 )
 from whet_server.errors import RoleNotAllowed, TokenExpired, Unauthenticated
 from whet_server.rpc.convert.values import rfc3339
@@ -44,6 +47,9 @@ SERVICES: Final = (
     rubric_pb2.DESCRIPTOR.services_by_name["RubricService"],
     judge_pb2.DESCRIPTOR.services_by_name["JudgeService"],
     calibration_pb2.DESCRIPTOR.services_by_name["CalibrationService"],
+    sweep_pb2.DESCRIPTOR.services_by_name["SweepService"],
+    trial_pb2.DESCRIPTOR.services_by_name["TrialService"],
+    hook_pb2.DESCRIPTOR.services_by_name["HookService"],
 )
 """Every service of the contract that this server answers."""
 
@@ -110,6 +116,23 @@ ALLOWED: Final[Mapping[str, frozenset[Role]]] = MappingProxyType(
         "whet.v1.CalibrationService/PlanAudit": _BOTH,
         "whet.v1.CalibrationService/RunAudit": _BOTH,
         "whet.v1.CalibrationService/GetAudit": _BOTH,
+        "whet.v1.SweepService/PlanSweep": _BOTH,
+        "whet.v1.SweepService/StartSweep": _BOTH,
+        "whet.v1.SweepService/WatchSweep": _BOTH,
+        "whet.v1.SweepService/GetSweep": _BOTH,
+        "whet.v1.SweepService/ListSweeps": _BOTH,
+        "whet.v1.SweepService/ControlSweep": _BOTH,
+        "whet.v1.SweepService/ExportSweep": _BOTH,
+        "whet.v1.SweepService/ReportSweep": _BOTH,
+        "whet.v1.TrialService/AskTrials": _BOTH,
+        "whet.v1.TrialService/TellTrial": _BOTH,
+        "whet.v1.TrialService/ListTrials": _BOTH,
+        "whet.v1.TrialService/ListCases": _BOTH,
+        "whet.v1.HookService/PutHook": _BOTH,
+        "whet.v1.HookService/ListHooks": _BOTH,
+        "whet.v1.HookService/DeleteHook": _BOTH,
+        "whet.v1.HookService/TestHook": _BOTH,
+        "whet.v1.HookService/ListDeliveries": _BOTH,
     }
 )
 """The roles that may make each call. A call without a line here keeps the server from starting: nobody shall be let in

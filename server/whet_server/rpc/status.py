@@ -68,6 +68,9 @@ CODES: Final[Mapping[Reason, grpc.StatusCode]] = MappingProxyType(
         Reason.JUDGE_STALE: _Code.FAILED_PRECONDITION,
         Reason.JUDGE_TOO_WEAK: _Code.FAILED_PRECONDITION,
         Reason.TOO_FEW_SCORES: _Code.FAILED_PRECONDITION,
+        Reason.HOLDOUT_SPENT: _Code.FAILED_PRECONDITION,
+        Reason.TRIAL_NOT_FOUND: _Code.NOT_FOUND,
+        Reason.HOOK_NOT_FOUND: _Code.NOT_FOUND,
         Reason.PROVIDER_UNREACHABLE: _Code.UNAVAILABLE,
         Reason.CONNECT_TIMEOUT: _Code.DEADLINE_EXCEEDED,
         Reason.FIRST_TOKEN_TIMEOUT: _Code.DEADLINE_EXCEEDED,
@@ -93,6 +96,8 @@ CODES: Final[Mapping[Reason, grpc.StatusCode]] = MappingProxyType(
         Reason.JUDGE_DECLINED: _Code.FAILED_PRECONDITION,
         Reason.NOT_APPLICABLE: _Code.FAILED_PRECONDITION,
         Reason.SCORER_FAILED: _Code.UNAVAILABLE,
+        Reason.TEMPLATE_FAILED: _Code.FAILED_PRECONDITION,
+        Reason.OUTSIDE_FAILED: _Code.UNKNOWN,
     }
 )
 

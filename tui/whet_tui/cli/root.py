@@ -28,6 +28,9 @@ NOUNS: Final[Mapping[str, str]] = {
     "rubric": "Rubrics that judges judge by, and their versions.",
     "scorer": "Scorers, which need no judge.",
     "dataset": "Data sets: versions, splits and the sealed hold-out.",
+    "sweep": "Optimise prompts, models and parameters under a budget.",
+    "trial": "The trials of a sweep: leaderboard, and case by case.",
+    "hook": "Webhooks, and what they delivered.",
 }
 """One group for each service of the contract; its verbs are made from the contract when the group is entered."""
 

@@ -94,6 +94,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The judge agrees too little with people, or too few ratings say so. Metadata: weighted_kappa, items."""
     ERROR_REASON_TOO_FEW_SCORES: _ErrorReason.ValueType  # 35
     """Too few items have a score to decide anything. Metadata: scored, items."""
+    ERROR_REASON_HOLDOUT_SPENT: _ErrorReason.ValueType  # 36
+    """The hold-out was opened before: a figure on it would no longer be one on rows that nothing was chosen by. Metadata: dataset, version."""
+    ERROR_REASON_TRIAL_NOT_FOUND: _ErrorReason.ValueType  # 37
+    """No such trial of the sweep. Metadata: run_id, trial."""
+    ERROR_REASON_HOOK_NOT_FOUND: _ErrorReason.ValueType  # 38
+    """No such webhook. Metadata: hook."""
     ERROR_REASON_PROVIDER_UNREACHABLE: _ErrorReason.ValueType  # 100
     """The provider could not be reached: refused, no route, name not found, TLS failed. Transient."""
     ERROR_REASON_CONNECT_TIMEOUT: _ErrorReason.ValueType  # 101
@@ -144,6 +150,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The scorer cannot say anything of this item: the message says what is missing. Permanent."""
     ERROR_REASON_SCORER_FAILED: _ErrorReason.ValueType  # 204
     """A user's scorer failed, sent something that is no score, or went away. Transient."""
+    ERROR_REASON_TEMPLATE_FAILED: _ErrorReason.ValueType  # 205
+    """A template could not be filled in for this case: the message says where and what is undefined. Permanent."""
+    ERROR_REASON_OUTSIDE_FAILED: _ErrorReason.ValueType  # 206
+    """An outside program said that it failed. Permanent."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call, or one part of a run, failed. In `google.rpc.ErrorInfo.reason` the value stands without its prefix, with the
@@ -222,6 +232,12 @@ ERROR_REASON_JUDGE_TOO_WEAK: ErrorReason.ValueType  # 34
 """The judge agrees too little with people, or too few ratings say so. Metadata: weighted_kappa, items."""
 ERROR_REASON_TOO_FEW_SCORES: ErrorReason.ValueType  # 35
 """Too few items have a score to decide anything. Metadata: scored, items."""
+ERROR_REASON_HOLDOUT_SPENT: ErrorReason.ValueType  # 36
+"""The hold-out was opened before: a figure on it would no longer be one on rows that nothing was chosen by. Metadata: dataset, version."""
+ERROR_REASON_TRIAL_NOT_FOUND: ErrorReason.ValueType  # 37
+"""No such trial of the sweep. Metadata: run_id, trial."""
+ERROR_REASON_HOOK_NOT_FOUND: ErrorReason.ValueType  # 38
+"""No such webhook. Metadata: hook."""
 ERROR_REASON_PROVIDER_UNREACHABLE: ErrorReason.ValueType  # 100
 """The provider could not be reached: refused, no route, name not found, TLS failed. Transient."""
 ERROR_REASON_CONNECT_TIMEOUT: ErrorReason.ValueType  # 101
@@ -272,4 +288,8 @@ ERROR_REASON_NOT_APPLICABLE: ErrorReason.ValueType  # 203
 """The scorer cannot say anything of this item: the message says what is missing. Permanent."""
 ERROR_REASON_SCORER_FAILED: ErrorReason.ValueType  # 204
 """A user's scorer failed, sent something that is no score, or went away. Transient."""
+ERROR_REASON_TEMPLATE_FAILED: ErrorReason.ValueType  # 205
+"""A template could not be filled in for this case: the message says where and what is undefined. Permanent."""
+ERROR_REASON_OUTSIDE_FAILED: ErrorReason.ValueType  # 206
+"""An outside program said that it failed. Permanent."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

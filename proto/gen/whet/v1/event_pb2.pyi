@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from whet.v1 import judging_pb2 as _judging_pb2
+from whet.v1 import sweeping_pb2 as _sweeping_pb2
 from whet.v1 import value_pb2 as _value_pb2
 import builtins as _builtins
 import sys
@@ -39,6 +40,8 @@ class _RunKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunKind.Value
     """An audit of a judge."""
     RUN_KIND_DATASET: _RunKind.ValueType  # 4
     """A data set was stored, or its seal opened."""
+    RUN_KIND_SWEEP: _RunKind.ValueType  # 5
+    """A sweep."""
 
 class RunKind(_RunKind, metaclass=_RunKindEnumTypeWrapper):
     """What kind of work a run is."""
@@ -53,6 +56,8 @@ RUN_KIND_AUDIT: RunKind.ValueType  # 3
 """An audit of a judge."""
 RUN_KIND_DATASET: RunKind.ValueType  # 4
 """A data set was stored, or its seal opened."""
+RUN_KIND_SWEEP: RunKind.ValueType  # 5
+"""A sweep."""
 Global___RunKind: _TypeAlias = RunKind  # noqa: Y015
 
 class _RunState:
@@ -138,6 +143,78 @@ BRANCH_STATE_FAILED: BranchState.ValueType  # 7
 BRANCH_STATE_CANCELLED: BranchState.ValueType  # 8
 """Cut off before any text came."""
 Global___BranchState: _TypeAlias = BranchState  # noqa: Y015
+
+class _SweepAction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SweepActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SweepAction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SWEEP_ACTION_UNSPECIFIED: _SweepAction.ValueType  # 0
+    """Not said. Never accepted."""
+    SWEEP_ACTION_PAUSE: _SweepAction.ValueType  # 1
+    """Start nothing new; what is under way ends."""
+    SWEEP_ACTION_RESUME: _SweepAction.ValueType  # 2
+    """Go on."""
+    SWEEP_ACTION_STOP: _SweepAction.ValueType  # 3
+    """Start nothing new, let what is under way end, conclude from what there is."""
+    SWEEP_ACTION_CANCEL: _SweepAction.ValueType  # 4
+    """Cut off what is under way and conclude from what there is."""
+    SWEEP_ACTION_RETUNE: _SweepAction.ValueType  # 5
+    """Go on with other settings."""
+
+class SweepAction(_SweepAction, metaclass=_SweepActionEnumTypeWrapper):
+    """What was done to a sweep."""
+
+SWEEP_ACTION_UNSPECIFIED: SweepAction.ValueType  # 0
+"""Not said. Never accepted."""
+SWEEP_ACTION_PAUSE: SweepAction.ValueType  # 1
+"""Start nothing new; what is under way ends."""
+SWEEP_ACTION_RESUME: SweepAction.ValueType  # 2
+"""Go on."""
+SWEEP_ACTION_STOP: SweepAction.ValueType  # 3
+"""Start nothing new, let what is under way end, conclude from what there is."""
+SWEEP_ACTION_CANCEL: SweepAction.ValueType  # 4
+"""Cut off what is under way and conclude from what there is."""
+SWEEP_ACTION_RETUNE: SweepAction.ValueType  # 5
+"""Go on with other settings."""
+Global___SweepAction: _TypeAlias = SweepAction  # noqa: Y015
+
+class _SweepPhase:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SweepPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SweepPhase.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SWEEP_PHASE_UNSPECIFIED: _SweepPhase.ValueType  # 0
+    """Not said. Never sent."""
+    SWEEP_PHASE_SEARCH: _SweepPhase.ValueType  # 1
+    """Trials are run."""
+    SWEEP_PHASE_REPLICATE: _SweepPhase.ValueType  # 2
+    """Cases are asked again where it decides something."""
+    SWEEP_PHASE_HOLDOUT: _SweepPhase.ValueType  # 3
+    """The best and the baseline answer the hold-out."""
+    SWEEP_PHASE_PAUSED: _SweepPhase.ValueType  # 4
+    """It is paused."""
+    SWEEP_PHASE_WAITING: _SweepPhase.ValueType  # 5
+    """An outside program is awaited."""
+
+class SweepPhase(_SweepPhase, metaclass=_SweepPhaseEnumTypeWrapper):
+    """What a sweep is at."""
+
+SWEEP_PHASE_UNSPECIFIED: SweepPhase.ValueType  # 0
+"""Not said. Never sent."""
+SWEEP_PHASE_SEARCH: SweepPhase.ValueType  # 1
+"""Trials are run."""
+SWEEP_PHASE_REPLICATE: SweepPhase.ValueType  # 2
+"""Cases are asked again where it decides something."""
+SWEEP_PHASE_HOLDOUT: SweepPhase.ValueType  # 3
+"""The best and the baseline answer the hold-out."""
+SWEEP_PHASE_PAUSED: SweepPhase.ValueType  # 4
+"""It is paused."""
+SWEEP_PHASE_WAITING: SweepPhase.ValueType  # 5
+"""An outside program is awaited."""
+Global___SweepPhase: _TypeAlias = SweepPhase  # noqa: Y015
 
 @_typing.final
 class EventBatch(_message.Message):
@@ -235,6 +312,12 @@ class Event(_message.Message):
     AUDIT_REPORTED_FIELD_NUMBER: _builtins.int
     DATASET_STORED_FIELD_NUMBER: _builtins.int
     SEAL_OPENED_FIELD_NUMBER: _builtins.int
+    TRIAL_STARTED_FIELD_NUMBER: _builtins.int
+    CASES_FINISHED_FIELD_NUMBER: _builtins.int
+    TRIAL_FINISHED_FIELD_NUMBER: _builtins.int
+    SWEEP_CONTROLLED_FIELD_NUMBER: _builtins.int
+    SWEEP_PROGRESS_FIELD_NUMBER: _builtins.int
+    SWEEP_CONCLUDED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The place in the run's log, from 1; 0 for a live event."""
     hash: _builtins.bytes
@@ -309,6 +392,30 @@ class Event(_message.Message):
     def seal_opened(self) -> Global___SealOpened:
         """The hold-out of a data set was opened."""
 
+    @_builtins.property
+    def trial_started(self) -> Global___TrialStarted:
+        """A trial began."""
+
+    @_builtins.property
+    def cases_finished(self) -> Global___CasesFinished:
+        """Answers to cases came in."""
+
+    @_builtins.property
+    def trial_finished(self) -> Global___TrialFinished:
+        """A trial came to its end."""
+
+    @_builtins.property
+    def sweep_controlled(self) -> Global___SweepControlled:
+        """Somebody paused, resumed, stopped, cancelled or retuned a sweep."""
+
+    @_builtins.property
+    def sweep_progress(self) -> Global___SweepProgress:
+        """Live: how far a sweep is."""
+
+    @_builtins.property
+    def sweep_concluded(self) -> Global___SweepConcluded:
+        """What a sweep found."""
+
     def __init__(
         self,
         *,
@@ -332,12 +439,18 @@ class Event(_message.Message):
         audit_reported: Global___AuditReported | None = ...,
         dataset_stored: Global___DatasetStored | None = ...,
         seal_opened: Global___SealOpened | None = ...,
+        trial_started: Global___TrialStarted | None = ...,
+        cases_finished: Global___CasesFinished | None = ...,
+        trial_finished: Global___TrialFinished | None = ...,
+        sweep_controlled: Global___SweepControlled | None = ...,
+        sweep_progress: Global___SweepProgress | None = ...,
+        sweep_concluded: Global___SweepConcluded | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_failed", b"attempt_failed", "audit_reported", b"audit_reported", "branch_delta", b"branch_delta", "branch_finished", b"branch_finished", "branch_progress", b"branch_progress", "dataset_stored", b"dataset_stored", "draft_delta", b"draft_delta", "draft_ended", b"draft_ended", "draft_started", b"draft_started", "event_time", b"event_time", "judgement_progress", b"judgement_progress", "judgement_summed", b"judgement_summed", "payload", b"payload", "run_finished", b"run_finished", "run_opened", b"run_opened", "seal_opened", b"seal_opened", "synthesis_finished", b"synthesis_finished", "verdicts_reached", b"verdicts_reached"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempt_failed", b"attempt_failed", "audit_reported", b"audit_reported", "branch_delta", b"branch_delta", "branch_finished", b"branch_finished", "branch_progress", b"branch_progress", "cases_finished", b"cases_finished", "dataset_stored", b"dataset_stored", "draft_delta", b"draft_delta", "draft_ended", b"draft_ended", "draft_started", b"draft_started", "event_time", b"event_time", "judgement_progress", b"judgement_progress", "judgement_summed", b"judgement_summed", "payload", b"payload", "run_finished", b"run_finished", "run_opened", b"run_opened", "seal_opened", b"seal_opened", "sweep_concluded", b"sweep_concluded", "sweep_controlled", b"sweep_controlled", "sweep_progress", b"sweep_progress", "synthesis_finished", b"synthesis_finished", "trial_finished", b"trial_finished", "trial_started", b"trial_started", "verdicts_reached", b"verdicts_reached"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_failed", b"attempt_failed", "audit_reported", b"audit_reported", "branch_delta", b"branch_delta", "branch_finished", b"branch_finished", "branch_progress", b"branch_progress", "dataset_stored", b"dataset_stored", "draft_delta", b"draft_delta", "draft_ended", b"draft_ended", "draft_started", b"draft_started", "event_time", b"event_time", "hash", b"hash", "judgement_progress", b"judgement_progress", "judgement_summed", b"judgement_summed", "payload", b"payload", "run_finished", b"run_finished", "run_opened", b"run_opened", "seal_opened", b"seal_opened", "sequence", b"sequence", "skippable", b"skippable", "synthesis_finished", b"synthesis_finished", "verdicts_reached", b"verdicts_reached"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_failed", b"attempt_failed", "audit_reported", b"audit_reported", "branch_delta", b"branch_delta", "branch_finished", b"branch_finished", "branch_progress", b"branch_progress", "cases_finished", b"cases_finished", "dataset_stored", b"dataset_stored", "draft_delta", b"draft_delta", "draft_ended", b"draft_ended", "draft_started", b"draft_started", "event_time", b"event_time", "hash", b"hash", "judgement_progress", b"judgement_progress", "judgement_summed", b"judgement_summed", "payload", b"payload", "run_finished", b"run_finished", "run_opened", b"run_opened", "seal_opened", b"seal_opened", "sequence", b"sequence", "skippable", b"skippable", "sweep_concluded", b"sweep_concluded", "sweep_controlled", b"sweep_controlled", "sweep_progress", b"sweep_progress", "synthesis_finished", b"synthesis_finished", "trial_finished", b"trial_finished", "trial_started", b"trial_started", "verdicts_reached", b"verdicts_reached"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["run_opened", "branch_progress", "branch_delta", "attempt_failed", "branch_finished", "draft_started", "draft_delta", "draft_ended", "synthesis_finished", "run_finished", "verdicts_reached", "judgement_progress", "judgement_summed", "audit_reported", "dataset_stored", "seal_opened"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["run_opened", "branch_progress", "branch_delta", "attempt_failed", "branch_finished", "draft_started", "draft_delta", "draft_ended", "synthesis_finished", "run_finished", "verdicts_reached", "judgement_progress", "judgement_summed", "audit_reported", "dataset_stored", "seal_opened", "trial_started", "cases_finished", "trial_finished", "sweep_controlled", "sweep_progress", "sweep_concluded"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -358,6 +471,7 @@ class RunOpened(_message.Message):
     PROMPT_FIELD_NUMBER: _builtins.int
     SYNTHESIS_FIELD_NUMBER: _builtins.int
     JUDGEMENT_FIELD_NUMBER: _builtins.int
+    SWEEP_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run's id."""
     kind: Global___RunKind.ValueType
@@ -380,6 +494,10 @@ class RunOpened(_message.Message):
     def judgement(self) -> Global___JudgementPlan:
         """Of a judgement or an audit: what it is to do."""
 
+    @_builtins.property
+    def sweep(self) -> _sweeping_pb2.SweepPlan:
+        """Of a sweep: what it is to do."""
+
     def __init__(
         self,
         *,
@@ -392,10 +510,11 @@ class RunOpened(_message.Message):
         prompt: _builtins.str = ...,
         synthesis: _builtins.str = ...,
         judgement: Global___JudgementPlan | None = ...,
+        sweep: _sweeping_pb2.SweepPlan | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["judgement", b"judgement"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["judgement", b"judgement", "sweep", b"sweep"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["branches", b"branches", "judgement", b"judgement", "kind", b"kind", "prompt", b"prompt", "request_id", b"request_id", "role", b"role", "run_id", b"run_id", "synthesis", b"synthesis", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branches", b"branches", "judgement", b"judgement", "kind", b"kind", "prompt", b"prompt", "request_id", b"request_id", "role", b"role", "run_id", b"run_id", "sweep", b"sweep", "synthesis", b"synthesis", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -654,6 +773,255 @@ class SealOpened(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SealOpened: _TypeAlias = SealOpened  # noqa: Y015
+
+@_typing.final
+class TrialStarted(_message.Message):
+    """A trial began."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    WORKER_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Its number; 0 is the baseline."""
+    worker: _builtins.str
+    """Who runs it, where an outside program does."""
+    @_builtins.property
+    def parameters(self) -> _containers.RepeatedCompositeFieldContainer[_sweeping_pb2.ParameterValue]:
+        """The configuration."""
+
+    @_builtins.property
+    def texts(self) -> _containers.RepeatedCompositeFieldContainer[_sweeping_pb2.Choice]:
+        """Texts that the sweep made for it."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        parameters: _abc.Iterable[_sweeping_pb2.ParameterValue] | None = ...,
+        texts: _abc.Iterable[_sweeping_pb2.Choice] | None = ...,
+        worker: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "parameters", b"parameters", "texts", b"texts", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrialStarted: _TypeAlias = TrialStarted  # noqa: Y015
+
+@_typing.final
+class CasesFinished(_message.Message):
+    """Answers to cases of a trial came in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    CASES_FIELD_NUMBER: _builtins.int
+    HOLDOUT_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """The trial; of the final figure the baseline or the best, whose answers to rows of the hold-out have `holdout` set."""
+    holdout: _builtins.bool
+    """They are of the hold-out: part of the final figure, not of the trial."""
+    @_builtins.property
+    def cases(self) -> _containers.RepeatedCompositeFieldContainer[_sweeping_pb2.TrialCase]:
+        """The answers."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        cases: _abc.Iterable[_sweeping_pb2.TrialCase] | None = ...,
+        holdout: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cases", b"cases", "holdout", b"holdout", "number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CasesFinished: _TypeAlias = CasesFinished  # noqa: Y015
+
+@_typing.final
+class TrialFinished(_message.Message):
+    """A trial came to its end, or has another standing after replicates."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRIAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def trial(self) -> _sweeping_pb2.Trial:
+        """The trial."""
+
+    def __init__(
+        self,
+        *,
+        trial: _sweeping_pb2.Trial | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["trial", b"trial"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["trial", b"trial"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrialFinished: _TypeAlias = TrialFinished  # noqa: Y015
+
+@_typing.final
+class SweepControlled(_message.Message):
+    """Somebody steered a sweep."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTION_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_FIELD_NUMBER: _builtins.int
+    SPACE_FIELD_NUMBER: _builtins.int
+    FROM_TRIAL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    action: Global___SweepAction.ValueType
+    """What was done."""
+    role: _builtins.str
+    """Whose token: `person` or `agent`; `server` when a cap of the workspace paused it."""
+    concurrency: _builtins.int
+    """Cases at once from now on; 0: as before."""
+    from_trial: _builtins.int
+    """The number of the first trial that is suggested by these settings."""
+    reason: _builtins.str
+    """Why, in words."""
+    @_builtins.property
+    def budget(self) -> _sweeping_pb2.Budget:
+        """The budget from now on, where it was retuned."""
+
+    @_builtins.property
+    def space(self) -> _containers.RepeatedCompositeFieldContainer[_sweeping_pb2.SearchDimension]:
+        """The space of all later trials, where it was retuned. Empty: as before."""
+
+    def __init__(
+        self,
+        *,
+        action: Global___SweepAction.ValueType = ...,
+        role: _builtins.str = ...,
+        budget: _sweeping_pb2.Budget | None = ...,
+        concurrency: _builtins.int = ...,
+        space: _abc.Iterable[_sweeping_pb2.SearchDimension] | None = ...,
+        from_trial: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "budget", b"budget", "concurrency", b"concurrency", "from_trial", b"from_trial", "reason", b"reason", "role", b"role", "space", b"space"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SweepControlled: _TypeAlias = SweepControlled  # noqa: Y015
+
+@_typing.final
+class SweepProgress(_message.Message):
+    """How far a sweep is. Sent a few times a second."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHASE_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    PRUNED_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    BEST_FIELD_NUMBER: _builtins.int
+    BEST_VALUE_FIELD_NUMBER: _builtins.int
+    TOTALS_FIELD_NUMBER: _builtins.int
+    MONEY_LEFT_FIELD_NUMBER: _builtins.int
+    TIME_LEFT_FIELD_NUMBER: _builtins.int
+    EXPECTED_LEFT_FIELD_NUMBER: _builtins.int
+    phase: Global___SweepPhase.ValueType
+    """What it is at."""
+    ended: _builtins.int
+    """Trials that have ended."""
+    pruned: _builtins.int
+    """Trials that racing stopped, among them."""
+    running: _builtins.int
+    """Trials under way."""
+    answers: _builtins.int
+    """Answers that are in."""
+    in_flight: _builtins.int
+    """Cases under way."""
+    best: _builtins.int
+    """The best trial so far."""
+    best_value: _builtins.float
+    """Its value of the first objective."""
+    @_builtins.property
+    def totals(self) -> _value_pb2.Totals:
+        """Sums so far."""
+
+    @_builtins.property
+    def money_left(self) -> _value_pb2.Money:
+        """Money left in the budget, what is reserved counted as spent."""
+
+    @_builtins.property
+    def time_left(self) -> _duration_pb2.Duration:
+        """How long the rest is likely to take."""
+
+    @_builtins.property
+    def expected_left(self) -> _value_pb2.Money:
+        """What the rest is likely to cost."""
+
+    def __init__(
+        self,
+        *,
+        phase: Global___SweepPhase.ValueType = ...,
+        ended: _builtins.int = ...,
+        pruned: _builtins.int = ...,
+        running: _builtins.int = ...,
+        answers: _builtins.int = ...,
+        in_flight: _builtins.int = ...,
+        best: _builtins.int | None = ...,
+        best_value: _builtins.float | None = ...,
+        totals: _value_pb2.Totals | None = ...,
+        money_left: _value_pb2.Money | None = ...,
+        time_left: _duration_pb2.Duration | None = ...,
+        expected_left: _value_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_best", b"_best", "_best_value", b"_best_value", "best", b"best", "best_value", b"best_value", "expected_left", b"expected_left", "money_left", b"money_left", "time_left", b"time_left", "totals", b"totals"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best", b"_best", "_best_value", b"_best_value", "answers", b"answers", "best", b"best", "best_value", b"best_value", "ended", b"ended", "expected_left", b"expected_left", "in_flight", b"in_flight", "money_left", b"money_left", "phase", b"phase", "pruned", b"pruned", "running", b"running", "time_left", b"time_left", "totals", b"totals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__best: _TypeAlias = _typing.Literal["best"]  # noqa: Y015
+    _WhichOneofArgType__best: _TypeAlias = _typing.Literal["_best", b"_best"]  # noqa: Y015
+    _WhichOneofReturnType__best_value: _TypeAlias = _typing.Literal["best_value"]  # noqa: Y015
+    _WhichOneofArgType__best_value: _TypeAlias = _typing.Literal["_best_value", b"_best_value"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__best) -> _WhichOneofReturnType__best | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__best_value) -> _WhichOneofReturnType__best_value | None: ...
+
+Global___SweepProgress: _TypeAlias = SweepProgress  # noqa: Y015
+
+@_typing.final
+class SweepConcluded(_message.Message):
+    """What a sweep found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def result(self) -> _sweeping_pb2.SweepResult:
+        """It."""
+
+    def __init__(
+        self,
+        *,
+        result: _sweeping_pb2.SweepResult | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SweepConcluded: _TypeAlias = SweepConcluded  # noqa: Y015
 
 @_typing.final
 class BranchPlan(_message.Message):

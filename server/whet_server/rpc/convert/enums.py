@@ -52,6 +52,7 @@ RUN_KIND: Final = EnumTable(
         event_pb2.RUN_KIND_JUDGEMENT: RunKind.JUDGEMENT,
         event_pb2.RUN_KIND_AUDIT: RunKind.AUDIT,
         event_pb2.RUN_KIND_DATASET: RunKind.DATASET,
+        event_pb2.RUN_KIND_SWEEP: RunKind.SWEEP,
     }
 )
 RUN_STATE: Final = EnumTable(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from whet.v1 import event_pb2
+from whet.v1 import event_pb2, sweeping_pb2
 from whet_server.log import events
 from whet_server.log.events import Event
 from whet_server.log.log import Batch
@@ -21,7 +21,14 @@ from whet_server.rpc.convert.values import (
 )
 
 SKIPPABLE: Final = frozenset(
-    {events.BranchProgress, events.BranchDelta, events.DraftDelta, events.JudgementProgress, events.AttemptFailed}
+    {
+        events.BranchProgress,
+        events.BranchDelta,
+        events.DraftDelta,
+        events.JudgementProgress,
+        events.SweepProgress,
+        events.AttemptFailed,
+    }
 )
 """What a client may go on without: a durable event repeats what live ones told, and a failed attempt stands in its
 branch's end too."""
@@ -97,6 +104,7 @@ def run_opened(payload: events.RunOpened, message: event_pb2.Event) -> None:
             prompt=payload.prompt,
             synthesis=payload.synthesis,
             judgement=None if payload.judgement is None else message_of(payload.judgement, event_pb2.JudgementPlan),
+            sweep=None if payload.sweep is None else message_of(payload.sweep, sweeping_pb2.SweepPlan),
         )
     )
 
@@ -234,6 +242,12 @@ _FILL: Final[Mapping[type[events.Payload], Callable[[Any, event_pb2.Event], None
         events.AuditReported: lambda payload, message: fill(payload, message.audit_reported),
         events.DatasetStored: lambda payload, message: fill(payload, message.dataset_stored),
         events.SealOpened: lambda payload, message: fill(payload, message.seal_opened),
+        events.TrialStarted: lambda payload, message: fill(payload, message.trial_started),
+        events.CasesFinished: lambda payload, message: fill(payload, message.cases_finished),
+        events.TrialFinished: lambda payload, message: fill(payload, message.trial_finished),
+        events.SweepControlled: lambda payload, message: fill(payload, message.sweep_controlled),
+        events.SweepProgress: lambda payload, message: fill(payload, message.sweep_progress),
+        events.SweepConcluded: lambda payload, message: fill(payload, message.sweep_concluded),
         events.RunFinished: run_finished,
     }
 )

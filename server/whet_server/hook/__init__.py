@@ -1,0 +1,1 @@
+"""Webhooks: what a run's end tells the world outside."""

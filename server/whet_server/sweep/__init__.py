@@ -1,0 +1,1 @@
+"""Sweeps: prompts, models and parameters optimised under a budget."""
