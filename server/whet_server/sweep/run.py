@@ -37,7 +37,6 @@ from whet_server.sweep.spec import SweepRecord
 from whet_server.sweep.suggesting import Study, Suggesting
 from whet_server.sweeping import (
     BASELINE,
-    Budget,
     Configuration,
     HoldoutFigure,
     SweepAction,
@@ -102,7 +101,7 @@ class SweepRun:
         self.plan = fold.record.plan
         self.items = items
         self.fold = fold
-        self.budget = budget_now(fold)
+        self.budget = fold.budget
         self.phase = SweepPhase.SEARCH
         self.best: int | None = None
         self.best_value: float | None = None
@@ -125,8 +124,12 @@ class SweepRun:
         self._crew: Crew | None = None
         self._group: asyncio.TaskGroup | None = None
         self._begin = asyncio.get_running_loop().time()
-        answers = [case for trial in fold.trials.values() for case in (*trial.answers.values(), *trial.holdout.values())]
-        self._journal = Journal(writer, fold, sum((case.totals for case in (*answers, *self._extra.values())), Totals()))
+        answers = [
+            case for trial in fold.trials.values() for case in (*trial.answers.values(), *trial.holdout.values())
+        ]
+        self._journal = Journal(
+            writer, fold, sum((case.totals for case in (*answers, *self._extra.values())), Totals())
+        )
         self._journal.answers = self._before = len(answers) + len(self._extra)
         self._suggesting = Suggesting(lambda: tools.study(self.plan), fold)
         self._progress = Progress(self.progress, writer.emit)
@@ -250,9 +253,7 @@ class SweepRun:
         if trial.number != BASELINE:
             await self._until(lambda: self._has_ended(BASELINE))
         baseline = self.fold.trials[BASELINE]
-        ended = await asyncio.to_thread(
-            trials.ended, self.plan, trial, baseline, state, reason, self._tools.clock()
-        )
+        ended = await asyncio.to_thread(trials.ended, self.plan, trial, baseline, state, reason, self._tools.clock())
         self._post(TrialFinished(trial=ended))
         self._note(trial)
         blind = [self.fold.trials[number] for number in range(min(self._prefix, BLIND_TRIALS))]
@@ -387,7 +388,7 @@ class SweepRun:
             case SweepAction.CANCEL:
                 self._stop_search(SweepEnd.CANCELLED)
             case SweepAction.RETUNE:
-                self.budget = budget_now(self.fold)
+                self.budget = self.fold.budget
                 self._watch_time()
                 if event.concurrency and crew is not None:
                     crew.retune(event.concurrency)
@@ -409,9 +410,7 @@ class SweepRun:
             self._timer = None
         if self.budget.time_ns is not None and not self._over:
             left = self._writer.run.create_ns + self.budget.time_ns - self._tools.clock()
-            self._timer = asyncio.get_running_loop().call_later(
-                max(0.0, left / 1e9), self._stop_search, SweepEnd.TIME
-            )
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, left / 1e9), self._stop_search, SweepEnd.TIME)
 
     def _pause_for_cap(self, failure: Failure) -> None:
         """Pause for a cap of the workspace, which a person may raise or a new day lifts."""
@@ -511,20 +510,6 @@ class SweepRun:
     async def _landed(self, question: Question, case: TrialCase) -> None:
         await self._journal.land(question.number, case, holdout=question.holdout)
         self._progress.news()
-
-
-def budget_now(fold: SweepFold) -> Budget:
-    """Return the budget after all that was retuned."""
-    budget = fold.record.plan.budget
-    for control in fold.controls:
-        if (by := control.budget) is not None:
-            budget = Budget(
-                money=budget.money if by.money is None else by.money,
-                tokens=by.tokens or budget.tokens,
-                trials=by.trials or budget.trials,
-                time_ns=budget.time_ns if by.time_ns is None else by.time_ns,
-            )
-    return budget
 
 
 def _end_of(fold: SweepFold) -> SweepEnd | None:

@@ -1,6 +1,5 @@
 """How a trial stands when it ends: complete, stopped by racing, failed, or cut off."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from whet_server.errors import Reason
@@ -24,15 +23,27 @@ def hopeless(trial: TrialFold, cases: int) -> bool:
     return sum(case.score is None for case in trial.answers.values()) > (1 - MIN_SCORED) * cases
 
 
-def ended(
-    plan: SweepPlan, trial: TrialFold, baseline: TrialFold, state: TrialState, reason: str, end_ns: int
-) -> Trial:
+def ended(plan: SweepPlan, trial: TrialFold, baseline: TrialFold, state: TrialState, reason: str, end_ns: int) -> Trial:
     """Return a trial as it stands at its end. One that has too few scores has failed, however it came to its end."""
     failure = None if state is TrialState.CANCELLED else _too_few(trial)
     if failure is not None:
         state, reason = TrialState.FAILED, ""
+    return stands(plan, trial, baseline, state, reason=reason, failure=failure, end_ns=end_ns)
+
+
+def stands(
+    plan: SweepPlan,
+    trial: TrialFold,
+    baseline: TrialFold,
+    state: TrialState,
+    *,
+    reason: str = "",
+    failure: Failure | None = None,
+    end_ns: int | None = None,
+) -> Trial:
+    """Return a trial as it stands, beside the baseline."""
     quality = quality_of(plan)
-    scores: Mapping[str, float] = by_case(baseline.answers.values(), quality)
+    scores = by_case(baseline.answers.values(), quality)
     return standing(trial, state, quality, scores, reason=reason, failure=failure, end_ns=end_ns)
 
 
