@@ -62,8 +62,8 @@ def flip_p(differences: Sequence[float]) -> float:
     whole //= np.gcd.reduce(whole)
     sizes, counts = np.unique(np.abs(whole), return_counts=True)
     total = int((sizes * counts).sum())
-    # the sum of those with a plus, over all choices: a product of (1 + x^size) / 2, multiplied out by a Fourier transform
-    turns = np.arange(total // 2 + 1)[:, None] * (-2j * np.pi * sizes / (total + 1))
+    # the sum of those with a plus, over all choices: (1 + x^size) / 2, multiplied out by a Fourier transform
+    turns = np.arange((total + 1) // 2 + 1)[:, None] * (-2j * np.pi * sizes / (total + 1))
     chances = np.fft.irfft(np.prod(((1 + np.exp(turns)) / 2) ** counts, axis=1), total + 1)
     tail = float(chances[int(whole[whole > 0].sum()) :].sum())
     return min(1.0, max(_LEAST, tail))

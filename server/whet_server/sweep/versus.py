@@ -12,14 +12,14 @@ What this does not guard against: suggestions that learn the cases by heart, bec
 earlier ones on the same cases. The figure on the hold-out does.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from math import fsum, inf
+from collections.abc import Callable, Mapping
+from math import fsum
 from typing import Final
 
 from whet_server.judging import Estimate
 from whet_server.sweep.evidence import betting_p, corrected, flip_p
 from whet_server.sweep.fold import SweepFold, TrialFold
-from whet_server.sweep.measure import paired
+from whet_server.sweep.measure import higher_is_better, paired
 from whet_server.sweep.racing import (
     DEFAULT_ALPHA,
     conditions,
@@ -30,6 +30,7 @@ from whet_server.sweep.racing import (
 )
 from whet_server.sweeping import (
     BASELINE,
+    Objective,
     ObjectiveKind,
     Racing,
     SweepAction,
@@ -49,8 +50,8 @@ _LAST_SHARE: Final = 0.5
 
 
 class Versus(Value):
-    """A trial against the baseline. `lift` is in the first objective's unit, turned so that higher is better; `p_value`
-    and `broken_p` (of the conditions: that one is broken) stand for this trial alone, over all looks.
+    """A trial against the baseline. `lift`, the mean paired difference, is in the first objective's unit, turned so
+    that higher is better; `held`: its means keep the conditions; `samples`: answers to each case.
     """
 
     number: int
@@ -131,6 +132,18 @@ class Field:
             return WORTH_SAVING * abs(fsum(self._base.values())) / max(1, len(self._base))
         return WORTH_HAVING
 
+    @staticmethod
+    def sign(objective: Objective) -> float:
+        """Return what turns a value so that higher is better, and back."""
+        return 1.0 if higher_is_better(objective) else -1.0
+
+    def natural(self, lift: Estimate) -> Estimate:
+        """Return an estimate of the first objective, turned so that higher is better, as it is on the record."""
+        if higher_is_better(self.first) or lift.value is None:
+            return lift
+        low, high = (None if end is None else 0.0 - end for end in (lift.high, lift.low))
+        return Estimate(value=0.0 - lift.value, low=low, high=high)
+
     def trial(self, number: int) -> TrialFold:
         return self._trials[number]
 
@@ -171,3 +184,31 @@ class Field:
             lift=fsum(lifts) / len(lifts),
             held=all(each <= 0 for each in missed),
         )
+
+    def _over_looks(self, number: int, p_of: Callable[[TrialFold, int], float]) -> float:
+        trial, share = self._trials[number], shares(self.plan.racing)
+        so_far = [each for each in share if each <= samples_of(trial)]
+        return min((corrected(p_of(trial, each) / share[each], self.comparisons) for each in so_far), default=1.0)
+
+    def _better_p(self, trial: TrialFold, look: int) -> float:
+        mine, base = turned(trial, self.first, look), turned(self.baseline, self.first, look)
+        return flip_p([gain(self.first, value, base[case_id]) for case_id, value in mine.items() if case_id in base])
+
+    def _broken_p(self, trial: TrialFold, look: int) -> float:
+        return max(
+            kept_p(each, turned(trial, each, look), turned(self.baseline, each, look)) for each in conditions(self.plan)
+        )
+
+
+def kept_p(condition: Objective, mine: Mapping[str, float], theirs: Mapping[str, float]) -> float:
+    """Return the chance of looking as good on a condition as it does, if it were just broken. `mine` and `theirs`, the
+    baseline's, are turned so that higher is better.
+
+    Scores: bets on the differences plus the margin. Money and time: bets on the relative differences to the baseline's
+    with the margin on top, so it is the typical case that keeps it.
+    """
+    margin = condition.margin or 0.0
+    pairs = [(value, theirs[case_id]) for case_id, value in mine.items() if case_id in theirs]
+    if higher_is_better(condition):
+        return betting_p([value - base + margin for value, base in pairs], margin - 1.0)
+    return betting_p([gain(condition, value, base * (1 + margin)) for value, base in pairs])
