@@ -129,6 +129,16 @@ async def opened_rooms(
         judgements = Judgements(
             log, caller, store, planner, scorers, calibrations, clock=clock, on_end=ledger.forget_run
         )
+        sweeps = Sweeps(
+            log,
+            store,
+            ledger,
+            SweepPlanner(planner, items, datasets),
+            datasets,
+            ModelTargets(caller, scorers, datasets),
+            clock=clock,
+            on_end=ledger.forget_run,
+        )
         yield Rooms(
             fanouts=fanouts,
             ledger=ledger,
@@ -144,6 +154,7 @@ async def opened_rooms(
             calibrations=calibrations,
             judgements=judgements,
             audits=Audits(log, planner, items, judgements),
+            sweeps=sweeps,
             hooks=await Hooks.open(store, sealer, log, clock=clock),
             store=store,
             approval_threshold=config.approval_threshold,

@@ -23,6 +23,7 @@ from whet.v1 import (
     model_pb2_grpc,
     rubric_pb2_grpc,
     scorer_pb2_grpc,
+    sweep_pb2_grpc,
     trace_pb2_grpc,
 )
 from whet_server.approval.approvals import Approvals
@@ -67,10 +68,12 @@ from whet_server.rpc.rules import Rules
 from whet_server.rpc.running import Running
 from whet_server.rpc.scorer import ScorerServicer
 from whet_server.rpc.spans import SpanLayer
+from whet_server.rpc.sweep import SweepServicer
 from whet_server.rpc.trace import TraceServicer
 from whet_server.runs import Capability
 from whet_server.score.scorers import Scorers
 from whet_server.store.base import Store
+from whet_server.sweep.sweeps import Sweeps
 from whet_server.trace.traces import Traces
 from whet_server.values import ModelName, Nanos
 
@@ -120,6 +123,7 @@ class Rooms:
     calibrations: Calibrations
     judgements: Judgements
     audits: Audits
+    sweeps: Sweeps
     hooks: Hooks
     store: Store
     approval_threshold: Nanos
@@ -129,7 +133,7 @@ class Rooms:
     @property
     def capabilities(self) -> tuple[Capability, ...]:
         """Return the rooms that have runs."""
-        return (self.fanouts, self.judgements, self.hooks)
+        return (self.fanouts, self.judgements, self.sweeps, self.hooks)
 
 
 class RpcServer:
@@ -192,6 +196,7 @@ class RpcServer:
             running,
         )
         calibration_pb2_grpc.add_CalibrationServiceServicer_to_server(calibration, server)
+        sweep_pb2_grpc.add_SweepServiceServicer_to_server(SweepServicer(rooms.sweeps, running), server)
         hook_pb2_grpc.add_HookServiceServicer_to_server(HookServicer(rooms.hooks, changing), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [service.full_name for service in SERVICES]
