@@ -273,11 +273,9 @@ class OutsideRun(SweepRun):
 
     async def _ask(self, question: Question, stop: asyncio.Event) -> TrialCase:
         """Score what was told."""
-        if self._tools.evaluator is None:
-            raise TypeError("a sweep with criteria has what scores")
         told = self._told[question.number, question.item.item_id, question.sample]
         answered = Answered(output=told.output, cost=told.cost, latency_ns=told.latency_ns or 0)
-        case = await self._tools.evaluator.scored(question.number, question.item, answered, question.sample, stop)
+        case = await self._tools.answers.scored(question, answered, stop)
         return replace(case, latency_ns=told.latency_ns)
 
     async def _landed(self, question: Question, case: TrialCase) -> None:

@@ -32,8 +32,8 @@ def ended(
     end_ns: int,
     failure: Failure | None = None,
 ) -> Trial:
-    """Return a trial as it stands at its end. One that has too few scores has failed, however it came to its end, and so
-    has one of which `failure` says why.
+    """Return a trial as it stands at its end. One that has too few scores has failed, however it came to its end, and
+    so has one of which `failure` says why.
     """
     failure = failure or (None if state is TrialState.CANCELLED else _too_few(trial))
     if failure is not None:
