@@ -133,6 +133,12 @@ class RemoveEndpoint(Value):
     name: str
 
 
+class RemoveDocument(Value):
+    workspace: Workspace
+    collection: str
+    key: str
+
+
 class RemoveCached(Value):
     """Remove a workspace's cached answers: all, or those that expired before `expired_before_ns`."""
 
@@ -153,6 +159,7 @@ Write: TypeAlias = (
     | RemoveCap
     | RemoveEndpoint
     | RemoveCached
+    | RemoveDocument
 )
 """Everything that can become durable. A `Run` is its own row."""
 
@@ -303,6 +310,7 @@ __all__ = [
     "EventRecord",
     "RemoveCached",
     "RemoveCap",
+    "RemoveDocument",
     "RemoveEndpoint",
     "RequestRecord",
     "ReservationRecord",
