@@ -104,6 +104,8 @@ async def make(backend: Backend, tool: Tool, request: Message, listener: Listene
         return _told(await unary(backend, tool.method, request, listener))
     if tool.method.name in {"ExportTrace", "ExportDataset"}:
         return await _export(backend, tool.method, request)
+    if isinstance(request, sweep_pb2.WatchSweepRequest):
+        request.without_cases = True
     return await _watch(backend, tool.method, request, listener)
 
 
