@@ -132,11 +132,7 @@ def propose(wish: Wish, facts: Facts) -> Proposal:
     if models:
         stage["model"] = models[0].name
     if facts.labels:
-        tokens = max(map(len, facts.labels)) // 2 + INPUTS: Final = ("input", "text", "question", "message", "prompt")
-"""Columns that are asked, the likeliest first."""
-REFERENCES: Final = ("reference", "label", "answer", "category", "expected", "target")
-"""Columns with right answers, the likeliest first."""
-_TOKENS_AROUND_A_LABEL
+        tokens = max(map(len, facts.labels)) // 2 + _TOKENS_AROUND_A_LABEL
         stage["parameters"] = {"max_tokens": tokens}
         grounds.append(f"An answer is a label, so {tokens} tokens are enough for one, and bound what a call can cost.")
     spec: JsonObject = {
@@ -156,9 +152,13 @@ def _against(wish: Wish, facts: Facts) -> str:
         named = f"`/split_dataset {wish.dataset} --train 0.4 --dev 0.4 --holdout 0.2`"
         return f"{wish.dataset} has no rows in the split dev, on which trials are compared: {named} makes one."
     if not facts.input:
-        return f"Which column of {wish.dataset} is asked? None is called `input`. There are: {', '.join(facts.columns)}."
+        return (
+            f"Which column of {wish.dataset} is asked? None is called `input`. There are: {', '.join(facts.columns)}."
+        )
     if not facts.references and not (wish.rubric or wish.scorers):
-        return f"{wish.dataset} has no column `reference` to score against: name a rubric or a scorer, and say it again."
+        return (
+            f"{wish.dataset} has no column `reference` to score against: name a rubric or a scorer, and say it again."
+        )
     return ""
 
 

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
-from whet.v1 import dataset_pb2, model_pb2
+from whet.v1 import dataset_pb2, model_pb2, sweep_pb2
 from whet_agent.calls import Backend
 from whet_agent.catalogue import method_named
-from whet_agent.client import CallError
 from whet_agent.plain import short_enum_name
 from whet_agent.proposing import INPUTS, REFERENCES, Facts, KnownModel
 
@@ -21,15 +20,6 @@ class Looking:
     """Looks at the server with the agent's own client, as a tool would; nothing is changed or paid."""
 
     backend: Backend
-
-    async def datasets(self) -> Sequence[str]:
-        """Return the names of the data sets; none when they cannot be listed."""
-        request = dataset_pb2.ListDatasetsRequest()
-        try:
-            answer = await self.backend.call(method_named("DatasetService", "ListDatasets"), request)
-        except CallError:
-            return ()
-        return list(dict.fromkeys(each.name for each in cast("dataset_pb2.ListDatasetsResponse", answer).datasets))
 
     async def facts(self, dataset: str, version: int) -> Facts:
         """Return what is known of a data set and of the models. Raises `CallError` when there is no such data set."""
@@ -49,6 +39,13 @@ class Looking:
             models=await self._models(),
             read=True,
         )
+
+    async def money_of(self, run_id: str) -> int | None:
+        """Return what a sweep may spend in all, in nanos; None when it has no such cap. Raises `CallError`."""
+        request = sweep_pb2.GetSweepRequest(run_id=run_id)
+        answer = await self.backend.call(method_named("SweepService", "GetSweep"), request)
+        budget = cast("sweep_pb2.GetSweepResponse", answer).sweep.plan.budget
+        return budget.money.nanos if budget.HasField("money") else None
 
     async def _references(self, dataset: dataset_pb2.Dataset, column: str) -> Sequence[str]:
         request = dataset_pb2.ListRowsRequest(name=dataset.name, version=dataset.version, split=dataset_pb2.SPLIT_DEV)
