@@ -116,7 +116,10 @@ result = Result(
     comparisons=39,
     alpha=0.05,
     pairs=59,
-    regressed=(ChangedCase(case_id="case-4", before=1.0, after=0.0), ChangedCase(case_id="case-9", before=1.0, after=0.5)),
+    regressed=(
+        ChangedCase(case_id="case-4", before=1.0, after=0.0),
+        ChangedCase(case_id="case-9", before=1.0, after=0.5),
+    ),
     improved=6,
     convergence="The last third of the trials brought nothing: more of this kind are unlikely to help.",
     converged=True,
@@ -186,7 +189,9 @@ def cases(numbers: range) -> Iterator[ComparedCase]:
     for place in range(1, CASES + 1):
         yield ComparedCase(
             item=Item(
-                item_id=f"case-{place}", input=f"My order {place} has not come. Which topic is that?", reference="delivery"
+                item_id=f"case-{place}",
+                input=f"My order {place} has not come. Which topic is that?",
+                reference="delivery",
             ),
             cells=tuple(_cell(number, place) for number in numbers),
         )

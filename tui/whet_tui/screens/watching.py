@@ -69,6 +69,10 @@ class WatchingScreen(PlaceScreen):
 
     DEFAULT_CSS = """
     WatchingScreen #study-head, WatchingScreen #study-progress { height: 2; padding: 0 1; }
+    WatchingScreen #study-head, WatchingScreen #study-progress, WatchingScreen #trial {
+        text-wrap: nowrap;
+        text-overflow: ellipsis;
+    }
     WatchingScreen #study { height: 1fr; }
     WatchingScreen #trials { height: 1fr; min-height: 3; }
     WatchingScreen #trial { height: 3; padding: 0 1; }
@@ -326,7 +330,7 @@ class WatchingScreen(PlaceScreen):
     def draw_trial(self) -> None:
         trial = self.chosen
         if trial is not None:
-            text = trial_text(trial, self.sweep.plan, self.ink)
+            text = trial_text(trial, self.sweep.plan, self.ink, standing=self._standing(trial.number))
         elif self._filters and self.board.trials:
             text = Text("No trial passes the filter. / changes it.")
         elif self.study.filled:
@@ -334,6 +338,12 @@ class WatchingScreen(PlaceScreen):
         else:
             text = Text("Looking …")
         self.write("#trial", text, layout=False)
+
+    def _standing(self, number: int) -> str:
+        words = ["baseline"] if number == 0 else []
+        words += ["best"] if number == self.best else []
+        words += ["on the front"] if number in self._front else []
+        return ", ".join(words)
 
     def draw_more(self) -> None:
         """Draw what stands beside the trials."""

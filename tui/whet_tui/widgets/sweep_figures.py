@@ -57,6 +57,7 @@ class Drawing:
     kind: Kind
     goal: Objective
     history: tuple[BestPoint, ...] = ()
+    ended: int = 0
     dimension: Dimension | None = None
     groups: tuple[Group, ...] = ()
     points: tuple[_Point, ...] = ()
@@ -77,16 +78,18 @@ def drawing(
     """Return what a figure is drawn from. `dimension`: the place of the parameter."""
     goal = plan.goals[0]
     if kind is Kind.BEST:
-        return Drawing(kind=kind, goal=goal, history=result.history if result else _history(trials, goal))
+        ended = sorted((each for each in trials if each.end_ns), key=lambda each: (each.end_ns, each.number))
+        history = result.history if result else _history(ended, goal)
+        return Drawing(kind=kind, goal=goal, history=history, ended=len(ended))
     if kind is Kind.IMPORTANCE:
         return Drawing(kind=kind, goal=goal, importance=result.importance if result else ())
     if kind is Kind.PARAMETER:
         one = plan.space[dimension % len(plan.space)] if plan.space else None
         return Drawing(kind=kind, goal=goal) if one is None else _against(one, goal, trials)
     other = plan.goals[1]
-    ended = [each for each in trials if each.state is TrialState.COMPLETE]
-    points = tuple(point for each in ended if (point := _both(each, other, goal)) is not None)
-    beaten_by_none = tuple(each for each in ended if each.number in front)
+    whole = [each for each in trials if each.state is TrialState.COMPLETE]
+    points = tuple(point for each in whole if (point := _both(each, other, goal)) is not None)
+    beaten_by_none = tuple(each for each in whole if each.number in front)
     return Drawing(kind=kind, goal=goal, other=other, points=_thinned(points), front=beaten_by_none)
 
 
@@ -97,9 +100,8 @@ def _both(trial: Trial, across: Objective, up: Objective) -> _Point | None:
 
 def _history(trials: Iterable[Trial], goal: Objective) -> tuple[BestPoint, ...]:
     """The best so far, as trials ended. Those that were stopped early are no best."""
-    ended = sorted((each for each in trials if each.end_ns), key=lambda each: (each.end_ns, each.number))
     found: list[BestPoint] = []
-    for place, trial in enumerate(ended, 1):
+    for place, trial in enumerate(trials, 1):
         value = trial.value(goal.kind) if trial.state is TrialState.COMPLETE else None
         if value is not None and (not found or _beats(value, found[-1].value, goal.kind)):
             found.append(BestPoint(number=trial.number, ended=place, value=value))
@@ -204,7 +206,7 @@ def figure_text(drawn: Drawing, ink: Ink, width: int) -> Text:
         return text.append("No trial has ended with a score yet.")
     for each in drawn.history[-_STEPS:]:
         value = value_words(each.value, drawn.goal.kind)
-        text.append(f"after {each.ended:,} trials  #{each.number:,}  {value}\n")
+        text.append(f"after {each.ended:,} trial{'s' * (each.ended > 1)}  #{each.number:,}  {value}\n")
     left = len(drawn.history) - _STEPS
     return text.append(f"{left:,} earlier steps" if left > 0 else "", ink.muted)
 
@@ -298,7 +300,7 @@ def _draw_best(plt: Any, drawn: Drawing, ink: Ink) -> None:
         across += [each.ended, each.ended] if up else [each.ended]
         up += [up[-1], each.value] if up else [each.value]
     plt.title(_title(drawn))
-    plt.plot(across, up, color=paint(ink.accent))
+    plt.plot([*across, max(drawn.ended, across[-1])], [*up, up[-1]], color=paint(ink.accent))
     plt.xlabel("trials ended")
 
 

@@ -27,16 +27,18 @@ _COLUMNS: Final = (
     Column(title="state"),
     Column(title="quality"),
     Column(title="scored", right=True, rank=3),
-    Column(title="lift", rank=4),
-    Column(title="cost", right=True, rank=1),
-    Column(title="latency", right=True, rank=2),
+    Column(title="lift", right=True, rank=1),
+    Column(title="cost", right=True, rank=2),
+    Column(title="latency", right=True, rank=4),
     Column(title="", most=20),
     Column(title="parameters", grows=True),
 )
 _DIMMED: Final = frozenset({TrialState.PRUNED, TrialState.CANCELLED})
 _NANOS: Final = 1_000_000_000
-_LEAST_VALUE: Final = 60
-"""Letters of a parameter's value that a row shows; the trial under the cursor shows all."""
+_VALUE: Final = 60
+"""Letters of a parameter's value that a row shows; the trial under the cursor shows more."""
+_PARAMETERS: Final = 20
+"""Columns that parameters take at least; other columns make room."""
 
 
 class TrialRows:
@@ -59,9 +61,9 @@ class TrialRows:
         self._marked = marked
         count = f"{plan.cases:,}"
         widest = f"◆ {max(plan.trials, len(trials)):,}"
-        words = ("baseline, best",) if best == 0 else ("baseline",)
-        told = [widest, "– cancelled", "0.00 (0.00 to 0.00)", f"{count}/{count}", "+0.00 (-0.00 to +0.00)"]
-        told += ["$0.000123", "100.0 s", "best, front" if front else words[0], ""]
+        told = [widest, "– cancelled", "0.00 (0.00 to 0.00)", f"{count}/{count}", "+0.00"]
+        told += ["$0.000123", "100.0 s", "baseline", " " * _PARAMETERS]
+        self._stage = stage_of(plan)
         self._sheet = Sheet(_COLUMNS, [[Cell(each) for each in told]])
 
     def head(self, width: int, ink: Ink) -> Strip:
@@ -79,34 +81,41 @@ class TrialRows:
             Cell(f"{glyph} {trial.state}", ink),
             Cell(estimates.told(trial.quality) if trial.quality.value is not None else "", body),
             Cell(f"{trial.scored_cases:,}/{trial.cases:,}" if trial.cases else "", "muted"),
-            Cell(lift_words(trial), body),
+            Cell("" if trial.number == 0 else _lift(trial), body),
             Cell("" if trial.cost is None else dollars(round(trial.cost * _NANOS)), "muted"),
             Cell("" if trial.latency_ns is None else duration(trial.latency_ns), "muted"),
-            Cell(", ".join(self._words(trial)), "good" if trial.number == self._best else "accent"),
-            Cell(parameters_words(trial, _LEAST_VALUE), body),
+            Cell(self._word(trial.number), "good" if trial.number == self._best else "accent"),
+            Cell(parameters_words(trial, _VALUE, self._stage), body),
         )
 
-    def _words(self, trial: Trial) -> list[str]:
-        words = ["baseline"] if trial.number == 0 else []
-        words += ["best"] if trial.number == self._best else []
-        return words + (["front"] if trial.number in self._front else [])
+    def _word(self, number: int) -> str:
+        if number == 0:
+            return "baseline"
+        return "best" if number == self._best else "front" if number in self._front else ""
 
 
-def lift_words(trial: Trial) -> str:
-    """The difference to the baseline; the baseline has none."""
-    if trial.number == 0 or trial.lift.value is None:
-        return ""
-    return estimates.told(trial.lift, signed=True)
+def _lift(trial: Trial) -> str:
+    return "" if trial.lift.value is None else estimates.figure(trial.lift.value, signed=True)
 
 
-def parameters_words(trial: Trial, most: int) -> str:
-    return " ".join(f"{safe_line(each.name, 60)}={safe_line(each.shown, most)}" for each in trial.parameters)
+def parameters_words(trial: Trial, most: int, stage: str = "") -> str:
+    """Names and values. `stage`: a beginning of names that need not be said."""
+    return " ".join(
+        f"{safe_line(each.name.removeprefix(stage), 60)}={safe_line(each.shown, most)}" for each in trial.parameters
+    )
 
 
-def trial_text(trial: Trial, plan: Plan, ink: Ink) -> Text:
+def stage_of(plan: Plan) -> str:
+    """What all dimensions begin with, such as `answer.`; empty when they begin otherwise."""
+    stages = {each.name.partition(".")[0] for each in plan.space if "." in each.name}
+    alone = len(stages) == 1 and all("." in each.name for each in plan.space)
+    return f"{stages.pop()}." if alone else ""
+
+
+def trial_text(trial: Trial, plan: Plan, ink: Ink, *, standing: str = "") -> Text:
     """One trial in three lines: where it stands and why, its figures, its parameters."""
     glyph, colour = STATES[trial.state]
-    text = Text(f"trial {trial.number}", ink.you)
+    text = Text(f"trial {trial.number:,}", ink.you).append(f" {standing}" if standing else "", ink.good)
     text.append(f"  {glyph} {trial.state}", getattr(ink, colour))
     text.append(f" · {trial.cases:,} of {plan.cases:,} cases" if plan.cases else f" · {trial.cases:,} cases", ink.muted)
     unscored = [f"{each.count:,} {each.outcome.words}" for each in trial.outcomes if each.outcome is not Outcome.SCORED]
@@ -124,8 +133,8 @@ def _figures(trial: Trial) -> str:
     told = []
     if trial.quality.value is not None:
         told.append(f"quality {estimates.told(trial.quality)} over {trial.scored_cases:,}")
-    if lift := lift_words(trial):
-        told.append(f"lift {lift}")
+    if trial.number and trial.lift.value is not None:
+        told.append(f"lift {estimates.told(trial.lift, signed=True)}")
     if trial.cost is not None:
         told.append(f"{dollars(round(trial.cost * _NANOS))} a case")
     if trial.latency_ns is not None:
