@@ -125,8 +125,12 @@ class SweepRun:
         self._crew: Crew | None = None
         self._group: asyncio.TaskGroup | None = None
         self._begin = asyncio.get_running_loop().time()
-        answers = [case for trial in fold.trials.values() for case in (*trial.answers.values(), *trial.holdout.values())]
-        self._journal = Journal(writer, fold, sum((case.totals for case in (*answers, *self._extra.values())), Totals()))
+        answers = [
+            case for trial in fold.trials.values() for case in (*trial.answers.values(), *trial.holdout.values())
+        ]
+        self._journal = Journal(
+            writer, fold, sum((case.totals for case in (*answers, *self._extra.values())), Totals())
+        )
         self._journal.answers = self._before = len(answers) + len(self._extra)
         self._suggesting = Suggesting(lambda: tools.study(self.plan), fold)
         self._progress = Progress(self.progress, writer.emit)
@@ -250,9 +254,7 @@ class SweepRun:
         if trial.number != BASELINE:
             await self._until(lambda: self._has_ended(BASELINE))
         baseline = self.fold.trials[BASELINE]
-        ended = await asyncio.to_thread(
-            trials.ended, self.plan, trial, baseline, state, reason, self._tools.clock()
-        )
+        ended = await asyncio.to_thread(trials.ended, self.plan, trial, baseline, state, reason, self._tools.clock())
         self._post(TrialFinished(trial=ended))
         self._note(trial)
         blind = [self.fold.trials[number] for number in range(min(self._prefix, BLIND_TRIALS))]
@@ -409,9 +411,7 @@ class SweepRun:
             self._timer = None
         if self.budget.time_ns is not None and not self._over:
             left = self._writer.run.create_ns + self.budget.time_ns - self._tools.clock()
-            self._timer = asyncio.get_running_loop().call_later(
-                max(0.0, left / 1e9), self._stop_search, SweepEnd.TIME
-            )
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, left / 1e9), self._stop_search, SweepEnd.TIME)
 
     def _pause_for_cap(self, failure: Failure) -> None:
         """Pause for a cap of the workspace, which a person may raise or a new day lifts."""

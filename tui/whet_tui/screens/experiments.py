@@ -84,7 +84,9 @@ class ExperimentsScreen(PlaceScreen):
             return
         ink, now = self.ink, self.around.now_ns()
         text = headline(sweep, sweep.progress, ink)
-        text.append("\n").append_text(progress_text(sweep, sweep.progress, ink, now)).append("\n\n")
+        text.append("\n").append_text(progress_text(sweep, sweep.progress, ink, now, self.size.width - _MARGIN)).append(
+            "\n\n"
+        )
         if sweep.result is not None:
             text.append_text(verdict_text(sweep, ink))
         elif sweep.best is not None:

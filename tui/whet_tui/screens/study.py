@@ -48,12 +48,12 @@ class StudyScreen(WatchingScreen):
     """One sweep."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("c", "cases", "Cases", id="study.cases"),
+        Binding("c", "cases", "Compare", id="study.cases"),
         Binding("f", "figure", "Figures", id="study.figure"),
-        Binding("d", "dimension", "Next parameter", id="study.dimension"),
+        Binding("d", "dimension", "Parameter", id="study.dimension"),
         Binding("p", "plot", "Plot or text", id="study.plot"),
         Binding("v", "verdict", "Verdict", id="study.verdict"),
-        Binding("P", "pause", "Pause or go on", id="study.pause"),
+        Binding("P", "pause", "Pause", id="study.pause"),
         Binding("S", "end('stop')", "Stop", id="study.stop"),
         Binding("X", "end('cancel')", "Cancel", id="study.cancel"),
         Binding("R", "retune", "Retune", id="study.retune"),
@@ -73,7 +73,7 @@ class StudyScreen(WatchingScreen):
 
     @property
     def picks(self) -> str:
-        return "" if self.has_class("verdict") or self.has_class("figures") else "Its cases"
+        return "" if self.has_class("verdict") or self.has_class("figures") else "Cases"
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What is done with a sweep under way is offered while it is; figures and verdict where they are."""

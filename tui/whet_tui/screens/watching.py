@@ -36,6 +36,8 @@ _TYPING: Final = 0.2
 """Seconds without a key before the words of the filter count."""
 _COMPARED: Final = 8
 """Trials that the server compares at once."""
+_MARGIN: Final = 2
+"""Padding."""
 _TALL: Final = 36
 """Rows of the terminal from which a figure stands below the trials."""
 
@@ -74,6 +76,7 @@ class WatchingScreen(PlaceScreen):
         text-overflow: ellipsis;
     }
     WatchingScreen #study { height: 1fr; }
+    WatchingScreen #place-keys { max-height: 3; }
     WatchingScreen #trials { height: 1fr; min-height: 3; }
     WatchingScreen #trial { height: 3; padding: 0 1; }
     WatchingScreen #figure { display: none; height: 14; }
@@ -88,7 +91,7 @@ class WatchingScreen(PlaceScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "order", "Order", id="study.order"),
         Binding("slash", "filter", "Filter", id="study.filter"),
-        Binding("n", "only_front", "Only front", id="study.only_front"),
+        Binding("n", "only_front", "Front", id="study.only_front"),
         Binding("space", "mark", "Mark", id="study.mark"),
     ]
     EVERY = 3.0
@@ -247,6 +250,8 @@ class WatchingScreen(PlaceScreen):
         self.clear_hint()
         await self.board.arrange(order or self.board.order, passes, only_front=study.only_front)
         self.draw()
+        if order is not None:
+            self.query_one("#trials", Rows).action_end(-1)
 
     def action_order(self) -> None:
         orders = list(Order)
@@ -316,7 +321,8 @@ class WatchingScreen(PlaceScreen):
         self.draw_more()
 
     def _progress_text(self, now: int) -> Text:
-        text, board = progress_text(self.sweep, self.progress, self.ink, now), self.board
+        board, room = self.board, self.size.width - _MARGIN
+        text = progress_text(self.sweep, self.progress, self.ink, now, room)
         told = [board.order.words] if board.order is not Order.BEST else []
         told += [f"{len(board.numbers):,} of {len(board.trials):,} pass"] if self._filters else []
         told += [f"{board.left_out:,} more are not listed"] if board.left_out else []

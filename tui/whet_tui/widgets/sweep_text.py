@@ -1,5 +1,6 @@
 """A sweep in words: how far it is, what it may still use, what it found and how sure that is."""
 
+from dataclasses import replace
 from typing import Final
 
 from rich.text import Text
@@ -14,7 +15,9 @@ from whet_tui.widgets.ink import Ink
 from whet_tui.widgets.sheet import Cell, Column, InkName, cost
 
 _BAR: Final = 24
-"""Cells of the bar of trials."""
+"""Cells of the bar of trials, at most."""
+_SHORTEST: Final = 8
+"""Cells below which a bar tells nothing."""
 _NANOS: Final = 1_000_000_000
 VERDICTS: Final[dict[Found, tuple[str, InkName]]] = {
     Found.BETTER: ("✓ better", "good"),
@@ -134,26 +137,32 @@ def headline(sweep: Sweep, progress: Progress, ink: Ink) -> Text:
     return text
 
 
-def progress_text(sweep: Sweep, progress: Progress, ink: Ink, now_ns: int) -> Text:
-    """Two lines: trials and answers; money and time, spent and left."""
-    planned = max(1, sweep.plan.trials)
-    cells = min(_BAR, _BAR * progress.ended // planned)
-    text = Text("[", no_wrap=True, overflow="ellipsis").append("█" * cells, ink.accent)
-    text.append("·" * (_BAR - cells) + "] ", ink.muted)
+def progress_text(sweep: Sweep, progress: Progress, ink: Ink, now_ns: int, width: int) -> Text:
+    """Two lines: trials and answers, with a bar where there is room; money and time, spent and left."""
     told = [f"{progress.ended:,} of {sweep.plan.trials:,} trials", f"{progress.pruned:,} pruned"]
     told += [f"{progress.running:,} running"] if progress.running else []
     told += [f"{progress.answers:,} answers"] if progress.answers else []
     told += [f"{progress.in_flight:,} in flight"] if progress.in_flight else []
-    text.append(" · ".join(told))
-    money = [f"{money_line(progress.totals) or '$0'} spent"]
-    money += [f"{dollars(progress.money_left)} left"] if progress.money_left is not None and not sweep.ended else []
-    money += [f"about {dollars(progress.expected_left)} to go"] if progress.expected_left and not sweep.ended else []
-    spent = (sweep.end_ns or now_ns) - sweep.create_ns
-    time = [roughly(spent)] if sweep.create_ns else []
-    time += [f"about {roughly(progress.time_left_ns)} to go"] if progress.time_left_ns and not sweep.ended else []
-    if sweep.plan.budget.time_ns and not sweep.ended:
-        time.append(f"{roughly(sweep.plan.budget.time_ns - spent)} until the time is used up")
-    return text.append("\n" + " · ".join((*money, *time)), ink.muted)
+    words = " · ".join(told)
+    text, cells = Text(), min(_BAR, width - len(words) - len("[] "))
+    if cells >= _SHORTEST:
+        done = min(cells, cells * progress.ended // max(1, sweep.plan.trials))
+        text.append("[").append("█" * done, ink.accent).append("·" * (cells - done) + "] ", ink.muted)
+    return text.append(f"{words}\n").append(" · ".join(_used(sweep, progress, now_ns)), ink.muted)
+
+
+def _used(sweep: Sweep, progress: Progress, now_ns: int) -> list[str]:
+    """Money and time, spent and left; `~` before what is only likely."""
+    totals, spent = progress.totals, (sweep.end_ns or now_ns) - sweep.create_ns
+    money = f"{money_line(replace(totals, reserved=0)) or '$0'} spent"
+    if sweep.ended:
+        return [money, f"{roughly(spent)} long"]
+    left = [f"{dollars(progress.money_left)} left"] if progress.money_left is not None else []
+    left += [f"~{dollars(progress.expected_left)} to go"] if progress.expected_left else []
+    later = [f"~{roughly(progress.time_left_ns)} to go"] if progress.time_left_ns else []
+    if sweep.plan.budget.time_ns:
+        later.append(f"{roughly(sweep.plan.budget.time_ns - spent)} at most")
+    return [each for each in (money, ", ".join(left), f"{roughly(spent)} gone", ", ".join(later)) if each]
 
 
 def verdict_text(sweep: Sweep, ink: Ink) -> Text:

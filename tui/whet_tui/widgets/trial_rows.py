@@ -37,7 +37,7 @@ _DIMMED: Final = frozenset({TrialState.PRUNED, TrialState.CANCELLED})
 _NANOS: Final = 1_000_000_000
 _VALUE: Final = 60
 """Letters of a parameter's value that a row shows; the trial under the cursor shows more."""
-_PARAMETERS: Final = 20
+_PARAMETERS: Final = 18
 """Columns that parameters take at least; other columns make room."""
 
 
