@@ -128,6 +128,16 @@ async def opened_rooms(
         judgements = Judgements(
             log, caller, store, planner, scorers, calibrations, clock=clock, on_end=ledger.forget_run
         )
+        sweeps = Sweeps(
+            log,
+            store,
+            ledger,
+            SweepPlanner(planner, items, datasets),
+            datasets,
+            ModelTargets(caller, scorers, datasets),
+            clock=clock,
+            on_end=ledger.forget_run,
+        )
         yield Rooms(
             fanouts=fanouts,
             ledger=ledger,
@@ -143,6 +153,7 @@ async def opened_rooms(
             calibrations=calibrations,
             judgements=judgements,
             audits=Audits(log, planner, items, judgements),
+            sweeps=sweeps,
             store=store,
             approval_threshold=config.approval_threshold,
             panel=frozenset(branch.model for branch in defaults.panel),

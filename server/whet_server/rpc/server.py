@@ -22,6 +22,7 @@ from whet.v1 import (
     model_pb2_grpc,
     rubric_pb2_grpc,
     scorer_pb2_grpc,
+    sweep_pb2_grpc,
     trace_pb2_grpc,
 )
 from whet_server.approval.approvals import Approvals
@@ -64,10 +65,12 @@ from whet_server.rpc.rules import Rules
 from whet_server.rpc.running import Running
 from whet_server.rpc.scorer import ScorerServicer
 from whet_server.rpc.spans import SpanLayer
+from whet_server.rpc.sweep import SweepServicer
 from whet_server.rpc.trace import TraceServicer
 from whet_server.runs import Capability
 from whet_server.score.scorers import Scorers
 from whet_server.store.base import Store
+from whet_server.sweep.sweeps import Sweeps
 from whet_server.trace.traces import Traces
 from whet_server.values import ModelName, Nanos
 
@@ -117,6 +120,7 @@ class Rooms:
     calibrations: Calibrations
     judgements: Judgements
     audits: Audits
+    sweeps: Sweeps
     store: Store
     approval_threshold: Nanos
     panel: frozenset[ModelName] = frozenset()
@@ -125,7 +129,7 @@ class Rooms:
     @property
     def capabilities(self) -> tuple[Capability, ...]:
         """Return the rooms that have runs."""
-        return (self.fanouts, self.judgements)
+        return (self.fanouts, self.judgements, self.sweeps)
 
 
 class RpcServer:
@@ -188,6 +192,7 @@ class RpcServer:
             running,
         )
         calibration_pb2_grpc.add_CalibrationServiceServicer_to_server(calibration, server)
+        sweep_pb2_grpc.add_SweepServiceServicer_to_server(SweepServicer(rooms.sweeps, running), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [service.full_name for service in SERVICES]
         reflection.enable_server_reflection([*names, health.SERVICE, reflection.SERVICE_NAME], server)

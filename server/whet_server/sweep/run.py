@@ -37,7 +37,6 @@ from whet_server.sweep.spec import SweepRecord
 from whet_server.sweep.suggesting import Study, Suggesting
 from whet_server.sweeping import (
     BASELINE,
-    Budget,
     Configuration,
     HoldoutFigure,
     SweepAction,
@@ -102,7 +101,7 @@ class SweepRun:
         self.plan = fold.record.plan
         self.items = items
         self.fold = fold
-        self.budget = budget_now(fold)
+        self.budget = fold.budget
         self.phase = SweepPhase.SEARCH
         self.best: int | None = None
         self.best_value: float | None = None
@@ -389,7 +388,7 @@ class SweepRun:
             case SweepAction.CANCEL:
                 self._stop_search(SweepEnd.CANCELLED)
             case SweepAction.RETUNE:
-                self.budget = budget_now(self.fold)
+                self.budget = self.fold.budget
                 self._watch_time()
                 if event.concurrency and crew is not None:
                     crew.retune(event.concurrency)
@@ -511,20 +510,6 @@ class SweepRun:
     async def _landed(self, question: Question, case: TrialCase) -> None:
         await self._journal.land(question.number, case, holdout=question.holdout)
         self._progress.news()
-
-
-def budget_now(fold: SweepFold) -> Budget:
-    """Return the budget after all that was retuned."""
-    budget = fold.record.plan.budget
-    for control in fold.controls:
-        if (by := control.budget) is not None:
-            budget = Budget(
-                money=budget.money if by.money is None else by.money,
-                tokens=by.tokens or budget.tokens,
-                trials=by.trials or budget.trials,
-                time_ns=budget.time_ns if by.time_ns is None else by.time_ns,
-            )
-    return budget
 
 
 def _end_of(fold: SweepFold) -> SweepEnd | None:

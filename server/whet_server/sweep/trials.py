@@ -1,6 +1,5 @@
 """How a trial stands when it ends: complete, stopped by racing, failed, or cut off."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from whet_server.errors import Reason
@@ -29,8 +28,22 @@ def ended(plan: SweepPlan, trial: TrialFold, baseline: TrialFold, state: TrialSt
     failure = None if state is TrialState.CANCELLED else _too_few(trial)
     if failure is not None:
         state, reason = TrialState.FAILED, ""
+    return stands(plan, trial, baseline, state, reason=reason, failure=failure, end_ns=end_ns)
+
+
+def stands(
+    plan: SweepPlan,
+    trial: TrialFold,
+    baseline: TrialFold,
+    state: TrialState,
+    *,
+    reason: str = "",
+    failure: Failure | None = None,
+    end_ns: int | None = None,
+) -> Trial:
+    """Return a trial as it stands, beside the baseline."""
     quality = quality_of(plan)
-    scores: Mapping[str, float] = by_case(baseline.answers.values(), quality)
+    scores = by_case(baseline.answers.values(), quality)
     return standing(trial, state, quality, scores, reason=reason, failure=failure, end_ns=end_ns)
 
 
