@@ -23,7 +23,7 @@ TOOLS: Final[Mapping[str, options_pb2.Tool]] = {
     for method in service.methods
     if method.GetOptions().HasExtension(options_pb2.tool)
 }
-SECRET_FIELDS: Final = frozenset({"api_key"})
+SECRET_FIELDS: Final = frozenset({"api_key", "secret"})
 """Never shown in an approval. The digest covers them all the same."""
 
 

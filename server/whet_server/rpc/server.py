@@ -17,6 +17,7 @@ from whet.v1 import (
     calibration_pb2_grpc,
     dataset_pb2_grpc,
     fanout_pb2_grpc,
+    hook_pb2_grpc,
     judge_pb2_grpc,
     ledger_pb2_grpc,
     model_pb2_grpc,
@@ -31,6 +32,7 @@ from whet_server.calibration.calibrations import Calibrations
 from whet_server.calibration.ratings import Ratings
 from whet_server.dataset.datasets import Datasets
 from whet_server.fanout.fanouts import Fanouts
+from whet_server.hook.hooks import Hooks
 from whet_server.judge.judgements import Judgements
 from whet_server.judge.rubrics import Rubrics
 from whet_server.ledger.ledger import Ledger
@@ -44,6 +46,7 @@ from whet_server.rpc.changing import Changing
 from whet_server.rpc.dataset import DatasetServicer
 from whet_server.rpc.fanout import FanoutServicer
 from whet_server.rpc.gate import Gate
+from whet_server.rpc.hook import HookServicer
 from whet_server.rpc.identity import SERVICES, Tokens, check_allowed
 from whet_server.rpc.interceptors import (
     MAX_REQUEST_BYTES,
@@ -121,6 +124,7 @@ class Rooms:
     judgements: Judgements
     audits: Audits
     sweeps: Sweeps
+    hooks: Hooks
     store: Store
     approval_threshold: Nanos
     panel: frozenset[ModelName] = frozenset()
@@ -129,7 +133,7 @@ class Rooms:
     @property
     def capabilities(self) -> tuple[Capability, ...]:
         """Return the rooms that have runs."""
-        return (self.fanouts, self.judgements, self.sweeps)
+        return (self.fanouts, self.judgements, self.sweeps, self.hooks)
 
 
 class RpcServer:
@@ -193,6 +197,7 @@ class RpcServer:
         )
         calibration_pb2_grpc.add_CalibrationServiceServicer_to_server(calibration, server)
         sweep_pb2_grpc.add_SweepServiceServicer_to_server(SweepServicer(rooms.sweeps, running), server)
+        hook_pb2_grpc.add_HookServiceServicer_to_server(HookServicer(rooms.hooks, changing), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [service.full_name for service in SERVICES]
         reflection.enable_server_reflection([*names, health.SERVICE, reflection.SERVICE_NAME], server)
