@@ -7,6 +7,8 @@ escape it.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from whet_server.judging import Estimate, Item
@@ -111,6 +113,19 @@ def report_of(run: Run, fold: SweepFold, best: int | None, items: Mapping[str, I
     return Report(
         title=visible(run.title or run.run_id), run_id=run.run_id, simulated=teller.simulated, sections=tuple(sections)
     )
+
+
+def still(fold: SweepFold) -> SweepFold:
+    """Return the sweep as it stands now, for a thread to read while it goes on."""
+    seen = copy(fold)
+    seen.trials = {number: _still(trial) for number, trial in fold.trials.items()}
+    return seen
+
+
+def _still(trial: TrialFold) -> TrialFold:
+    """Of an ended trial only its answers to the hold-out may still grow while there is no result."""
+    answers = trial.answers if trial.end is not None else dict(trial.answers)
+    return replace(trial, answers=answers, holdout=dict(trial.holdout))
 
 
 class _Teller:
@@ -224,7 +239,7 @@ class _Teller:
         unpriced = f"; {totals.unpriced} attempts at models without a price" if totals.unpriced else ""
         duration = ((self._run.end_ns or self._now_ns) - self._run.create_ns) / NANOSECONDS
         tokens = totals.usage.input_tokens + totals.usage.output_tokens
-        most = dollars(plan.budget.money) if plan.budget.money is not None else "no cap of its own"
+        most = dollars(self._fold.budget.money) if self._fold.budget.money is not None else "no cap of its own"
         done = len(self._ended), sum(end.state is TrialState.PRUNED for end in self._ended)
         rows = (
             (
@@ -237,10 +252,10 @@ class _Teller:
             ("Trials", f"at most {plan.trials}", f"{done[0]} ended, {done[1]} of them stopped early"),
             (
                 "Tokens",
-                str(plan.budget.tokens) if plan.budget.tokens else "–",
+                str(self._fold.budget.tokens) if self._fold.budget.tokens else "–",
                 str(tokens) + "~" * totals.usage.estimated,
             ),
-            ("Budget", most, f"{spent / plan.budget.money:.0%} of it" if plan.budget.money else "–"),
+            ("Budget", most, f"{spent / self._fold.budget.money:.0%} of it" if self._fold.budget.money else "–"),
         )
         yield Table(headers=("", "Estimate", "Actual"), rows=rows)
 
@@ -251,10 +266,11 @@ class _Teller:
         """Sums over the run; of one under way, over the answers that are in."""
         if self._run.end_ns is not None:
             return self._run.totals
-        cases = (
-            case for trial in self._fold.trials.values() for case in (*trial.answers.values(), *trial.holdout.values())
-        )
-        return sum((case.totals for case in cases), Totals())
+        trials = self._fold.trials.values()
+        ended = [trial.end.totals for trial in trials if trial.end is not None]
+        going = [case.totals for trial in trials if trial.end is None for case in trial.answers.values()]
+        aside = [case.totals for trial in trials for case in trial.holdout.values()]
+        return sum((*ended, *going, *aside), Totals())
 
     def _leaderboard(self) -> Iterator[Block]:
         names = [dimension.name for dimension in self._plan.space]

@@ -8,8 +8,9 @@ from msgspec.structs import replace
 from tests.server.sweep.ended import GOING, HOSTILE, ITEMS, RECORD, RESULT, RUN, fold
 
 from whet_agent.catalogue import method_named, request_from
+from whet_server.sweep.fold import SweepFold
 from whet_server.sweep.follow_ups import follow_ups
-from whet_server.sweep.report import Quote, Report, report_of
+from whet_server.sweep.report import Quote, Report, report_of, still
 from whet_server.sweep.report_html import html
 from whet_server.sweep.report_markdown import markdown
 from whet_server.sweep.spec_file import spec_text
@@ -160,6 +161,21 @@ def test_the_cost_of_a_sweep_under_way_is_what_its_answers_cost() -> None:
     costs = next(part for part in markdown(reported(None, GOING)).split("## ") if part.startswith("Estimate"))
     assert r"\$0.009000" in costs
     assert "5.0 s so far" in costs
+
+
+def test_a_sweep_that_goes_on_does_not_change_under_its_report() -> None:
+    going = fold(RECORD, None)
+    going.trials[3].end = None
+    seen = still(going)
+    going.trials[3].answers.clear()
+    going.trials[0].holdout.update(going.trials[1].answers)
+    del going.trials[2]
+    costs = next(part for part in _told(seen).split("## ") if part.startswith("Estimate"))
+    assert r"\$0.009000" in costs
+
+
+def _told(seen: SweepFold) -> str:
+    return markdown(report_of(GOING, seen, 2, CASES, now_ns=NOW))
 
 
 def test_a_case_that_became_worse_stands_with_both_answers() -> None:
