@@ -28,7 +28,8 @@ from whet_server.sweep.fold import SweepFold
 from whet_server.sweep.plan import Planned, Planner
 from whet_server.sweep.spec import Pipeline, Stage, SweepRecord, SweepSpec
 from whet_server.sweep.sweeps import Sweeps
-from whet_server.sweep.targets import Costs, Prepared
+from whet_server.sweep.forecast import Costs
+from whet_server.sweep.targets import Prepared
 from whet_server.sweeping import (
     Budget,
     Choice,
