@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from tests.server.fanout.panel import HOME, ME, PATIENCE, Panel
 from tests.server.judge.court import RecordingStore
 
-from whet_server.calibration.calibrations import Calibrations  # noqa: F401 -- loaded here, so that no test pays for it
 from whet_server.dataset.datasets import Datasets
 from whet_server.errors import CapExceeded, Reason, failure_of
 from whet_server.fanout.fanouts import FanoutDefaults, Fanouts
@@ -28,7 +27,7 @@ from whet_server.sweep.crew import Question
 from whet_server.sweep.fold import SweepFold
 from whet_server.sweep.means import Answered
 from whet_server.sweep.plan import Planned, Planner
-from whet_server.sweep.spec import Outside, Pipeline, Stage, SweepRecord, SweepSpec
+from whet_server.sweep.spec import Pipeline, Stage, SweepRecord, SweepSpec
 from whet_server.sweep.sweeps import Sweeps
 from whet_server.sweep.targets import Costs, Prepared
 from whet_server.sweeping import (
@@ -245,7 +244,7 @@ async def room(
     panel = Panel({"house/m": lambda call: None}, price=PRICE)  # type: ignore[dict-item, return-value]
     ledger = await Ledger.open(store, clock=clock)
     log = EventLog(store, clock=clock)
-    endpoints = await Endpoints.open(store, sealer=Sealer(bytes(32)), transports={}, configured=())
+    endpoints = await Endpoints.open(store, sealer=Sealer(bytes(32)), transports={}, configured=[])
     scorers = Scorers(panel, endpoints)
     datasets = Datasets(log, store, clock=clock)
     fanouts = Fanouts(log, panel, store, FanoutDefaults(panel=()), clock=clock)
@@ -289,6 +288,3 @@ def course(events: Sequence[Event]) -> list[tuple[object, ...]]:
         )
         for number in sorted(started)
     ]
-
-
-__all__ = ["Outside"]
