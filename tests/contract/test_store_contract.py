@@ -15,6 +15,7 @@ from whet_server.store.base import (
     EventRecord,
     RemoveCached,
     RemoveCap,
+    RemoveDocument,
     RemoveEndpoint,
     RequestRecord,
     ReservationRecord,
@@ -113,6 +114,14 @@ class StoreContract:
         assert await store.document(HERE, "rubric", "a@1") == document("a@1", b"2")
         assert await store.document(HERE, "rubric", "a@2") is None
         assert await store.document(Workspace("there"), "rubric", "a@1") is None
+
+    async def test_a_document_that_is_removed_is_gone_and_no_other(self, store: Store) -> None:
+        await store.commit(document("a@1"), document("a@2"), document("a@1", workspace=THERE))
+        await store.commit(RemoveDocument(workspace=HERE, collection="rubric", key="a@1"))
+        await store.commit(RemoveDocument(workspace=HERE, collection="rubric", key="a@1"))
+        assert await store.document(HERE, "rubric", "a@1") is None
+        assert await store.document(HERE, "rubric", "a@2") == document("a@2")
+        assert await store.document(THERE, "rubric", "a@1") == document("a@1", workspace=THERE)
 
     async def test_documents_are_listed_by_the_beginning_of_their_keys_in_both_directions(self, store: Store) -> None:
         await store.commit(*map(document, ("b@1", "a@2", "a@1", "ab@1", "a@3")))

@@ -48,6 +48,8 @@ class CallSpec(Value):
     cache_ttl: float | None = None
     """Seconds an answer stays fresh; None means the server's default."""
     run_cap: Nanos | None = None
+    run_token_cap: int = 0
+    """The most tokens, in and out, that the run may use; 0: no cap."""
     deadline: float | None = None
     """Monotonic (event loop) time after which nothing is waited for."""
 

@@ -131,6 +131,12 @@ class RemoveEndpoint(Value):
     name: str
 
 
+class RemoveDocument(Value):
+    workspace: Workspace
+    collection: str
+    key: str
+
+
 class RemoveCached(Value):
     """Remove a workspace's cached answers: all, or those that expired before `expired_before_ns`."""
 
@@ -151,6 +157,7 @@ Write: TypeAlias = (
     | RemoveCap
     | RemoveEndpoint
     | RemoveCached
+    | RemoveDocument
 )
 """Everything that can become durable. A `Run` is its own row."""
 
@@ -299,6 +306,7 @@ __all__ = [
     "EventRecord",
     "RemoveCached",
     "RemoveCap",
+    "RemoveDocument",
     "RemoveEndpoint",
     "RequestRecord",
     "ReservationRecord",

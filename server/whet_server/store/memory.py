@@ -17,6 +17,7 @@ from whet_server.store.base import (
     EventRecord,
     RemoveCached,
     RemoveCap,
+    RemoveDocument,
     RemoveEndpoint,
     RequestRecord,
     ReservationRecord,
@@ -56,6 +57,9 @@ class MemoryStore:
             ),
             Document: lambda document: self._documents.setdefault((document.workspace, document.collection), {}).update(
                 {document.key: document}
+            ),
+            RemoveDocument: lambda removal: self._documents.get((removal.workspace, removal.collection), {}).pop(
+                removal.key, None
             ),
             RemoveCap: lambda removal: self._caps.pop((removal.workspace, removal.period), None),
             RemoveEndpoint: lambda removal: self._endpoints.pop((removal.workspace, removal.name), None),

@@ -22,6 +22,7 @@ from whet_server.store.base import (
     EventRecord,
     RemoveCached,
     RemoveCap,
+    RemoveDocument,
     RemoveEndpoint,
     RequestRecord,
     ReservationRecord,
@@ -145,6 +146,11 @@ def _approval(approval: ApprovalRecord) -> Change:
 def _document(document: Document) -> Change:
     key = (document.workspace, document.collection, document.key)
     return Change(tables.DOCUMENT, key, (*key, document.data))
+
+
+@_writes(RemoveDocument)
+def _remove_document(removal: RemoveDocument) -> Change:
+    return Change(tables.DOCUMENT, (removal.workspace, removal.collection, removal.key), None)
 
 
 @_writes(RemoveCap)

@@ -20,6 +20,7 @@ from whet.v1 import (
     event_pb2,
     fanout_pb2,
     fanout_pb2_grpc,
+    hook_pb2_grpc,
     judge_pb2_grpc,
     ledger_pb2_grpc,
     model_pb2_grpc,
@@ -105,6 +106,7 @@ class Client:
         self.rubric = rubric_pb2_grpc.RubricServiceStub(channel)
         self.judge = judge_pb2_grpc.JudgeServiceStub(channel)
         self.calibration = calibration_pb2_grpc.CalibrationServiceStub(channel)
+        self.hook = hook_pb2_grpc.HookServiceStub(channel)
         self.trace = trace_pb2_grpc.TraceServiceStub(channel)
 
     def run(self, request: fanout_pb2.RunFanoutRequest) -> "RunCall":

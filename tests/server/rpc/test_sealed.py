@@ -106,6 +106,11 @@ ELSEWHERE: Final = frozenset(
         "whet.v1.RubricService/ListRubrics",
         "whet.v1.CalibrationService/ListCalibrations",
         "whet.v1.CalibrationService/CheckJudge",
+        "whet.v1.HookService/PutHook",
+        "whet.v1.HookService/ListHooks",
+        "whet.v1.HookService/DeleteHook",
+        "whet.v1.HookService/TestHook",
+        "whet.v1.HookService/ListDeliveries",
     }
 )
 """Calls that know no data set; they are made all the same."""

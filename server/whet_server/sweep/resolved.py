@@ -1,0 +1,105 @@
+"""A sweep's target with a configuration put in: what runs, with every label replaced by what it stands for.
+
+The target stays a target of the same kind, so that a follow-up can begin from it and an export can be used without
+Whet. Variables of templates (`params.<name>`) have no place in it and stay beside it.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from msgspec.structs import replace
+
+from whet_server.fanout.spec import BranchSpec, FanoutSpec, SynthesisMode
+from whet_server.sweep.spec import Stage, SweepSpec
+from whet_server.sweeping import Choice, Configuration, SearchDimension, Setting
+from whet_server.values import Message, ModelName, Speaker
+
+PANEL: Final = "panel"
+TEMPLATE: Final = "template"
+SYSTEM: Final = "system"
+MODEL: Final = "model"
+DECODING: Final = frozenset({"temperature", "top_p", "max_tokens"})
+"""Places of a stage, or of all branches of a fan-out, that are sampling parameters under the same name."""
+EXAMPLES: Final = frozenset({"examples.count", "examples.selection"})
+
+
+def stands_for(name: str, label: Setting, space: Sequence[SearchDimension], texts: Sequence[Choice] = ()) -> Choice:
+    """Return what a label stands for: a text that the sweep made, a choice of the dimension, else the label itself."""
+    said = (each for dimension in space if dimension.name == name for each in _choices(dimension))
+    found = (choice for choice in (*texts, *said) if choice.label == label)
+    return next(found, Choice(label=str(label)))
+
+
+def text_of(choice: Choice) -> str:
+    """Return the text that a choice stands for."""
+    return choice.text or choice.label
+
+
+def variables(spec: SweepSpec, configuration: Configuration) -> Configuration:
+    """Return the settings that have no place in the target."""
+    return {name: setting for name, setting in configuration.items() if not has_place(spec, name)}
+
+
+def has_place(spec: SweepSpec, name: str) -> bool:
+    """Whether the target itself has a field of this name."""
+    if spec.fanout is not None:
+        return name in {PANEL, TEMPLATE, "enough", "synthesis.mode", "synthesis.model", *DECODING}
+    stage, _, place = name.partition(".")
+    stages = spec.pipeline.stages if spec.pipeline is not None else ()
+    return place in {TEMPLATE, SYSTEM, MODEL, *DECODING, *EXAMPLES} and any(stage == each.name for each in stages)
+
+
+def resolved(spec: SweepSpec, configuration: Configuration, texts: Sequence[Choice] = ()) -> SweepSpec:
+    """Return the sweep with its target as the configuration has it; an outside program stays as it is."""
+    if spec.pipeline is not None:
+        stages = tuple(_stage(stage, spec, configuration, texts) for stage in spec.pipeline.stages)
+        return replace(spec, pipeline=replace(spec.pipeline, stages=stages))
+    if spec.fanout is not None:
+        return replace(spec, fanout=_fanout(spec.fanout, spec, configuration, texts))
+    return spec
+
+
+def _choices(dimension: SearchDimension) -> tuple[Choice, ...]:
+    return dimension.choices.choices if dimension.choices is not None else ()
+
+
+def _stage(stage: Stage, spec: SweepSpec, configuration: Configuration, texts: Sequence[Choice]) -> Stage:
+    for name, setting in configuration.items():
+        owner, _, place = name.partition(".")
+        if owner != stage.name or not has_place(spec, name):
+            continue
+        text = text_of(stands_for(name, setting, spec.space, texts))
+        if place in DECODING:
+            stage = replace(stage, parameters=replace(stage.parameters, **{place: setting}))
+        elif place in EXAMPLES:
+            stage = replace(stage, examples=replace(stage.examples, **{place.removeprefix("examples."): setting}))
+        else:
+            stage = replace(stage, **{place: text})
+    return stage
+
+
+def _fanout(fanout: FanoutSpec, spec: SweepSpec, configuration: Configuration, texts: Sequence[Choice]) -> FanoutSpec:
+    for name, setting in configuration.items():
+        choice = stands_for(name, setting, spec.space, texts)
+        if name in DECODING:
+            fanout = replace(fanout, parameters=replace(fanout.parameters, **{name: setting}))
+        elif name == PANEL:
+            models = choice.models or (ModelName(choice.label),)
+            fanout = replace(fanout, branches=tuple(BranchSpec(model=model) for model in models))
+        elif name == TEMPLATE:
+            fanout = replace(fanout, messages=tuple(_asked(fanout.messages, text_of(choice))))
+        elif name == "enough":
+            fanout = replace(fanout, enough=int(setting))
+        elif name == "synthesis.mode":
+            fanout = replace(fanout, synthesis=replace(fanout.synthesis, mode=SynthesisMode(str(setting))))
+        elif name == "synthesis.model":
+            fanout = replace(fanout, synthesis=replace(fanout.synthesis, model=ModelName(text_of(choice))))
+    return fanout
+
+
+def _asked(messages: Sequence[Message], text: str) -> Iterator[Message]:
+    """The messages with another question: the last one of the user's, or one at the end."""
+    last = max((place for place, each in enumerate(messages) if each.role is Speaker.USER), default=len(messages))
+    yield from messages[:last]
+    yield Message(role=Speaker.USER, content=text)
+    yield from messages[last + 1 :]

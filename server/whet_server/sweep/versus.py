@@ -1,0 +1,214 @@
+"""Every trial against the baseline, case by case, and which of them are better beyond chance.
+
+The level is shared out twice. Over the trials: each that has a case in common with the baseline is a comparison, also
+those that were stopped early, because the best was picked from all of them. Over the looks: with replicates the
+question is put again after 1, 2, 4, ... answers to each case, and every look has its share of the level. The unit is
+always the case, with the mean of its answers as its value: asking the same case again does not make more cases.
+
+A condition is tested as strictly as the objective, at the same shared level: of twenty cheaper trials that are all as
+much worse as the margin, some would else seem to keep it in two sweeps of five.
+
+What this does not guard against: suggestions that learn the cases by heart, because each was chosen by the results of
+earlier ones on the same cases. The figure on the hold-out does.
+"""
+
+from collections.abc import Callable, Mapping
+from math import fsum
+from typing import Final
+
+from whet_server.judging import Estimate
+from whet_server.sweep.evidence import betting_p, corrected, flip_p
+from whet_server.sweep.fold import SweepFold, TrialFold
+from whet_server.sweep.measure import higher_is_better, paired
+from whet_server.sweep.racing import (
+    DEFAULT_ALPHA,
+    conditions,
+    gain,
+    objectives,
+    shortfalls,
+    turned,
+)
+from whet_server.sweeping import (
+    BASELINE,
+    Objective,
+    ObjectiveKind,
+    Racing,
+    SweepAction,
+    SweepPlan,
+    TrialState,
+)
+from whet_server.values import Value
+
+ENOUGH_SCORED: Final = 0.8
+"""Share of the cases that a trial needs a score on to be the best: those that fail may be the hard ones."""
+WORTH_HAVING: Final = 0.02
+"""Of the score: two cases of a hundred. Less is nothing that anybody would change a configuration for."""
+WORTH_SAVING: Final = 0.05
+"""Of money and time, as a share of the baseline's: less than they vary from day to day."""
+_LAST_SHARE: Final = 0.5
+"""Of the level, for the last look; the earlier ones share the rest."""
+
+
+class Versus(Value):
+    """A trial against the baseline. `lift`, the mean paired difference, is in the first objective's unit, turned so
+    that higher is better; `held`: its means keep the conditions; `samples`: answers to each case.
+    """
+
+    number: int
+    samples: int
+    pairs: int
+    lift: float
+    held: bool
+
+
+def enough(scored: int, plan: SweepPlan) -> bool:
+    """Whether a trial with so many scored cases may be the best."""
+    return scored >= max(1, ENOUGH_SCORED * plan.cases)
+
+
+def looks(racing: Racing) -> tuple[int, ...]:
+    """Return the numbers of answers to each case after which trials are compared, rising; the last one is the most."""
+    most = 1 + racing.replicates
+    doubled = [1 << power for power in range(most.bit_length()) if 1 << power < most]
+    return (*doubled, most)
+
+
+def shares(racing: Racing) -> dict[int, float]:
+    """Return the share of the level that each look has."""
+    *early, last = looks(racing)
+    return {each: (1 - _LAST_SHARE) / len(early) for each in early} | {last: _LAST_SHARE if early else 1.0}
+
+
+def samples_of(trial: TrialFold) -> int:
+    """Return how many answers to each case were asked for, in full rounds."""
+    if not trial.answers:
+        return 0
+    counts: dict[int, int] = {}
+    for _, sample in trial.answers:
+        counts[sample] = counts.get(sample, 0) + 1
+    return max((sample for sample, count in counts.items() if count >= counts.get(1, 0)), default=0)
+
+
+class Field:
+    """The trials of a sweep that have ended, against its baseline."""
+
+    def __init__(self, plan: SweepPlan, fold: SweepFold) -> None:
+        self.plan = plan
+        self.first = objectives(plan)[0]
+        self._trials = {number: fold.trials[number] for number in sorted(fold.trials) if fold.trials[number].end}
+        self._planned = max(
+            [fold.record.plan.trials, *(each.budget.trials for each in fold.controls if each.budget)], default=0
+        )
+        self._by_hand = any(each.action in {SweepAction.STOP, SweepAction.CANCEL} for each in fold.controls)
+        self.baseline = self._trials.get(BASELINE) or TrialFold(BASELINE)
+        self._base = turned(self.baseline, self.first)
+        values = {number: turned(trial, self.first) for number, trial in self._trials.items() if number != BASELINE}
+        self.compared = [number for number, of in values.items() if any(case_id in self._base for case_id in of)]
+        """The trials that were looked at beside the baseline, however they ended."""
+        whole = [number for number in self.compared if self._may_win(number, len(values[number]))]
+        self.eligible = sorted(
+            (self._versus(number, values[number]) for number in whole),
+            key=lambda each: (-each.samples, not each.held, -each.lift, each.number),
+        )
+        """Those that may be the best, the nearest first: those asked most often, those that keep the conditions as far
+        as means tell, the higher lift.
+        """
+
+    @property
+    def comparisons(self) -> int:
+        """For how many the level is corrected: those compared; after a stop by hand those planned, for who stops
+        because it looks good has picked the moment.
+        """
+        return max(len(self.compared), self._planned - 1 if self._by_hand else 0)
+
+    @property
+    def alpha(self) -> float:
+        return self.plan.racing.alpha or DEFAULT_ALPHA
+
+    @property
+    def worth(self) -> float:
+        """What is worth having of the first objective, in its unit."""
+        if self.first.kind in {ObjectiveKind.COST, ObjectiveKind.LATENCY}:
+            return WORTH_SAVING * abs(fsum(self._base.values())) / max(1, len(self._base))
+        return WORTH_HAVING
+
+    @staticmethod
+    def sign(objective: Objective) -> float:
+        """Return what turns a value so that higher is better, and back."""
+        return 1.0 if higher_is_better(objective) else -1.0
+
+    def natural(self, lift: Estimate) -> Estimate:
+        """Return an estimate of the first objective, turned so that higher is better, as it is on the record."""
+        if higher_is_better(self.first) or lift.value is None:
+            return lift
+        low, high = (None if end is None else 0.0 - end for end in (lift.high, lift.low))
+        return Estimate(value=0.0 - lift.value, low=low, high=high)
+
+    def trial(self, number: int) -> TrialFold:
+        return self._trials[number]
+
+    def lifts(self, number: int) -> list[float]:
+        """Return the paired differences to the baseline in the first objective's unit, higher being better."""
+        return paired(turned(self._trials[number], self.first), self._base)
+
+    def p_value(self, number: int) -> float:
+        """Return the corrected chance of so much gain without a true one."""
+        return self._over_looks(number, self._better_p)
+
+    def broken_p(self, number: int) -> float:
+        """Return the corrected chance that it looks as if it kept the conditions and does not; 0 without conditions."""
+        return self._over_looks(number, self._broken_p) if conditions(self.plan) else 0.0
+
+    def wins(self, number: int) -> bool:
+        """Whether a trial is better than the baseline, beyond chance, and keeps the conditions, beyond chance."""
+        lifts = self.lifts(number)
+        return fsum(lifts) > 0 and self.broken_p(number) <= self.alpha and self.p_value(number) <= self.alpha
+
+    def winner(self) -> Versus | None:
+        """Return the best of those that win."""
+        return next((each for each in self.eligible if each.held and each.lift > 0 and self.wins(each.number)), None)
+
+    def _may_win(self, number: int, scored: int) -> bool:
+        return self._trials[number].state is TrialState.COMPLETE and enough(scored, self.plan)
+
+    def _versus(self, number: int, values: Mapping[str, float]) -> Versus:
+        lifts = paired(values, self._base)
+        trial = self._trials[number]
+        missed = (
+            fsum(shortfalls(each, turned(trial, each), turned(self.baseline, each))) for each in conditions(self.plan)
+        )
+        return Versus(
+            number=number,
+            samples=samples_of(trial),
+            pairs=len(lifts),
+            lift=fsum(lifts) / len(lifts),
+            held=all(each <= 0 for each in missed),
+        )
+
+    def _over_looks(self, number: int, p_of: Callable[[TrialFold, int], float]) -> float:
+        trial, share = self._trials[number], shares(self.plan.racing)
+        so_far = [each for each in share if each <= samples_of(trial)]
+        return min((corrected(p_of(trial, each) / share[each], self.comparisons) for each in so_far), default=1.0)
+
+    def _better_p(self, trial: TrialFold, look: int) -> float:
+        mine, base = turned(trial, self.first, look), turned(self.baseline, self.first, look)
+        return flip_p([gain(self.first, value, base[case_id]) for case_id, value in mine.items() if case_id in base])
+
+    def _broken_p(self, trial: TrialFold, look: int) -> float:
+        return max(
+            kept_p(each, turned(trial, each, look), turned(self.baseline, each, look)) for each in conditions(self.plan)
+        )
+
+
+def kept_p(condition: Objective, mine: Mapping[str, float], theirs: Mapping[str, float]) -> float:
+    """Return the chance of looking as good on a condition as it does, if it were just broken. `mine` and `theirs`, the
+    baseline's, are turned so that higher is better.
+
+    Scores: bets on the differences plus the margin. Money and time: bets on the relative differences to the baseline's
+    with the margin on top, so it is the typical case that keeps it.
+    """
+    margin = condition.margin or 0.0
+    pairs = [(value, theirs[case_id]) for case_id, value in mine.items() if case_id in theirs]
+    if higher_is_better(condition):
+        return betting_p([value - base + margin for value, base in pairs], margin - 1.0)
+    return betting_p([gain(condition, value, base * (1 + margin)) for value, base in pairs])
