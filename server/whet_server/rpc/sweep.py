@@ -1,20 +1,28 @@
 """SweepService: unpack, call, pack. Specs may hold twenty thousand cases, so they are unpacked in a thread."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Mapping
 from functools import partial
 from typing import Final
 
 from whet.v1 import sweep_pb2, sweep_pb2_grpc
+from whet_server.judging import Item
 from whet_server.rpc import calls
 from whet_server.rpc.convert.enums import RUN_STATE
-from whet_server.rpc.convert.sweep import ACTION, forecast_message, retune_of, spec_of, view_message
+from whet_server.rpc.convert.sweep import ACTION, EXPORT_FORMAT, forecast_message, retune_of, spec_of, view_message
 from whet_server.rpc.layers import Context
 from whet_server.rpc.pages import page_of
 from whet_server.rpc.running import Running
+from whet_server.sweep.export import ExportFormat, exported
+from whet_server.sweep.fold import SweepFold
+from whet_server.sweep.report import report_of, still
+from whet_server.sweep.report_html import html
+from whet_server.sweep.report_markdown import markdown
 from whet_server.sweep.sweeps import Sweeps
+from whet_server.sweep.views import best_number
 from whet_server.sweeping import SweepAction
-from whet_server.values import RunId
+from whet_server.values import Run, RunId
 
 _START: Final = "whet.v1.SweepService/StartSweep"
 _CONTROL: Final = "whet.v1.SweepService/ControlSweep"
@@ -83,3 +91,28 @@ class SweepServicer(sweep_pb2_grpc.SweepServiceServicer):
         )
         view = await self._sweeps.get(calls.principal().workspace, run_id)
         return sweep_pb2.ControlSweepResponse(sweep=view_message(view))
+
+    async def ExportSweep(
+        self, request: sweep_pb2.ExportSweepRequest, context: Context
+    ) -> sweep_pb2.ExportSweepResponse:
+        run, fold = await self._sweeps.fold(calls.principal().workspace, RunId(request.run_id))
+        number = request.trial if request.HasField("trial") else best_number(fold)
+        file_format = EXPORT_FORMAT.value.get(request.format, ExportFormat.JSON)
+        made = await asyncio.to_thread(exported, run, fold, number, file_format)
+        return sweep_pb2.ExportSweepResponse(content=made.content, file_name=made.file_name, trial=made.trial)
+
+    async def ReportSweep(
+        self, request: sweep_pb2.ReportSweepRequest, context: Context
+    ) -> sweep_pb2.ReportSweepResponse:
+        workspace = calls.principal().workspace
+        run, fold = await self._sweeps.fold(workspace, RunId(request.run_id))
+        items = {item.item_id: item for item in await self._sweeps.cases(workspace, fold.record)}
+        as_page = request.format == sweep_pb2.REPORT_FORMAT_HTML
+        content = await asyncio.to_thread(_reported, run, still(fold), items, as_page=as_page)
+        file_name = f"{run.run_id}.{'html' if as_page else 'md'}"
+        return sweep_pb2.ReportSweepResponse(content=content, file_name=file_name)
+
+
+def _reported(run: Run, fold: SweepFold, items: Mapping[str, Item], *, as_page: bool) -> str:
+    report = report_of(run, fold, best_number(fold), items, now_ns=time.time_ns())
+    return html(report) if as_page else markdown(report)

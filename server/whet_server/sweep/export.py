@@ -19,6 +19,7 @@ from whet_server.sweep.fold import SweepFold, TrialFold
 from whet_server.sweep.measure import NANOSECONDS
 from whet_server.sweep.resolved import resolved, stands_for
 from whet_server.sweep.spec import SweepRecord, SweepSpec
+from whet_server.sweep.spec_file import yaml_text
 from whet_server.sweeping import Objective, ObjectiveKind, SweepResult, Trial
 from whet_server.values import Run, Value
 
@@ -56,7 +57,7 @@ def exported(run: Run, fold: SweepFold, number: int | None, file_format: ExportF
         which = "The sweep has no best trial yet." if number is None else f"The sweep has no trial {number}."
         raise TrialNotFound(f"{which} See its trials with list_trials.", metadata={"run_id": run.run_id})
     document = document_of(run, fold, fold.trials[number])
-    write = {ExportFormat.JSON: _json, ExportFormat.YAML: _yaml, ExportFormat.ENV: _env}[file_format]
+    write = {ExportFormat.JSON: _json, ExportFormat.YAML: yaml_text, ExportFormat.ENV: _env}[file_format]
     return Exported(content=write(document), file_name=f"{run.run_id}-trial-{number}.{file_format}", trial=number)
 
 
@@ -168,23 +169,6 @@ def _estimate(estimate: Estimate) -> dict[str, Any] | None:
 
 def _json(document: dict[str, Any]) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-
-
-def _yaml(document: dict[str, Any]) -> str:
-    """YAML with texts of several lines as blocks, which people can read and change."""
-    import yaml  # only whoever exports pays for it
-
-    class Dumper(yaml.SafeDumper):
-        """Its own class: representers belong to one."""
-
-    Dumper.add_representer(
-        str,
-        lambda dumper, text: dumper.represent_scalar(
-            "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
-        ),
-    )
-    written: str = yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
-    return written
 
 
 def _env(document: dict[str, Any]) -> str:

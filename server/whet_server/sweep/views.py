@@ -44,6 +44,14 @@ def best_of(fold: SweepFold) -> tuple[int, float] | None:
     return found
 
 
+def best_number(fold: SweepFold) -> int | None:
+    """Return the best trial: the one that was concluded, else the best so far."""
+    if fold.result is not None:
+        return fold.result.best
+    best = best_of(fold)
+    return best[0] if best else None
+
+
 def _came_to(run: Run, fold: SweepFold) -> SweepProgress:
     """Return how far a sweep came that is not under way."""
     ends = [trial for trial in fold.trials.values() if trial.end is not None]

@@ -24,6 +24,7 @@ from whet_server.sweeping import (
     ChangedCase,
     Choice,
     Choices,
+    Configuration,
     FloatRange,
     HoldoutFigure,
     Importance,
@@ -99,7 +100,7 @@ PLAN = SweepPlan(
 )
 RECORD = SweepRecord(spec=SPEC, plan=PLAN)
 ITEMS = tuple(Item(item_id=f"c{n}", input=f"message {n} <b>", reference="billing") for n in range(CASES))
-SETTINGS = (
+SETTINGS: tuple[Configuration, ...] = (
     {"classify.template": "short", "classify.temperature": 0.0, "classify.model": "sim/fast"},
     {"classify.template": "short", "classify.temperature": 0.5, "classify.model": "sim/slow"},
     {"classify.template": "evil", "classify.temperature": 0.98, "classify.model": "sim/good"},

@@ -4,13 +4,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import yaml
-from tests.server.sweep.ended import HOSTILE, RECORD, RUN, fold
+from msgspec.structs import replace
+from tests.server.sweep.ended import HOSTILE, RECORD, RUN, STAGE, fold
 
 from whet_server.errors import TrialNotFound
 from whet_server.sweep.export import ExportFormat, exported
+from whet_server.sweep.spec import Pipeline
 
 
 def content(number: int = 2, file_format: ExportFormat = ExportFormat.JSON) -> str:
@@ -73,16 +74,8 @@ def test_yaml_and_json_hold_the_same() -> None:
 
 
 def test_a_prompt_of_several_lines_is_a_block_in_yaml() -> None:
-    record = msgspec.structs.replace(
-        RECORD,
-        spec=msgspec.structs.replace(
-            RECORD.spec,
-            pipeline=msgspec.structs.replace(
-                RECORD.spec.pipeline,
-                stages=(msgspec.structs.replace(RECORD.spec.pipeline.stages[0], system="One.\nTwo."),),  # type: ignore[union-attr]
-            ),
-        ),
-    )
+    pipeline = Pipeline(stages=(replace(STAGE, system="One.\nTwo."),))
+    record = replace(RECORD, spec=replace(RECORD.spec, pipeline=pipeline))
     written = exported(RUN, fold(record), 0, ExportFormat.YAML).content
     assert "system: |-\n" in written
 
@@ -117,7 +110,7 @@ def test_a_shell_gets_every_value_as_it_is_and_runs_nothing(tmp_path: Path) -> N
 
 
 def test_a_line_of_a_comment_stays_one_line() -> None:
-    run = msgspec.structs.replace(RUN, title="one\nPATH=/evil\r\u2028two")
+    run = replace(RUN, title="one\nPATH=/evil\r\u2028two")
     written = exported(run, fold(), 2, ExportFormat.ENV).content
     assert "# title: one PATH=/evil two" in written.splitlines()
 
@@ -125,8 +118,7 @@ def test_a_line_of_a_comment_stays_one_line() -> None:
 def test_names_that_fall_together_are_told_apart() -> None:
     trial = fold()
     parameters = tuple(
-        msgspec.structs.replace(each, name=name)
-        for each, name in zip(trial.trials[1].parameters, ("a.b", "a-b", "path"), strict=True)
+        replace(each, name=name) for each, name in zip(trial.trials[1].parameters, ("a.b", "a-b", "path"), strict=True)
     )
     trial.trials[1].parameters = parameters
     names = read_env(exported(RUN, trial, 1, ExportFormat.ENV).content)

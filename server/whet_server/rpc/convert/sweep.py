@@ -21,6 +21,7 @@ from whet_server.rpc.convert.values import (
     timestamp_or_none,
     totals_message,
 )
+from whet_server.sweep.export import ExportFormat
 from whet_server.sweep.spec import (
     Chain,
     Outside,
@@ -42,6 +43,10 @@ from whet_server.sweeping import (
 
 ACTION: Final = EnumTable(
     {sweeping_pb2.SweepAction.Value(f"SWEEP_ACTION_{action.name}"): action for action in SweepAction}
+)
+
+EXPORT_FORMAT: Final = EnumTable(
+    {sweep_pb2.ExportFormat.Value(f"EXPORT_FORMAT_{each.name}"): each for each in ExportFormat}
 )
 
 
