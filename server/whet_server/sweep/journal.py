@@ -1,4 +1,4 @@
-"""A sweep's way to the record: events in their order, answers gathered for some milliseconds, and the fold of it all."""
+"""A sweep's way to the record: events in their order, answers gathered for some milliseconds, and the fold."""
 
 import asyncio
 from collections import deque
