@@ -211,7 +211,7 @@ def warnings(plan: SweepPlan, unpriced: Sequence[ModelInfo]) -> Iterator[str]:
     if 0 < plan.cases < FEW_CASES:
         yield f"{plan.cases} cases are too few to tell small differences from luck."
     if plan.cases and plan.racing.min_cases >= plan.cases and plan.racing.method is not RacingMethod.NONE:
-        yield f"No trial can be stopped early: there are {plan.cases} cases, and racing waits for {plan.racing.min_cases}."
+        yield f"No trial is stopped early: racing waits for {plan.racing.min_cases} of {plan.cases} cases."
 
 
 def _objectives(spec: SweepSpec) -> tuple[Objective, ...]:
