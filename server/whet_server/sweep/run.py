@@ -162,6 +162,14 @@ class SweepRun:
         for trial in self.fold.trials.values():
             if trial.end is None:
                 self._launch(trial)
+        exhausted = await self._try_all()
+        await self._until(lambda: not self._running)
+        if self._end is not None:
+            return self._end
+        return SweepEnd.SPACE if exhausted else SweepEnd.TRIALS
+
+    async def _try_all(self) -> bool:
+        """Start trials until there is nothing more to try; return whether the space is exhausted."""
         exhausted = False
         while self._end is None and not exhausted:
             await self._until(lambda: self._end is not None or self._has_room() or self._is_through())
@@ -169,13 +177,12 @@ class SweepRun:
                 break
             if self._end is None:
                 exhausted = await self._next() is None
-        await self._until(lambda: not self._running)
-        if self._end is not None:
-            return self._end
-        return SweepEnd.SPACE if exhausted else SweepEnd.TRIALS
+        return exhausted
 
-    async def _next(self) -> TrialFold | None:
-        """Start the next trial; None when the space is exhausted."""
+    async def _next(self, worker: str = "", also: Sequence[Write] = ()) -> TrialFold | None:
+        """Start the next trial, durable together with `also`; None when the space is exhausted. `worker` runs it, where
+        an outside program does.
+        """
         async with self._steering:
             number = len(self.fold.trials)
             configuration: Configuration | None = configuration_of(self.plan.baseline)
@@ -183,7 +190,8 @@ class SweepRun:
                 configuration = await self._suggesting.ask(number)
             if configuration is None:
                 return None
-            self._post(TrialStarted(number=number, parameters=written(configuration)))
+            started = TrialStarted(number=number, parameters=written(configuration), worker=worker)
+            self._post(started, also=also)
             trial = self.fold.trials[number]
             if number == BASELINE:
                 await self._suggesting.restore()
@@ -243,12 +251,16 @@ class SweepRun:
         if trial.number != BASELINE:
             await self._until(lambda: self._has_ended(BASELINE))
         baseline = self.fold.trials[BASELINE]
-        ended = await asyncio.to_thread(trials.ended, self.plan, trial, baseline, state, reason, self._tools.clock())
+        failure, now = self._failure_of(trial), self._tools.clock()
+        ended = await asyncio.to_thread(trials.ended, self.plan, trial, baseline, state, reason, now, failure)
         self._post(TrialFinished(trial=ended))
         self._note(trial)
         blind = [self.fold.trials[number] for number in range(min(self._prefix, BLIND_TRIALS))]
         if len(blind) == BLIND_TRIALS and not any(each.end and each.end.scored_cases for each in blind):
             self._stop_search(SweepEnd.FAILED)
+
+    def _failure_of(self, trial: TrialFold) -> Failure | None:
+        """Return why a whole trial failed, whatever its cases say."""
 
     def _note(self, trial: TrialFold) -> None:
         """Take note of a trial that has ended."""
@@ -490,8 +502,12 @@ class SweepRun:
         self._news.set()
         self._progress.news()
 
-    def _post(self, *payloads: "TrialStarted | TrialFinished | SweepControlled | SweepConcluded") -> None:
-        self._journal.post(*payloads, now_ns=self._tools.clock())
+    def _post(
+        self,
+        *payloads: "TrialStarted | TrialFinished | SweepControlled | SweepConcluded",
+        also: Sequence[Write] = (),
+    ) -> None:
+        self._journal.post(*payloads, now_ns=self._tools.clock(), also=also)
 
     def _new_crew(self, group: asyncio.TaskGroup) -> Crew:
         concurrency = next((each.concurrency for each in reversed(self.fold.controls) if each.concurrency), 0)

@@ -25,6 +25,7 @@ from whet_server.store.base import Document, Store, Write, every_document
 from whet_server.sweep.fold import SweepFold, folded
 from whet_server.sweep.follow_ups import check_chain, followed
 from whet_server.sweep.measure import higher_is_better
+from whet_server.sweep.outside import OutsideRun, closed_trials
 from whet_server.sweep.plan import Chained, Planned, Planner, narrowed, plan_hash, warnings
 from whet_server.sweep.racing import objectives
 from whet_server.sweep.recovery import fold_of, taken_up
@@ -112,10 +113,11 @@ class Sweeps:
             sweep=record.plan,
         )
         answers = await self._targets.answers(workspace, opened.run_id, record, planned.items)
+        kind = SweepRun if record.spec.outside is None else OutsideRun
         return await self._runs.begin(
             principal,
             opened,
-            lambda writer: SweepRun(self._tools(answers), writer, SweepFold(opened), planned.items),
+            lambda writer: kind(self._tools(answers), writer, SweepFold(opened), planned.items),
             also=(*also, *_child(workspace, record, opened.run_id)),
         )
 
@@ -214,12 +216,16 @@ class Sweeps:
     async def _again(self, writer: RunWriter) -> SweepRun:
         """Make a run's work from its record."""
         run = writer.run
-        fold, extra = await taken_up(await self._runs.events(run))
+        events = await self._runs.events(run)
+        fold, extra = await taken_up(events)
         try:
             items = await self._planner.again(run.workspace, fold.record)
             answers = await self._targets.answers(run.workspace, run.run_id, fold.record, items)
         except (NotFound, InvalidField, HoldoutSealed) as error:
             raise CannotGoOn(Failure(reason=error.reason, message=str(error), metadata=error.metadata)) from error
+        if fold.record.spec.outside is not None:
+            closed = await closed_trials(self._store, run)
+            return OutsideRun(self._tools(answers), writer, await fold_of(events), items, closed=closed)
         return SweepRun(self._tools(answers), writer, fold, items, extra=extra)
 
     async def _listed(self, run: Run) -> SweepView:
