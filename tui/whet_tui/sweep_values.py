@@ -314,6 +314,7 @@ class Control:
 
     action: Action
     role: str = ""
+    concurrency: int = 0
     from_trial: int = 0
     reason: str = ""
 
@@ -340,6 +341,17 @@ class Sweep:
     @property
     def ended(self) -> bool:
         return self.state is not RunState.RUNNING
+
+    @property
+    def planned(self) -> int:
+        """Trials at most, as it is now."""
+        return self.plan.budget.trials or self.plan.trials
+
+    @property
+    def concurrency(self) -> int:
+        """Cases at once, as it is now."""
+        retuned = (each.concurrency for each in reversed(self.controls) if each.concurrency)
+        return next(retuned, self.plan.concurrency)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

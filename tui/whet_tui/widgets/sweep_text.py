@@ -96,7 +96,7 @@ def _best(sweep: Sweep) -> str:
 
 def _counted(sweep: Sweep) -> str:
     """Trials that ended, of those that were planned; of an ended sweep that a list has only the latter."""
-    planned, ended = f"{sweep.plan.trials:,}", sweep.progress.ended
+    planned, ended = f"{sweep.planned:,}", sweep.progress.ended
     return planned if sweep.ended and not ended else f"{ended:,}/{planned}"
 
 
@@ -146,14 +146,14 @@ def headline(sweep: Sweep, progress: Progress, ink: Ink) -> Text:
 
 def progress_text(sweep: Sweep, progress: Progress, ink: Ink, now_ns: int, width: int) -> Text:
     """Two lines: trials and answers, with a bar where there is room; money and time, spent and left."""
-    told = [f"{progress.ended:,} of {sweep.plan.trials:,} trials", f"{progress.pruned:,} pruned"]
+    told = [f"{progress.ended:,} of {sweep.planned:,} trials", f"{progress.pruned:,} pruned"]
     told += [f"{progress.running:,} running"] if progress.running else []
     told += [f"{progress.answers:,} answers"] if progress.answers else []
     told += [f"{progress.in_flight:,} in flight"] if progress.in_flight else []
     words = " · ".join(told)
     text, cells = Text(), min(_BAR, width - len(words) - len("[] "))
     if cells >= _SHORTEST:
-        done = min(cells, cells * progress.ended // max(1, sweep.plan.trials))
+        done = min(cells, cells * progress.ended // max(1, sweep.planned))
         text.append("[").append("█" * done, ink.accent).append("·" * (cells - done) + "] ", ink.muted)
     return text.append(f"{words}\n").append(" · ".join(_used(sweep, progress, now_ns)), ink.muted)
 
