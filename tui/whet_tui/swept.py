@@ -97,6 +97,7 @@ def _controlled(sweep: Sweeping, controlled: event_pb2.SweepControlled) -> None:
 def _concluded(sweep: Sweeping, result: sweeping_pb2.SweepResult) -> None:
     sweep.verdict, sweep.finding = _VERDICTS.get(result.verdict, ""), result.finding
     sweep.simulated |= result.simulated
+    sweep.trials = max(sweep.trials, result.comparisons + 1)  # the last of them need not have been told live
     if result.HasField("best"):
         sweep.best = result.best
     if result.history:
@@ -155,7 +156,7 @@ def _shown(objective: str, value: float) -> str:
 
 def verdict_words(sweep: Sweeping) -> str:
     """What it found, in a line; empty before it has concluded."""
-    return f"{sweep.verdict}: {sweep.finding}" if sweep.verdict else ""
+    return sweep.finding or sweep.verdict
 
 
 def share(sweep: Sweeping) -> float:
