@@ -216,7 +216,7 @@ async def test_a_fan_out_s_guess_and_bound_hold_what_it_costs() -> None:
         whole("samples", 1, 2),
     )
     guess, text = await of.guess({"panel": "pair", "samples": 1}, ITEM)
-    assert guess.calls == 4  # two branches, a first draft and the last one
+    assert guess.calls == 3  # two branches, and the draft that begins when both are there
     assert 0 < guess.low < guess.expected
     assert text
     _, worst = await of.worst(ITEM)
