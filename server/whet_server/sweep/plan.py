@@ -90,7 +90,8 @@ class Planner:
         _check(spec, space, objectives, asked)
         sampler = filled(spec.sampler, len(_aims(objectives)))
         baseline = _baseline(spec, space, target)
-        most = space.size + (not space.contains(baseline)) if space.size else 0
+        size = 0 if sampler.kind is SamplerKind.REFLECTION else space.size
+        most = size + (not space.contains(baseline)) if size else 0
         budget = _budget(spec.budget, most, grid=sampler.kind is SamplerKind.GRID)
         items = in_order(gathered.items, spec.seed)
         if len(items) * budget.trials > MAX_ANSWERS:
@@ -100,7 +101,7 @@ class Planner:
         plan = SweepPlan(
             target="pipeline" if spec.pipeline else "fanout" if spec.fanout else "outside",
             space=spec.space,
-            size=space.size,
+            size=size,
             baseline=written(baseline),
             trials=budget.trials,
             cases=len(items),
@@ -144,7 +145,7 @@ class Planner:
             dataset = replace(dataset, split=Split.DEV)
         if not spec.items and dataset is None:
             raise InvalidField(("spec.dataset", "say which cases: a data set, or the items themselves"))
-        return await self._items.gather(workspace, JudgementSpec(items=spec.items, dataset=dataset), ())
+        return await self._items.gather(workspace, JudgementSpec(items=spec.items, dataset=dataset), (), answered=False)
 
     async def _asked(
         self, workspace: Workspace, spec: SweepSpec, items: Sequence[Item]
@@ -211,7 +212,7 @@ def warnings(plan: SweepPlan, unpriced: Sequence[ModelInfo]) -> Iterator[str]:
     if 0 < plan.cases < FEW_CASES:
         yield f"{plan.cases} cases are too few to tell small differences from luck."
     if plan.cases and plan.racing.min_cases >= plan.cases and plan.racing.method is not RacingMethod.NONE:
-        yield f"No trial can be stopped early: there are {plan.cases} cases, and racing waits for {plan.racing.min_cases}."
+        yield f"No trial is stopped early: racing waits for {plan.racing.min_cases} of {plan.cases} cases."
 
 
 def _objectives(spec: SweepSpec) -> tuple[Objective, ...]:

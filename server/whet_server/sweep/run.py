@@ -55,7 +55,7 @@ from whet_server.values import Failure, Nanos, Run, RunId, RunState, Totals
 BLIND_TRIALS: Final = 5
 """So many trials at the beginning without a single score end a sweep: what all of them lack, the next ones lack too."""
 CANCELLED: Final = Failure(reason=Reason.CANCELLED, message="Cancelled as asked.")
-_ENDS: Final[Mapping[str, SweepEnd]] = {"run": SweepEnd.MONEY, "tokens": SweepEnd.TOKENS}
+ENDS: Final[Mapping[str, SweepEnd]] = {"run": SweepEnd.MONEY, "tokens": SweepEnd.TOKENS}
 _EARLY: Final = frozenset({SweepEnd.MONEY, SweepEnd.TOKENS, SweepEnd.TIME})
 """Ends before the search came to its own."""
 _AMPLE: Final = 1.5
@@ -158,24 +158,33 @@ class SweepRun:
         for trial in sorted(self.fold.trials.values(), key=lambda each: each.number):
             if trial.end is not None:
                 self._note(trial)
-        await self._suggesting.restore()
+        await self._restore()
         for trial in self.fold.trials.values():
             if trial.end is None:
                 self._launch(trial)
-        exhausted = False
-        while self._end is None and not exhausted:
-            await self._until(lambda: self._end is not None or self._has_room() or self._is_through())
-            if self._end is None and self._is_through():
-                break
-            if self._end is None:
-                exhausted = await self._next() is None
+        exhausted = await self._try_all()
         await self._until(lambda: not self._running)
         if self._end is not None:
             return self._end
         return SweepEnd.SPACE if exhausted else SweepEnd.TRIALS
 
-    async def _next(self) -> TrialFold | None:
-        """Start the next trial; None when the space is exhausted."""
+    async def _restore(self) -> None:
+        """Bring the study to where the record has it."""
+        await self._suggesting.restore()
+
+    async def _try_all(self) -> bool:
+        """Start trials until there is nothing more to try; return whether the space is exhausted."""
+        while True:
+            await self._until(lambda: self._end is not None or self._has_room() or self._is_through())
+            if self._end is not None or self._is_through():
+                return False
+            if await self._next() is None:
+                return True
+
+    async def _next(self, worker: str = "", also: Sequence[Write] = ()) -> TrialFold | None:
+        """Start the next trial, durable together with `also`; None when the space is exhausted. `worker` runs it, where
+        an outside program does.
+        """
         async with self._steering:
             number = len(self.fold.trials)
             configuration: Configuration | None = configuration_of(self.plan.baseline)
@@ -183,10 +192,11 @@ class SweepRun:
                 configuration = await self._suggesting.ask(number)
             if configuration is None:
                 return None
-            self._post(TrialStarted(number=number, parameters=written(configuration)))
+            started = TrialStarted(number=number, parameters=written(configuration), worker=worker)
+            self._post(started, also=also)
             trial = self.fold.trials[number]
             if number == BASELINE:
-                await self._suggesting.restore()
+                await self._restore()
             self._launch(trial)
             return trial
 
@@ -221,6 +231,9 @@ class SweepRun:
         ]
         await self._ask_all(missing)
 
+    def _asked(self, trial: TrialFold, place: int, case_id: str, sample: int = 1) -> Question:
+        return Question(trial.number, place, self._item_of[case_id], sample)
+
     async def _ask_all(self, questions: Sequence[Question]) -> None:
         if self._crew is not None and questions:
             await self._crew.do(questions)
@@ -243,12 +256,16 @@ class SweepRun:
         if trial.number != BASELINE:
             await self._until(lambda: self._has_ended(BASELINE))
         baseline = self.fold.trials[BASELINE]
-        ended = await asyncio.to_thread(trials.ended, self.plan, trial, baseline, state, reason, self._tools.clock())
+        failure, now = self._failure_of(trial), self._tools.clock()
+        ended = await asyncio.to_thread(trials.ended, self.plan, trial, baseline, state, reason, now, failure)
         self._post(TrialFinished(trial=ended))
         self._note(trial)
         blind = [self.fold.trials[number] for number in range(min(self._prefix, BLIND_TRIALS))]
         if len(blind) == BLIND_TRIALS and not any(each.end and each.end.scored_cases for each in blind):
             self._stop_search(SweepEnd.FAILED)
+
+    def _failure_of(self, trial: TrialFold) -> Failure | None:
+        """Return why a whole trial failed, whatever its cases say."""
 
     def _note(self, trial: TrialFold) -> None:
         """Take note of a trial that has ended."""
@@ -490,14 +507,18 @@ class SweepRun:
         self._news.set()
         self._progress.news()
 
-    def _post(self, *payloads: "TrialStarted | TrialFinished | SweepControlled | SweepConcluded") -> None:
-        self._journal.post(*payloads, now_ns=self._tools.clock())
+    def _post(
+        self,
+        *payloads: "TrialStarted | TrialFinished | SweepControlled | SweepConcluded",
+        also: Sequence[Write] = (),
+    ) -> None:
+        self._journal.post(*payloads, now_ns=self._tools.clock(), also=also)
 
     def _new_crew(self, group: asyncio.TaskGroup) -> Crew:
         concurrency = next((each.concurrency for each in reversed(self.fold.controls) if each.concurrency), 0)
         crew = Crew(
             self._ask,
-            Hears(self._landed, lambda cap: self._stop_search(_ENDS[cap]), self._pause_for_cap),
+            Hears(self._landed, lambda cap: self._stop_search(ENDS[cap]), self._pause_for_cap),
             spawn=group.create_task,
             concurrency=concurrency or self.plan.concurrency,
             paused=self.fold.paused,

@@ -25,16 +25,18 @@ from whet_server.store.base import Document, Store, Write, every_document
 from whet_server.sweep.fold import SweepFold, folded
 from whet_server.sweep.follow_ups import check_chain, followed
 from whet_server.sweep.measure import higher_is_better
+from whet_server.sweep.outside import OutsideRun, closed_trials
 from whet_server.sweep.plan import Chained, Planned, Planner, narrowed, plan_hash, warnings
 from whet_server.sweep.racing import objectives
 from whet_server.sweep.recovery import fold_of, taken_up
+from whet_server.sweep.reflecting import ReflectingRun
 from whet_server.sweep.run import SweepRun, Tools
 from whet_server.sweep.space import Space
 from whet_server.sweep.spec import Retune, SweepForecast, SweepRecord, SweepSpec, SweepView
 from whet_server.sweep.suggesting import Study
 from whet_server.sweep.targets import Answers, Targets
 from whet_server.sweep.views import view_of
-from whet_server.sweeping import Budget, SweepAction, SweepPlan
+from whet_server.sweeping import Budget, SamplerKind, SweepAction, SweepPlan
 from whet_server.values import Failure, Nanos, Principal, Run, RunId, RunKind, RunState, Workspace, new_id
 
 _CHILDREN: Final = "sweep_children"
@@ -112,10 +114,11 @@ class Sweeps:
             sweep=record.plan,
         )
         answers = await self._targets.answers(workspace, opened.run_id, record, planned.items)
+        kind = _kind(record)
         return await self._runs.begin(
             principal,
             opened,
-            lambda writer: SweepRun(self._tools(answers), writer, SweepFold(opened), planned.items),
+            lambda writer: kind(self._tools(answers), writer, SweepFold(opened), planned.items),
             also=(*also, *_child(workspace, record, opened.run_id)),
         )
 
@@ -214,13 +217,17 @@ class Sweeps:
     async def _again(self, writer: RunWriter) -> SweepRun:
         """Make a run's work from its record."""
         run = writer.run
-        fold, extra = await taken_up(await self._runs.events(run))
+        events = await self._runs.events(run)
+        fold, extra = await taken_up(events)
         try:
             items = await self._planner.again(run.workspace, fold.record)
             answers = await self._targets.answers(run.workspace, run.run_id, fold.record, items)
         except (NotFound, InvalidField, HoldoutSealed) as error:
             raise CannotGoOn(Failure(reason=error.reason, message=str(error), metadata=error.metadata)) from error
-        return SweepRun(self._tools(answers), writer, fold, items, extra=extra)
+        if fold.record.spec.outside is not None:
+            closed = await closed_trials(self._store, run)
+            return OutsideRun(self._tools(answers), writer, await fold_of(events), items, closed=closed)
+        return _kind(fold.record)(self._tools(answers), writer, fold, items, extra=extra)
 
     async def _listed(self, run: Run) -> SweepView:
         """Return a sweep as lists show it: of one that has ended, the events around its end are read, not all."""
@@ -245,6 +252,7 @@ class Sweeps:
         prepared = await self._targets.prepared(workspace, given, gathered.items)
         planned = await self._planner.plan(workspace, prepared.spec, gathered, prepared.baseline, chained)
         planned = replace(planned, models=planned.models | prepared.models)
+        digest = await asyncio.to_thread(plan_hash, workspace, planned)  # estimates are no part of what would run
         costs = await self._targets.costs(workspace, planned)
         plan = planned.record.plan
         money = plan.budget.money
@@ -260,7 +268,7 @@ class Sweeps:
         planned = replace(planned, record=replace(planned.record, plan=plan))
         unpriced = [info for info in planned.models.values() if info.price is None]
         forecast = SweepForecast(
-            plan_hash=await asyncio.to_thread(plan_hash, workspace, planned),
+            plan_hash=digest,
             calls=costs.calls,
             cache_hits=costs.cache_hits,
             expected=plan.expected_cost,
@@ -323,7 +331,7 @@ class Sweeps:
                 metadata={"name": ref.name, "version": str(ref.version)},
             )
         rows = replace(ref, split=Split.HOLDOUT, limit=0)
-        return (await self._datasets.items(run.workspace, rows)).items
+        return (await self._datasets.items(run.workspace, rows, answered=False)).items
 
     async def _children(self, workspace: Workspace, run_id: RunId) -> Sequence[RunId]:
         found = await every_document(self._store, workspace, _CHILDREN, prefix=f"{run_id}/")
@@ -360,6 +368,13 @@ def _child(workspace: Workspace, record: SweepRecord, run_id: RunId) -> tuple[Do
     if not parent:
         return ()
     return (Document(workspace=workspace, collection=_CHILDREN, key=f"{parent}/{run_id}", data=b"{}"),)
+
+
+def _kind(record: SweepRecord) -> type[SweepRun]:
+    """Return what carries a sweep to its end."""
+    if record.spec.outside is not None:
+        return OutsideRun
+    return ReflectingRun if record.plan.sampler.kind is SamplerKind.REFLECTION else SweepRun
 
 
 def _over(run: Run) -> WrongState:

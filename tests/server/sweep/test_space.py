@@ -4,8 +4,8 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tests.server.sweep.spaces import MIXED, one_of, only_if, real, space, spaces, whole
+
 from whet_server.errors import InvalidField
 from whet_server.sweep.space import MOST_COMBINATIONS, Space, at_share, share_of
 from whet_server.sweeping import Configuration, SearchDimension
@@ -35,7 +35,7 @@ def test_a_size_counts_what_is_left_of_all_combinations_when_conditions_are_appl
 
 @given(spaces(), st.integers())
 def test_whatever_is_drawn_lies_in_the_space_and_keeps_the_order_of_its_dimensions(of: Space, seed: int) -> None:
-    drawn = of.drawn(Random(seed))  # noqa: S311 -- no secret
+    drawn = of.drawn(Random(seed))
 
     assert of.contains(drawn)
     assert list(drawn) == [each.name for each in of.dimensions if each.name in drawn]
@@ -43,7 +43,7 @@ def test_whatever_is_drawn_lies_in_the_space_and_keeps_the_order_of_its_dimensio
 
 @given(spaces(), st.integers())
 def test_a_number_is_found_again_where_it_lies_on_its_scale(of: Space, seed: int) -> None:
-    drawn = of.drawn(Random(seed))  # noqa: S311 -- no secret
+    drawn = of.drawn(Random(seed))
 
     for dimension in of.active(drawn):
         if not dimension.choices:
@@ -159,7 +159,7 @@ def test_a_size_beyond_the_wire_s_numbers_is_its_largest() -> None:
 
 def test_a_narrowed_space_keeps_what_it_does_not_name_and_what_choices_stand_for() -> None:
     narrow = MIXED.narrowed([one_of("model", "large"), real("top_p", 0.3, 0.5), whole("tokens", 32, 64)])
-    drawn = [narrow.drawn(Random(seed)) for seed in range(40)]  # noqa: S311 -- no secret
+    drawn = [narrow.drawn(Random(seed)) for seed in range(40)]
 
     assert {each["model"] for each in drawn} == {"large"}
     assert {each["top_p"] for each in drawn} == {0.3, 0.4, 0.5}
