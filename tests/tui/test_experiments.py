@@ -336,8 +336,8 @@ async def test_a_sweep_is_retuned_by_what_was_changed_in_the_form() -> None:
         await typed(stage, "60")
         await stage.pilot.press("enter", "enter")
         await stage.until_shown("It goes on with these settings.")
-        plan = (await stage.desk.sweeping.sweep(story.RUNNING)).plan
-        assert (plan.budget.money, plan.trials, plan.concurrency) == (3_500_000_000, 60, 32)
+        sweep = await stage.desk.sweeping.sweep(story.RUNNING)
+        assert (sweep.plan.budget.money, sweep.planned, sweep.concurrency) == (3_500_000_000, 60, 32)
         await stage.until(lambda: "of 60 trials" in told(stage, "study-progress"))
         await stage.pilot.press("R")
         await stage.until_shown("cases at once")
