@@ -29,7 +29,8 @@ from whet_server.sweep.means import Answered
 from whet_server.sweep.plan import Planned, Planner
 from whet_server.sweep.spec import Pipeline, Stage, SweepRecord, SweepSpec
 from whet_server.sweep.sweeps import Sweeps
-from whet_server.sweep.targets import Costs, Prepared
+from whet_server.sweep.forecast import Costs
+from whet_server.sweep.targets import Prepared
 from whet_server.sweeping import (
     Budget,
     Choice,
