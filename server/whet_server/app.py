@@ -40,6 +40,9 @@ from whet_server.runs import Capability
 from whet_server.score.scorers import Scorers
 from whet_server.store.base import Store
 from whet_server.store.sql import SqlStore
+from whet_server.sweep.plan import Planner as SweepPlanner
+from whet_server.sweep.sweeps import Sweeps
+from whet_server.sweep.targets import Models as Targets
 from whet_server.trace.traces import Traces
 from whet_server.values import ModelName, RunState, Value
 
@@ -135,7 +138,7 @@ async def opened_rooms(
             ledger,
             SweepPlanner(planner, items, datasets),
             datasets,
-            ModelTargets(caller, scorers, datasets),
+            Targets(caller, scorers, datasets, defaults.panel[0].model),
             clock=clock,
             on_end=ledger.forget_run,
         )

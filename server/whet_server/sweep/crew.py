@@ -66,7 +66,7 @@ class _Waiting(NamedTuple):
 
 
 class Crew:
-    """Asks questions. `ask` never raises for what models do; `spawn` owns the tasks; `stop` cuts off what is under way."""
+    """Asks questions. `ask` never raises for what models do; `spawn` owns the tasks."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class Crew:
         spent = self._spent.pop(waiting.turn, None)
         if spent is not None:
             case = replace(case, totals=spent + case.totals)
-        if cap == "" and case.outcome is not Outcome.CANCELLED or case.totals.attempts:
+        if (not cap and case.outcome is not Outcome.CANCELLED) or case.totals.attempts:
             await self._hears.landed(waiting.question, case)
         waiting.batch.ended()
         if self._parked and not self._paused and not self._closed:

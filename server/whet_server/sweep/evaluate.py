@@ -6,6 +6,7 @@ some criterion has no score has that one's outcome. Nothing makes a score of a f
 """
 
 import asyncio
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -27,6 +28,7 @@ from whet_server.values import CallId, Failure
 
 TRIAL: Final = "t"
 HOLDOUT: Final = "h"
+_MARK_DIGITS: Final = 16
 
 
 class Evaluator:
@@ -51,8 +53,8 @@ class Evaluator:
         self._mark = mark
 
     def ident(self, number: int, item: Item, sample: int) -> CallId:
-        """Return what the ids of all calls for one answer begin with."""
-        place = self._places[item.item_id]
+        """Return what the ids of all calls for one answer begin with. Cases that a program names have no place."""
+        place = self._places.get(item.item_id) or hashlib.sha256(item.item_id.encode()).hexdigest()[:_MARK_DIGITS]
         return CallId(f"{self._means.run_id}/{self._mark}{number}-{place}-{sample}")
 
     async def case(

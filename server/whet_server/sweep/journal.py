@@ -1,11 +1,13 @@
-"""A sweep's way to the record: events in their order, answers gathered for some milliseconds, and the fold of it all."""
+"""A sweep's way to the record: events in their order, answers gathered for some milliseconds, and the fold."""
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from whet_server.log.events import CasesFinished, DurablePayload
 from whet_server.log.log import RunWriter
+from whet_server.store.base import Write
 from whet_server.sweep.fold import SweepFold
 from whet_server.sweeping import TrialCase
 from whet_server.values import Totals
@@ -31,12 +33,12 @@ class Journal:
         self._durable: deque[asyncio.Future[None]] = deque()
         self._error: BaseException | None = None
 
-    def post(self, *payloads: DurablePayload, now_ns: int) -> None:
-        """Take events, behind the answers that came before them."""
+    def post(self, *payloads: DurablePayload, now_ns: int, also: Sequence[Write] = ()) -> None:
+        """Take events, behind the answers that came before them, durable together with `also`."""
         self.flush()
         for payload in payloads:
             self.fold.take(payload, now_ns)
-        self._submit(*payloads)
+        self._submit(*payloads, also=also)
 
     async def land(self, number: int, case: TrialCase, *, holdout: bool = False) -> None:
         """Take an answer. Waits only when the disk is far behind."""
@@ -79,8 +81,8 @@ class Journal:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _submit(self, *payloads: DurablePayload) -> None:
-        durable = self._writer.post(*payloads)
+    def _submit(self, *payloads: DurablePayload, also: Sequence[Write] = ()) -> None:
+        durable = self._writer.post(*payloads, also=also)
         self._durable.append(durable)
         durable.add_done_callback(self._written)
 

@@ -50,7 +50,7 @@ _TITLE_CHARACTERS: Final = 80
 
 
 class Planned(Value):
-    """A sweep with nothing left open. `items` are in the sweep's order; `models` judge."""
+    """A sweep with nothing left open. `items` are in the sweep's order; `models` answer and judge."""
 
     record: SweepRecord
     items: tuple[Item, ...]
@@ -73,20 +73,23 @@ class Planner:
         self._datasets = datasets
 
     async def plan(
-        self, workspace: Workspace, spec: SweepSpec, target_baseline: Configuration, chained: Chained = Chained()
+        self,
+        workspace: Workspace,
+        spec: SweepSpec,
+        gathered: Gathered,
+        target: Configuration,
+        chained: Chained = Chained(),
     ) -> Planned:
-        """Return what the spec comes to, except for what it costs. `target_baseline` is what the target itself says.
-        Raises `InvalidField` with paths from `spec.` on, `HoldoutSpent`, and what `Items.gather` and the look-up of
-        criteria raise.
+        """Return what the spec comes to, except for what it costs. `target` is what the target says at the dimensions'
+        places. Raises `InvalidField` with paths from `spec.` on, `HoldoutSpent`, and what the look-up of
+        criteria raises.
         """
         space = Space(spec.space)
-        space.check()
         objectives = _objectives(spec)
-        gathered = await self._gathered(workspace, spec)
         asked, models = await self._asked(workspace, spec, gathered.items)
         _check(spec, space, objectives, asked)
         sampler = filled(spec.sampler, len(_aims(objectives)))
-        baseline = _baseline(spec, space, target_baseline)
+        baseline = _baseline(spec, space, target)
         most = space.size + (not space.contains(baseline)) if space.size else 0
         budget = _budget(spec.budget, most, grid=sampler.kind is SamplerKind.GRID)
         items = in_order(gathered.items, spec.seed)
@@ -130,9 +133,10 @@ class Planner:
 
     async def again(self, workspace: Workspace, record: SweepRecord) -> tuple[Item, ...]:
         """Return the cases of a run from its record, in its order. Raises what `Items.gather` raises."""
-        return in_order((await self._gathered(workspace, record.spec)).items, record.plan.seed)
+        return in_order((await self.gathered(workspace, record.spec)).items, record.plan.seed)
 
-    async def _gathered(self, workspace: Workspace, spec: SweepSpec) -> Gathered:
+    async def gathered(self, workspace: Workspace, spec: SweepSpec) -> Gathered:
+        """Return the cases, as given. Raises `InvalidField`, and what `Items.gather` raises."""
         if spec.outside is not None and not spec.items and spec.dataset is None:
             return Gathered(items=())
         dataset = spec.dataset
@@ -140,7 +144,7 @@ class Planner:
             dataset = replace(dataset, split=Split.DEV)
         if not spec.items and dataset is None:
             raise InvalidField(("spec.dataset", "say which cases: a data set, or the items themselves"))
-        return await self._items.gather(workspace, JudgementSpec(items=spec.items, dataset=dataset), ())
+        return await self._items.gather(workspace, JudgementSpec(items=spec.items, dataset=dataset), (), answered=False)
 
     async def _asked(
         self, workspace: Workspace, spec: SweepSpec, items: Sequence[Item]
@@ -172,8 +176,8 @@ class Planner:
             raise InvalidField(("spec.holdout", f"{dataset.name}@{dataset.version} has no hold-out"))
         if not dataset.sealed:
             raise HoldoutSpent(
-                f"The hold-out of {dataset.name}@{dataset.version} was opened before ({dataset.open_reason}). A figure on "
-                "it would not be one on rows that nothing was chosen by. Leave it out, or add new rows.",
+                f"The hold-out of {dataset.name}@{dataset.version} was opened before ({dataset.open_reason}). A figure "
+                "on it would not be one on rows that nothing was chosen by. Leave it out, or add new rows.",
                 metadata={"name": dataset.name, "version": str(dataset.version)},
             )
         return dataset.count(Split.HOLDOUT)
@@ -186,12 +190,12 @@ def in_order(items: Sequence[Item], seed: int) -> tuple[Item, ...]:
     return tuple(shuffled)
 
 
-def plan_hash(workspace: Workspace, planned: Planned, models: Sequence[ModelInfo]) -> str:
+def plan_hash(workspace: Workspace, planned: Planned) -> str:
     """Return a SHA-256 over everything that would run: the spec after defaults, criteria, the cases' texts, and what is
     known of the models with their prices.
     """
-    known = {info.name: info for info in (*planned.models.values(), *models)}
-    whole = (workspace, planned.record, planned.items, [known[name] for name in sorted(known)])
+    models = sorted(planned.models.values(), key=lambda info: info.name)
+    whole = (workspace, planned.record, planned.items, models)
     return hashlib.sha256(msgspec.json.encode(whole, order="deterministic")).hexdigest()
 
 
@@ -207,7 +211,7 @@ def warnings(plan: SweepPlan, unpriced: Sequence[ModelInfo]) -> Iterator[str]:
     if 0 < plan.cases < FEW_CASES:
         yield f"{plan.cases} cases are too few to tell small differences from luck."
     if plan.cases and plan.racing.min_cases >= plan.cases and plan.racing.method is not RacingMethod.NONE:
-        yield f"No trial can be stopped early: racing waits for {plan.racing.min_cases} cases, and there are {plan.cases}."
+        yield f"No trial is stopped early: racing waits for {plan.racing.min_cases} of {plan.cases} cases."
 
 
 def _objectives(spec: SweepSpec) -> tuple[Objective, ...]:
@@ -261,9 +265,11 @@ def _check(spec: SweepSpec, space: Space, objectives: Sequence[Objective], asked
         wrong.append(("spec.objectives", "the same objective stands there twice"))
     if asked and all(each.aside for each in asked):
         wrong.append(("spec.criteria", "every criterion is aside, so nothing makes the score"))
-    for each in asked:
-        if each.judge is not None and asking.CANDIDATES[each.judge.mode][0] > 1:
-            wrong.append(("spec.judge.mode", f"a {each.judge.mode} judge compares answers; a case has one"))
+    wrong += [
+        ("spec.judge.mode", f"a {each.judge.mode} judge compares answers; a case has one")
+        for each in asked
+        if each.judge is not None and asking.CANDIDATES[each.judge.mode][0] > 1
+    ]
     if wrong:
         raise InvalidField(*wrong)
 

@@ -7,7 +7,7 @@ is taken up from its record goes on as if nothing had been.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -35,6 +35,7 @@ from whet_server.sweep.racing import Known, decision, known, objectives, rungs
 from whet_server.sweep.replicates import next_round
 from whet_server.sweep.spec import SweepRecord
 from whet_server.sweep.suggesting import Study, Suggesting
+from whet_server.sweep.targets import Answers
 from whet_server.sweeping import (
     BASELINE,
     Configuration,
@@ -56,21 +57,9 @@ BLIND_TRIALS: Final = 5
 CANCELLED: Final = Failure(reason=Reason.CANCELLED, message="Cancelled as asked.")
 _ENDS: Final[Mapping[str, SweepEnd]] = {"run": SweepEnd.MONEY, "tokens": SweepEnd.TOKENS}
 _EARLY: Final = frozenset({SweepEnd.MONEY, SweepEnd.TOKENS, SweepEnd.TIME})
-"""Ends that leave nothing to answer the hold-out with."""
-
-
-class Evaluating(Protocol):
-    """What answers and scores a case; `sweep.evaluate.Evaluator` documents it."""
-
-    async def case(
-        self,
-        number: int,
-        configuration: Configuration,
-        texts: Mapping[str, str],
-        item: Item,
-        sample: int,
-        stop: asyncio.Event,
-    ) -> TrialCase: ...
+"""Ends before the search came to its own."""
+_AMPLE: Final = 1.5
+"""So many times what the hold-out is likely to cost is held back for it: its calls reserve their worst case."""
 
 
 class Tools(NamedTuple):
@@ -79,7 +68,7 @@ class Tools(NamedTuple):
     clock: Callable[[], int]
     spent: Callable[[RunId], Totals]
     study: Callable[[SweepPlan], Study]
-    evaluator: Evaluating | None
+    answers: Answers
     holdout: Callable[[Run, SweepRecord], Awaitable[Sequence[Item]]]
 
 
@@ -145,6 +134,7 @@ class SweepRun:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 self._crew = self._new_crew(group)
+                self._afford()
                 self._watch_time()
                 end = await self._search()
                 end = await self._replicate(end)
@@ -172,20 +162,25 @@ class SweepRun:
         for trial in self.fold.trials.values():
             if trial.end is None:
                 self._launch(trial)
-        exhausted = False
-        while self._end is None and not exhausted:
-            await self._until(lambda: self._end is not None or self._has_room() or self._is_through())
-            if self._end is None and self._is_through():
-                break
-            if self._end is None:
-                exhausted = await self._next() is None
+        exhausted = await self._try_all()
         await self._until(lambda: not self._running)
         if self._end is not None:
             return self._end
         return SweepEnd.SPACE if exhausted else SweepEnd.TRIALS
 
-    async def _next(self) -> TrialFold | None:
-        """Start the next trial; None when the space is exhausted."""
+    async def _try_all(self) -> bool:
+        """Start trials until there is nothing more to try; return whether the space is exhausted."""
+        while True:
+            await self._until(lambda: self._end is not None or self._has_room() or self._is_through())
+            if self._end is not None or self._is_through():
+                return False
+            if await self._next() is None:
+                return True
+
+    async def _next(self, worker: str = "", also: Sequence[Write] = ()) -> TrialFold | None:
+        """Start the next trial, durable together with `also`; None when the space is exhausted. `worker` runs it, where
+        an outside program does.
+        """
         async with self._steering:
             number = len(self.fold.trials)
             configuration: Configuration | None = configuration_of(self.plan.baseline)
@@ -193,7 +188,8 @@ class SweepRun:
                 configuration = await self._suggesting.ask(number)
             if configuration is None:
                 return None
-            self._post(TrialStarted(number=number, parameters=written(configuration)))
+            started = TrialStarted(number=number, parameters=written(configuration), worker=worker)
+            self._post(started, also=also)
             trial = self.fold.trials[number]
             if number == BASELINE:
                 await self._suggesting.restore()
@@ -253,12 +249,16 @@ class SweepRun:
         if trial.number != BASELINE:
             await self._until(lambda: self._has_ended(BASELINE))
         baseline = self.fold.trials[BASELINE]
-        ended = await asyncio.to_thread(trials.ended, self.plan, trial, baseline, state, reason, self._tools.clock())
+        failure, now = self._failure_of(trial), self._tools.clock()
+        ended = await asyncio.to_thread(trials.ended, self.plan, trial, baseline, state, reason, now, failure)
         self._post(TrialFinished(trial=ended))
         self._note(trial)
         blind = [self.fold.trials[number] for number in range(min(self._prefix, BLIND_TRIALS))]
         if len(blind) == BLIND_TRIALS and not any(each.end and each.end.scored_cases for each in blind):
             self._stop_search(SweepEnd.FAILED)
+
+    def _failure_of(self, trial: TrialFold) -> Failure | None:
+        """Return why a whole trial failed, whatever its cases say."""
 
     def _note(self, trial: TrialFold) -> None:
         """Take note of a trial that has ended."""
@@ -272,6 +272,7 @@ class SweepRun:
             sign = 1.0 if higher_is_better(objectives(self.plan)[0]) else -1.0
             if self.best_value is None or found.mean > sign * self.best_value:
                 self.best, self.best_value = trial.number, sign * found.mean
+        self._afford()
         self._tell()
 
     async def _replicate(self, end: SweepEnd) -> SweepEnd:
@@ -320,9 +321,9 @@ class SweepRun:
         ref = self.record.spec.dataset
         name = f"{ref.name}@{ref.version}" if ref is not None else ""
         figure = HoldoutFigure(dataset=name, rows=self.plan.holdout_rows)
-        if end in _EARLY:
-            said = f"The {end.value} was used up before the hold-out could be answered. It stays under seal."
-            return replace(figure, failure=Failure(reason=Reason.CAP_EXCEEDED, message=said))
+        if end is SweepEnd.TIME:
+            said = "The time was used up before the hold-out could be answered. It stays under seal."
+            return replace(figure, failure=Failure(reason=Reason.DEADLINE_EXCEEDED, message=said))
         self.phase = SweepPhase.HOLDOUT
         self._tell()
         await self._journal.settled()
@@ -330,6 +331,8 @@ class SweepRun:
             rows = await self._tools.holdout(self._writer.run, self.record)
         except WhetError as error:
             return replace(figure, failure=failure_of(error))
+        self._tools.answers.open(rows)
+        self._tools.answers.afford(self.budget)
         if self._crew is not None:
             self._crew.reopen()
         await self._ask_all(
@@ -389,6 +392,7 @@ class SweepRun:
                 self._stop_search(SweepEnd.CANCELLED)
             case SweepAction.RETUNE:
                 self.budget = self.fold.budget
+                self._afford()
                 self._watch_time()
                 if event.concurrency and crew is not None:
                     crew.retune(event.concurrency)
@@ -411,6 +415,20 @@ class SweepRun:
         if self.budget.time_ns is not None and not self._over:
             left = self._writer.run.create_ns + self.budget.time_ns - self._tools.clock()
             self._timer = asyncio.get_running_loop().call_later(max(0.0, left / 1e9), self._stop_search, SweepEnd.TIME)
+
+    def _afford(self) -> None:
+        """Say what the search may use: the budget less what the hold-out is likely to need, as answers have cost."""
+        budget, answers = self.budget, self._journal.answers
+        if answers and self.plan.holdout_rows and self.phase is not SweepPhase.HOLDOUT:
+            totals = self.totals
+            need = _AMPLE * 2 * self.plan.holdout_rows / answers
+            if budget.money is not None:
+                held = min(budget.money // 2, round(need * (totals.settled + totals.unknown)))
+                budget = replace(budget, money=Nanos(budget.money - held))
+            if budget.tokens:
+                used = totals.usage.input_tokens + totals.usage.output_tokens
+                budget = replace(budget, tokens=budget.tokens - min(budget.tokens // 2, round(need * used)))
+        self._tools.answers.afford(budget)
 
     def _pause_for_cap(self, failure: Failure) -> None:
         """Pause for a cap of the workspace, which a person may raise or a new day lifts."""
@@ -482,8 +500,12 @@ class SweepRun:
         self._news.set()
         self._progress.news()
 
-    def _post(self, *payloads: "TrialStarted | TrialFinished | SweepControlled | SweepConcluded") -> None:
-        self._journal.post(*payloads, now_ns=self._tools.clock())
+    def _post(
+        self,
+        *payloads: "TrialStarted | TrialFinished | SweepControlled | SweepConcluded",
+        also: Sequence[Write] = (),
+    ) -> None:
+        self._journal.post(*payloads, now_ns=self._tools.clock(), also=also)
 
     def _new_crew(self, group: asyncio.TaskGroup) -> Crew:
         concurrency = next((each.concurrency for each in reversed(self.fold.controls) if each.concurrency), 0)
@@ -499,13 +521,9 @@ class SweepRun:
         return crew
 
     async def _ask(self, question: Question, stop: asyncio.Event) -> TrialCase:
-        if self._tools.evaluator is None:
-            raise TypeError("an outside program answers the cases of this sweep")
         trial = self.fold.trials[question.number]
         texts = {choice.label: choice.text for choice in trial.texts}
-        return await self._tools.evaluator.case(
-            question.number, trial.configuration, texts, question.item, question.sample, stop
-        )
+        return await self._tools.answers.case(question, trial.configuration, texts, stop)
 
     async def _landed(self, question: Question, case: TrialCase) -> None:
         await self._journal.land(question.number, case, holdout=question.holdout)

@@ -45,8 +45,11 @@ class Suggesting:
         await self._in_thread(self._restore, known)
 
     async def ask(self, number: int) -> Configuration | None:
-        """Return the suggestion; None when the space is exhausted. Trials up to `number - trials_at_once` have ended."""
-        return await self._in_thread(self._ask, number)
+        """Return the suggestion, from the trials up to `number - trials_at_once`, which have ended. None when the space
+        is exhausted.
+        """
+        found: Configuration | None = await self._in_thread(self._ask, number)
+        return found
 
     async def think(self, work: Callable[..., Any], *given: Any) -> Any:
         """Do something in the study's thread, such as to conclude when nothing more is suggested."""

@@ -25,14 +25,15 @@ from whet_server.store.base import Document, Store, Write, every_document
 from whet_server.sweep.fold import SweepFold, folded
 from whet_server.sweep.follow_ups import check_chain, followed
 from whet_server.sweep.measure import higher_is_better
+from whet_server.sweep.outside import OutsideRun, closed_trials
 from whet_server.sweep.plan import Chained, Planned, Planner, narrowed, plan_hash, warnings
 from whet_server.sweep.racing import objectives
 from whet_server.sweep.recovery import fold_of, taken_up
-from whet_server.sweep.run import Evaluating, SweepRun, Tools
+from whet_server.sweep.run import SweepRun, Tools
 from whet_server.sweep.space import Space
 from whet_server.sweep.spec import Retune, SweepForecast, SweepRecord, SweepSpec, SweepView
 from whet_server.sweep.suggesting import Study
-from whet_server.sweep.targets import Targets
+from whet_server.sweep.targets import Answers, Targets
 from whet_server.sweep.views import view_of
 from whet_server.sweeping import Budget, SweepAction, SweepPlan
 from whet_server.values import Failure, Nanos, Principal, Run, RunId, RunKind, RunState, Workspace, new_id
@@ -84,7 +85,7 @@ class Sweeps:
         self._folds: OrderedDict[RunId, SweepFold] = OrderedDict()
 
     async def plan(self, principal: Principal, spec: SweepSpec) -> SweepForecast:
-        """Say what it would do and cost. Raises `InvalidField`, `HoldoutSpent`, and what the cases and criteria raise."""
+        """Say what it would do and cost. Raises `InvalidField`, `HoldoutSpent`, and what cases and criteria raise."""
         return (await self._planned(principal.workspace, spec))[1]
 
     async def start(
@@ -111,11 +112,12 @@ class Sweeps:
             spec=msgspec.json.encode(record).decode(),
             sweep=record.plan,
         )
-        evaluator = await self._targets.evaluator(workspace, opened.run_id, record, planned.items, record.plan.budget)
+        answers = await self._targets.answers(workspace, opened.run_id, record, planned.items)
+        kind = SweepRun if record.spec.outside is None else OutsideRun
         return await self._runs.begin(
             principal,
             opened,
-            lambda writer: SweepRun(self._tools(evaluator), writer, SweepFold(opened), planned.items),
+            lambda writer: kind(self._tools(answers), writer, SweepFold(opened), planned.items),
             also=(*also, *_child(workspace, record, opened.run_id)),
         )
 
@@ -214,13 +216,17 @@ class Sweeps:
     async def _again(self, writer: RunWriter) -> SweepRun:
         """Make a run's work from its record."""
         run = writer.run
-        fold, extra = await taken_up(await self._runs.events(run))
+        events = await self._runs.events(run)
+        fold, extra = await taken_up(events)
         try:
             items = await self._planner.again(run.workspace, fold.record)
-            evaluator = await self._targets.evaluator(run.workspace, run.run_id, fold.record, items, fold.budget)
+            answers = await self._targets.answers(run.workspace, run.run_id, fold.record, items)
         except (NotFound, InvalidField, HoldoutSealed) as error:
             raise CannotGoOn(Failure(reason=error.reason, message=str(error), metadata=error.metadata)) from error
-        return SweepRun(self._tools(evaluator), writer, fold, items, extra=extra)
+        if fold.record.spec.outside is not None:
+            closed = await closed_trials(self._store, run)
+            return OutsideRun(self._tools(answers), writer, await fold_of(events), items, closed=closed)
+        return SweepRun(self._tools(answers), writer, fold, items, extra=extra)
 
     async def _listed(self, run: Run) -> SweepView:
         """Return a sweep as lists show it: of one that has ended, the events around its end are read, not all."""
@@ -240,24 +246,27 @@ class Sweeps:
         given, chained = await self._chained(workspace, given)
         if sum(each is not None for each in (given.pipeline, given.fanout, given.outside)) != 1:
             raise InvalidField(("spec.pipeline", "say what is optimised: a pipeline, a fan-out or an outside program"))
-        spec, baseline = await self._targets.prepared(workspace, given)
-        planned = await self._planner.plan(workspace, spec, baseline, chained)
+        Space(given.space).check()
+        gathered = await self._planner.gathered(workspace, given)
+        prepared = await self._targets.prepared(workspace, given, gathered.items)
+        planned = await self._planner.plan(workspace, prepared.spec, gathered, prepared.baseline, chained)
+        planned = replace(planned, models=planned.models | prepared.models)
         costs = await self._targets.costs(workspace, planned)
         plan = planned.record.plan
         money = plan.budget.money
         worst = costs.worst if money is None else Nanos(min(costs.worst, money))
         plan = replace(
             plan,
-            simulated=plan.simulated or any(info.simulated for info in costs.models),
+            simulated=plan.simulated or any(info.simulated for info in planned.models.values()),
             expected_cost=Nanos(min(costs.expected, worst)),
             worst_cost=worst,
             calls=costs.calls,
             expected_duration_ns=costs.duration_ns,
         )
         planned = replace(planned, record=replace(planned.record, plan=plan))
-        unpriced = [info for info in costs.models if info.price is None]
+        unpriced = [info for info in planned.models.values() if info.price is None]
         forecast = SweepForecast(
-            plan_hash=await asyncio.to_thread(plan_hash, workspace, planned, costs.models),
+            plan_hash=await asyncio.to_thread(plan_hash, workspace, planned),
             calls=costs.calls,
             cache_hits=costs.cache_hits,
             expected=plan.expected_cost,
@@ -278,7 +287,7 @@ class Sweeps:
         if not parent_id:
             return spec, Chained()
         try:
-            run, fold = await self.fold(workspace, parent_id)
+            _, fold = await self.fold(workspace, parent_id)
         except RunNotFound as error:
             raise InvalidField(("spec.chain.parent_run_id", str(error))) from error
         if fold.result is None:
@@ -300,8 +309,8 @@ class Sweeps:
         children = [await self._spent(workspace, child) for child in await self._children(workspace, run_id)]
         return Nanos(own + sum(children))
 
-    def _tools(self, evaluator: Evaluating | None) -> Tools:
-        return Tools(self._clock, self._ledger.run_totals, self._study, evaluator, self._open_seal)
+    def _tools(self, answers: Answers) -> Tools:
+        return Tools(self._clock, self._ledger.run_totals, self._study, answers, self._open_seal)
 
     async def _open_seal(self, run: Run, record: SweepRecord) -> Sequence[Item]:
         """Open the hold-out for the final figure, once, and return its rows. Raises `HoldoutSpent` when somebody else
@@ -315,12 +324,12 @@ class Sweeps:
             await self._datasets.open_seal(principal, ref.name, ref.version, reason)
         elif found.open_reason != reason:
             raise HoldoutSpent(
-                f"The hold-out was opened by somebody else meanwhile ({found.open_reason}): a figure on it would not be "
-                "one on rows that nothing was chosen by.",
+                f"The hold-out was opened by somebody else meanwhile ({found.open_reason}): a figure on it would not "
+                "be one on rows that nothing was chosen by.",
                 metadata={"name": ref.name, "version": str(ref.version)},
             )
         rows = replace(ref, split=Split.HOLDOUT, limit=0)
-        return (await self._datasets.items(run.workspace, rows)).items
+        return (await self._datasets.items(run.workspace, rows, answered=False)).items
 
     async def _children(self, workspace: Workspace, run_id: RunId) -> Sequence[RunId]:
         found = await every_document(self._store, workspace, _CHILDREN, prefix=f"{run_id}/")

@@ -23,9 +23,19 @@ def hopeless(trial: TrialFold, cases: int) -> bool:
     return sum(case.score is None for case in trial.answers.values()) > (1 - MIN_SCORED) * cases
 
 
-def ended(plan: SweepPlan, trial: TrialFold, baseline: TrialFold, state: TrialState, reason: str, end_ns: int) -> Trial:
-    """Return a trial as it stands at its end. One that has too few scores has failed, however it came to its end."""
-    failure = None if state is TrialState.CANCELLED else _too_few(trial)
+def ended(
+    plan: SweepPlan,
+    trial: TrialFold,
+    baseline: TrialFold,
+    state: TrialState,
+    reason: str,
+    end_ns: int,
+    failure: Failure | None = None,
+) -> Trial:
+    """Return a trial as it stands at its end. One that has too few scores has failed, however it came to its end, and
+    so has one of which `failure` says why.
+    """
+    failure = failure or (None if state is TrialState.CANCELLED else _too_few(trial))
     if failure is not None:
         state, reason = TrialState.FAILED, ""
     return stands(plan, trial, baseline, state, reason=reason, failure=failure, end_ns=end_ns)

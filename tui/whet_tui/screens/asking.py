@@ -8,7 +8,7 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
@@ -25,7 +25,7 @@ class Field:
     value: str = ""
 
 
-class AskingScreen(ModalScreen[tuple[str, ...] | None]):
+class AskingScreen(ModalScreen[tuple[str, ...] | None], inherit_bindings=False):
     """Dismissed with what stands in the lines, or with nothing. Enter goes on, in the last line it does what was asked
     for, if `check` finds nothing wrong.
     """
@@ -45,7 +45,7 @@ class AskingScreen(ModalScreen[tuple[str, ...] | None]):
         self._check = check
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll(id="asking", can_focus=False):
+        with Vertical(id="asking"):
             yield Static(id="asking-words")
             for place, field in enumerate(self._fields):
                 yield Static(Text(safe_line(field.label, 140)), classes="asking-label")

@@ -72,7 +72,7 @@ class ExperimentsScreen(PlaceScreen):
 
     def on_screen_resume(self) -> None:
         super().on_screen_resume()
-        if self._study is not None and self._study.open:
+        if self.is_current and self._study is not None and self._study.open:  # it may have been left again already
             self._enter(self._study)
 
     @on(Rows.Moved, "#sweeps")

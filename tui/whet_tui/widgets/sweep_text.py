@@ -251,5 +251,5 @@ def _follow_ups(sweep: Sweep, ink: Ink) -> Text:
         text.append("\n" * bool(text)).append(safe_line(each.step, 20), ink.accent)
         text.append(f"  {safe_line(each.reason, 600)}")
         text.append(f" · {each.trials:,} trials" if each.trials else "", ink.muted)
-    command = f"whet sweep start --parent-run-id {safe_line(sweep.run_id, 60)} --step STEP"
+    command = f"whet sweep start --chain-parent-run-id {safe_line(sweep.run_id, 60)} --chain-step STEP"
     return text.append(f"\nTo begin one, ask for it in the chat (Alt+1) or: {command}", ink.muted)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from whet.v1 import sweep_pb2, sweeping_pb2
+from whet.v1 import event_pb2, fanout_pb2, sweep_pb2
 from whet_server.dataset.spec import DatasetRef
 from whet_server.errors import InvalidField
 from whet_server.fanout.spec import FanoutSpec
@@ -42,7 +42,7 @@ from whet_server.sweeping import (
 )
 
 ACTION: Final = EnumTable(
-    {sweeping_pb2.SweepAction.Value(f"SWEEP_ACTION_{action.name}"): action for action in SweepAction}
+    {event_pb2.SweepAction.Value(f"SWEEP_ACTION_{action.name}"): action for action in SweepAction}
 )
 
 EXPORT_FORMAT: Final = EnumTable(
@@ -80,7 +80,7 @@ def spec_of(message: sweep_pb2.SweepSpec) -> SweepSpec:
     )
 
 
-def _fanout(message: "sweep_pb2.fanout__pb2.FanoutSpec") -> FanoutSpec:
+def _fanout(message: fanout_pb2.FanoutSpec) -> FanoutSpec:
     try:
         return fanout.spec_of(message)
     except InvalidField as error:
@@ -114,7 +114,7 @@ def view_message(view: SweepView) -> sweep_pb2.Sweep:
         state=RUN_STATE.wire[run.state],
         create_time=timestamp(run.create_ns),
         end_time=timestamp_or_none(run.end_ns),
-        controls=[message_of(each, sweep_pb2.event__pb2.SweepControlled) for each in view.controls],
+        controls=[message_of(each, event_pb2.SweepControlled) for each in view.controls],
         totals=totals_message(run.totals),
         failure=failure_or_none(view.failure),
         child_run_ids=view.child_run_ids,
