@@ -6,6 +6,8 @@ reference. A stage that is switched off answers what it would have been asked ab
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from math import prod
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
@@ -13,16 +15,18 @@ from msgspec.structs import replace
 from whet_server.errors import InvalidField, Reason, TemplateFailed, failure_of
 from whet_server.judging import Item
 from whet_server.llm.base import CallSpec, ModelInfo
+from whet_server.llm.tab import Worst
 from whet_server.llm.taxonomy import failure
 from whet_server.log.lifecycle import BranchState
 from whet_server.sweep import examples, places
 from whet_server.sweep.examples import Examples, shown
+from whet_server.sweep.guess import LONGEST_TOKEN, Guess, dearest, guess, likely_text
 from whet_server.sweep.means import Answered, Means, Tally
 from whet_server.sweep.places import Place, PlaceKind
 from whet_server.sweep.spec import FewShot, Pipeline, Stage
-from whet_server.sweep.template import Known, Template, check
+from whet_server.sweep.template import MOST_OUTPUT, Known, Template, check
 from whet_server.sweeping import Configuration, SearchDimension, Setting, StageOutput
-from whet_server.values import CallId, Failure, Message, ModelName, Parameters, Speaker
+from whet_server.values import CallId, Failure, Message, ModelName, Nanos, Parameters, Speaker
 
 _PLACES: Final[Mapping[str, Place]] = {
     "template": places.TEXT,
@@ -43,6 +47,8 @@ EXAMPLES: Final = "examples"
 _TAKEN: Final = frozenset({INPUT, FIELDS, PARAMS, EXAMPLES, "loop", "range", "reference"})
 """Names that a stage cannot have, because they mean something else in templates."""
 _SELF: Final = "."
+_MOST_COMBINED: Final = 64
+"""Combinations of variables whose prompts are measured one by one, for the worst cost."""
 
 
 class Asked(NamedTuple):
@@ -170,6 +176,76 @@ class PipelineTarget:
         if tally.stages and asked[-1].on:
             tally.stages.pop()
         return tally.answered(output)
+
+    async def guess(self, configuration: Configuration, item: Item) -> tuple[Guess, str]:
+        """See `Target.guess`. Earlier answers are made up, as long as they are likely to be."""
+        seen, output, found = self.seen(configuration, {}, item), item.input, Guess()
+        for stage in self.asked(configuration, {}):
+            if stage.on:
+                try:
+                    call = await self.call(stage, seen, item, CallId(f"{self.means.run_id}/{stage.name}"), 1)
+                except TemplateFailed:  # nothing further is asked then
+                    break
+                estimate = await self.means.caller.estimate(call)
+                found += guess(call, estimate)
+                output = likely_text(call.parameters, estimate.info)
+            seen[stage.name] = output
+        return found, output
+
+    async def worst(self, item: Item) -> tuple[str, Nanos]:
+        """See `Target.worst`: for each stage its dearest model, its longest texts and its longest answer."""
+        seen: dict[str, Any] = {INPUT: item.input, FIELDS: dict(item.fields)}
+        output, money = item.input, 0
+        for stage in self.pipeline.stages:
+            infos = [await self.means.info(model) for model in self._models_of(stage)]
+            most = self._most(f"{stage.name}.max_tokens", stage.parameters.max_tokens)
+            money += dearest(infos, self._longest_prompt(stage, seen), most)
+            longest = LONGEST_TOKEN * max(most or info.default_max_tokens for info in infos)
+            output = max(output, "x" * min(longest, MOST_OUTPUT // 2), key=len)  # it may be off, and hand its input on
+            seen[stage.name] = output
+        return output, Nanos(money)
+
+    def _longest_prompt(self, stage: Stage, seen: Mapping[str, Any]) -> int:
+        """Return the most tokens that a prompt of the stage can have, a byte each: over every template with every
+        system message and every value of the variables, or of many the longest values.
+        """
+        solved = self.shots.longest(self._most_shots(stage))
+        asked = self._asked(stage, {}, {})
+        longest = 0
+        templates = dict.fromkeys(text for _, text in self.variants(stage, "template"))
+        systems = dict.fromkeys(text for _, text in self.variants(stage, "system"))
+        for template, system, params in product(templates, systems, self._every_params()):
+            variant = asked._replace(template=template, system=system)
+            try:
+                messages = tuple(self.messages(variant, {**seen, PARAMS: params}, solved))
+            except TemplateFailed:  # it will not be asked like this
+                continue
+            longest = max(longest, Worst(messages, Parameters()).input_tokens)
+        return longest
+
+    def _every_params(self) -> list[dict[str, Setting]]:
+        """Return every combination of the variables' values, of ranges the ends; of many combinations the longest."""
+        dimensions = [each for each in self._dimensions if each.name not in self._places]
+        values = [_ends(each) for each in dimensions]
+        if prod(map(len, values)) > _MOST_COMBINED:
+            values = [[max(each, key=lambda value: len(str(value)))] for each in values]
+        names = [each.name for each in dimensions]
+        return [dict(zip(names, combined, strict=True)) for combined in product(*values)]
+
+    def _most(self, name: str, own: int | None) -> int | None:
+        """Return the highest number that a place can have: what the stage says holds where its dimension does not."""
+        dimension = self.dimension(name)
+        if dimension is None:
+            return own
+        there = [places.number_of(value) or 0 for value in _ends(dimension)]
+        return int(max([*there, own or 0] if dimension.only_if else there))
+
+    def _models_of(self, stage: Stage) -> list[ModelName]:
+        dimension = self.dimension(f"{stage.name}.model")
+        if dimension is None or dimension.choices is None:
+            return [stage.model]
+        labels = [ModelName(choice.label) for choice in dimension.choices.choices]
+        return [*labels, stage.model] if dimension.only_if else labels
 
     def seen(self, configuration: Configuration, texts: Mapping[str, str], item: Item) -> dict[str, Any]:
         """Return what the first stage's templates see of a case, without examples."""
@@ -327,12 +403,7 @@ class PipelineTarget:
             raise InvalidField((path, what))
 
     def _most_shots(self, stage: Stage) -> int:
-        dimension = self.dimension(f"{stage.name}.examples.count")
-        if dimension is None:
-            return stage.examples.count
-        if dimension.choices is not None:
-            return max(int(places.number_of(choice.label) or 0) for choice in dimension.choices.choices)
-        return dimension.int_range.high if dimension.int_range else stage.examples.count
+        return self._most(f"{stage.name}.examples.count", stage.examples.count) or 0
 
     def _models(self, path: str) -> Iterator[tuple[str, ModelName]]:
         for at, stage in enumerate(self.pipeline.stages):
@@ -358,6 +429,14 @@ def _setting(dimension: SearchDimension, said: Setting) -> Setting | None:
     if isinstance(said, str):
         return None
     return int(said) if dimension.int_range is not None else float(said)
+
+
+def _ends(dimension: SearchDimension) -> list[Setting]:
+    """Return the values of a dimension, of a range its ends."""
+    if dimension.choices is not None:
+        return [places.text_of(choice) for choice in dimension.choices.choices]
+    ends = dimension.float_range or dimension.int_range
+    return [ends.low, ends.high] if ends is not None else []
 
 
 def _field(name: str) -> str:

@@ -7,12 +7,13 @@ from typing import Protocol
 from whet_server.judging import Item
 from whet_server.llm.base import ModelInfo
 from whet_server.sweep.examples import Examples
+from whet_server.sweep.guess import Guess
 from whet_server.sweep.means import Answered, Means, field_names
 from whet_server.sweep.pipeline import PipelineTarget
 from whet_server.sweep.places import Place
 from whet_server.sweep.spec import SweepSpec
 from whet_server.sweeping import Configuration
-from whet_server.values import CallId, ModelName
+from whet_server.values import CallId, ModelName, Nanos
 
 
 class Target(Protocol):
@@ -44,6 +45,16 @@ class Target(Protocol):
     ) -> Answered:
         """Answer a case under a configuration. `texts` are what labels stand for that the sweep made itself. The ids
         of the calls begin with `ident`. Raises nothing for what models do; cancelling the task cuts its calls off.
+        """
+        ...
+
+    async def guess(self, configuration: Configuration, item: Item) -> tuple[Guess, str]:
+        """Return what answering a case is likely to cost, and a text as long as the answer is likely to be."""
+        ...
+
+    async def worst(self, item: Item) -> tuple[str, Nanos]:
+        """Return the longest answer there may be to a case, whatever the configuration, and the most it can cost when
+        no attempt fails.
         """
         ...
 

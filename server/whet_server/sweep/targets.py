@@ -16,13 +16,14 @@ from whet_server.llm.base import Caller, ModelInfo
 from whet_server.score.scorers import Scorers
 from whet_server.sweep.crew import Question
 from whet_server.sweep.evaluate import HOLDOUT, Evaluator
+from whet_server.sweep.forecast import Costs, costs
 from whet_server.sweep.means import PLANNED, Answered, Means
 from whet_server.sweep.pipeline import filled
 from whet_server.sweep.plan import Planned
 from whet_server.sweep.spec import SweepRecord, SweepSpec
 from whet_server.sweep.target import Target, open_target
 from whet_server.sweeping import Budget, Configuration, TrialCase
-from whet_server.values import ModelName, Nanos, RunId, Value, Workspace
+from whet_server.values import ModelName, RunId, Value, Workspace
 
 
 class Prepared(Value):
@@ -33,17 +34,6 @@ class Prepared(Value):
     spec: SweepSpec
     baseline: Configuration
     models: dict[ModelName, ModelInfo]
-
-
-class Costs(Value):
-    """What a sweep would cost, before its budget caps it."""
-
-    calls: int = 0
-    cache_hits: int = 0
-    low: Nanos = Nanos(0)
-    expected: Nanos = Nanos(0)
-    worst: Nanos = Nanos(0)
-    duration_ns: int = 0
 
 
 class Answers(Protocol):
@@ -107,8 +97,10 @@ class Models:
 
     async def costs(self, workspace: Workspace, planned: Planned) -> Costs:
         """See `Targets`."""
-        del workspace, planned
-        return Costs()
+        spec = planned.record.spec
+        means = Means(self._caller, workspace, PLANNED, spec)
+        target = None if spec.outside else await self._target(workspace, spec, means, planned.items)
+        return await costs(target, means, self._scorers, planned.record, planned.items, planned.models)
 
     async def answers(
         self, workspace: Workspace, run_id: RunId, record: SweepRecord, items: Sequence[Item]
