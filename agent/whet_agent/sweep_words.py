@@ -117,7 +117,7 @@ def controlled_words(controlled: event_pb2.SweepControlled) -> str:
 
 def result_lines(result: sweeping_pb2.SweepResult, trials: Mapping[int, sweeping_pb2.Trial]) -> list[str]:
     """Return what a sweep found: the verdict first, then what it stands on, then what could follow."""
-    lines = [f"**{VERDICTS.get(result.verdict, 'No verdict')}.** {result.finding}".rstrip(), ""]
+    lines = [f"**{result.finding or VERDICTS.get(result.verdict, 'No verdict')}**", ""]
     if result.HasField("best"):
         best = trials.get(result.best)
         lines.append(f"- best: {trial_words(best) if best is not None else f'trial {result.best}'}")
@@ -161,8 +161,11 @@ def plan_words(answer: sweep_pb2.PlanSweepResponse) -> str:
     on = f" of {plan.origin}" if plan.origin else ""
     lines = [f"- size: up to {plan.trials} trials by {kind} out of {size}, {plan.cases} cases each{on}"]
     lines.append(f"- calls: {answer.calls:,} at most, of which the cache would answer {answer.cache_hits:,} now")
-    amounts = [dollars(each.nanos) for each in (answer.low_cost, answer.expected_cost, answer.worst_cost)]
-    lines.append(f"- cost: {amounts[2]} at most; {amounts[1]} expected, {amounts[0]} if racing stops most trials early")
+    low, expected, worst = (dollars(each.nanos) for each in (answer.low_cost, answer.expected_cost, answer.worst_cost))
+    if answer.worst_cost.nanos or answer.unpriced_models:
+        lines.append(f"- cost: {worst} at most; {expected} expected, {low} if racing stops most trials early")
+    else:
+        lines.append("- cost: nothing, as its models are free")
     if answer.expected_duration.seconds:
         lines.append(f"- time: about {time_words(answer.expected_duration.seconds)}")
     if answer.HasField("detectable"):

@@ -117,9 +117,7 @@ async def test_a_sweep_under_way_is_followed_and_says_what_is_left() -> None:
     async with studied(story.RUNNING) as stage:
         for words in ("12 of 40 trials", "4 pruned", "4 running", "512 answers", "32 in flight"):
             assert words in told(stage, "study-progress")
-        assert "$1.57 left, ~$0.80 to go · 1 min gone · ~2 min to go, 8 min at most" in told(
-            stage, "study-progress"
-        )
+        assert "$1.57 left, ~$0.80 to go · 1 min gone · ~2 min to go, 8 min at most" in told(stage, "study-progress")
         assert "searching · best so far trial 7: 0.90" in told(stage, "study-head")
         assert len(stage.rows("trials").keys) == 16
         await stage.until(lambda: stage.desk.sweeping.watchers == 1)
@@ -338,8 +336,8 @@ async def test_a_sweep_is_retuned_by_what_was_changed_in_the_form() -> None:
         await typed(stage, "60")
         await stage.pilot.press("enter", "enter")
         await stage.until_shown("It goes on with these settings.")
-        plan = (await stage.desk.sweeping.sweep(story.RUNNING)).plan
-        assert (plan.budget.money, plan.trials, plan.concurrency) == (3_500_000_000, 60, 32)
+        sweep = await stage.desk.sweeping.sweep(story.RUNNING)
+        assert (sweep.plan.budget.money, sweep.planned, sweep.concurrency) == (3_500_000_000, 60, 32)
         await stage.until(lambda: "of 60 trials" in told(stage, "study-progress"))
         await stage.pilot.press("R")
         await stage.until_shown("cases at once")

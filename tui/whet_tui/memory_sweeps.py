@@ -133,7 +133,8 @@ class MemorySweeps:
             raise DeskError("The sweep has ended.", lasting=True)
         if request_id not in kept.requests:
             kept.requests.add(request_id)
-            controls = (*sweep.controls, Control(action=action, role="person"))
+            concurrency = (retuning.concurrency or 0) if retuning is not None else 0
+            controls = (*sweep.controls, Control(action=action, role="person", concurrency=concurrency))
             progress = replace(sweep.progress, phase=_PHASES.get(action, sweep.progress.phase))
             state = _ENDS.get(action, sweep.state)
             sweep = replace(sweep, controls=controls, progress=progress, state=state)
@@ -185,8 +186,8 @@ def _spread(case: ComparedCase) -> float:
 
 
 def _retuned(sweep: Sweep, retuning: Retuning) -> Sweep:
-    budget, plan = sweep.plan.budget, sweep.plan
-    money = budget.money if retuning.money is None else retuning.money
-    budget = replace(budget, money=money, trials=retuning.trials or budget.trials)
-    plan = replace(plan, budget=budget, concurrency=retuning.concurrency or plan.concurrency)
-    return replace(sweep, plan=replace(plan, trials=retuning.trials or plan.trials))
+    """The sweep with another budget: what else was planned stays on the record."""
+    before = sweep.plan.budget
+    money = before.money if retuning.money is None else retuning.money
+    budget = replace(before, money=money, trials=retuning.trials or before.trials)
+    return replace(sweep, plan=replace(sweep.plan, budget=budget))

@@ -87,7 +87,7 @@ class ReportFormat(StrEnum):
 class Parameter:
     """What a dimension is set to."""
 
-    name: str
+    name: str = ""
     number: float | None = None
     integer: int | None = None
     text: str | None = None
@@ -115,7 +115,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    label: str
+    label: str = ""
     text: str = ""
 
 
@@ -128,7 +128,7 @@ class Choices:
 class Dimension:
     """One of the three kinds is set."""
 
-    name: str
+    name: str = ""
     float_range: Range | None = None
     int_range: Range | None = None
     choices: Choices | None = None
@@ -197,7 +197,7 @@ class Plan:
 class Trial:
     """One configuration and how it stands."""
 
-    number: int
+    number: int = 0
     state: TrialState = TrialState.RUNNING
     parameters: tuple[Parameter, ...] = ()
     texts: tuple[Choice, ...] = ()
@@ -247,14 +247,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangedCase:
-    case_id: str
+    case_id: str = ""
     before: float = 0.0
     after: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Importance:
-    name: str
+    name: str = ""
     share: float = 0.0
 
 
@@ -271,14 +271,14 @@ class HoldoutFigure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BestPoint:
-    number: int
+    number: int = 0
     ended: int = 0
     value: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowUp:
-    step: str
+    step: str = ""
     reason: str = ""
     trials: int = 0
 
@@ -314,6 +314,7 @@ class Control:
 
     action: Action
     role: str = ""
+    concurrency: int = 0
     from_trial: int = 0
     reason: str = ""
 
@@ -341,6 +342,17 @@ class Sweep:
     def ended(self) -> bool:
         return self.state is not RunState.RUNNING
 
+    @property
+    def planned(self) -> int:
+        """Trials at most, as it is now."""
+        return self.plan.budget.trials or self.plan.trials
+
+    @property
+    def concurrency(self) -> int:
+        """Cases at once, as it is now."""
+        retuned = (each.concurrency for each in reversed(self.controls) if each.concurrency)
+        return next(retuned, self.plan.concurrency)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
@@ -362,7 +374,7 @@ class TrialPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageOutput:
-    stage: str
+    stage: str = ""
     output: str = ""
 
 
@@ -370,7 +382,7 @@ class StageOutput:
 class TrialCase:
     """One answer to one case."""
 
-    case_id: str
+    case_id: str = ""
     sample: int = 1
     outcome: Outcome = Outcome.FAILED
     score: float | None = None
@@ -388,7 +400,7 @@ class TrialCase:
 class ComparedCell:
     """What one trial answered to a case; no answers: it was not asked."""
 
-    number: int
+    number: int = 0
     answers: tuple[TrialCase, ...] = ()
 
     @property
@@ -424,5 +436,5 @@ class Retuning:
 class Document:
     """A file that the server wrote."""
 
-    content: str
+    content: str = ""
     file_name: str = ""

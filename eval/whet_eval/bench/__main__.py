@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from whet_eval.bench import calls, judging, racing, report, screen
+from whet_eval.bench import calls, experiments, judging, racing, report, screen
 from whet_eval.bench.children import provider, resident_mb, server
 from whet_eval.bench.figure import Figure
 
@@ -53,8 +53,16 @@ async def racing_figures(base: Path) -> AsyncIterator[Figure]:
         yield figure
 
 
+async def experiment_figures(base: Path) -> AsyncIterator[Figure]:
+    """A large sweep, watched in a real terminal."""
+    figures = experiments.figures(base)
+    while (figure := await asyncio.to_thread(next, figures, None)) is not None:
+        yield figure
+
+
 MEASURES: Final[Mapping[str, Callable[[Path], AsyncIterator[Figure]]]] = {
     "calls": call_figures,
+    "experiments": experiment_figures,
     "judging": judging_figures,
     "racing": racing_figures,
     "rest": at_rest,

@@ -56,7 +56,9 @@ async def test_at_most_so_many_cases_are_under_way_and_no_case_is_asked_twice() 
 
 async def test_a_trial_without_enough_scores_has_failed_and_never_wins() -> None:
     broken = Failure(reason=Reason.PROVIDER_ERROR, message="broken")
-    async with room(broken=lambda question: broken if question.number == 2 and question.place % 5 == 0 else None) as made:
+    async with room(
+        broken=lambda question: broken if question.number == 2 and question.place % 5 == 0 else None
+    ) as made:
         run_id = await made.start(spec())
         events = await made.events(run_id)
         fold = await made.fold(run_id)

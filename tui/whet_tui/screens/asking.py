@@ -8,7 +8,7 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
@@ -25,15 +25,22 @@ class Field:
     value: str = ""
 
 
-class AskingScreen(ModalScreen[tuple[str, ...] | None], inherit_bindings=False):
+class AskedLine(Line):
+    """A line from which Up and Down lead to the others."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab,down", "app.focus_next", "Next line", show=False, id="asking.next"),
+        Binding("shift+tab,up", "app.focus_previous", "Line before", show=False, id="asking.previous"),
+    ]
+
+
+class AskingScreen(ModalScreen[tuple[str, ...] | None]):
     """Dismissed with what stands in the lines, or with nothing. Enter goes on, in the last line it does what was asked
     for, if `check` finds nothing wrong.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,ctrl+c", "leave", "Leave everything as it is", id="asking.leave"),
-        Binding("tab,down", "app.focus_next", "Next line", show=False, id="asking.next"),
-        Binding("shift+tab,up", "app.focus_previous", "Line before", show=False, id="asking.previous"),
     ]
 
     def __init__(self, title: str, words: str, fields: Sequence[Field], check: Callable[[Sequence[str]], str]) -> None:
@@ -45,11 +52,13 @@ class AskingScreen(ModalScreen[tuple[str, ...] | None], inherit_bindings=False):
         self._check = check
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="asking"):
+        with VerticalScroll(id="asking", can_focus=False):
             yield Static(id="asking-words")
             for place, field in enumerate(self._fields):
                 yield Static(Text(safe_line(field.label, 140)), classes="asking-label")
-                yield Line(value=safe_line(field.value, 1_000), id=f"asking-{place}", compact=True, max_length=1_000)
+                yield AskedLine(
+                    value=safe_line(field.value, 1_000), id=f"asking-{place}", compact=True, max_length=1_000
+                )
             yield Static(id="asking-fault")
 
     def on_mount(self) -> None:
@@ -60,8 +69,8 @@ class AskingScreen(ModalScreen[tuple[str, ...] | None], inherit_bindings=False):
         self._lines[0].focus()
 
     @property
-    def _lines(self) -> list[Line]:
-        return list(self.query(Line))
+    def _lines(self) -> list[AskedLine]:
+        return list(self.query(AskedLine))
 
     def _write(self) -> None:
         ink = ink_of(self.app.current_theme)

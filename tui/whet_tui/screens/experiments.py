@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from rich.text import Text
-from textual import events, on
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
+from whet_tui.desk import DeskError
 from whet_tui.screens.place import PlaceScreen
 from whet_tui.screens.study import StudyScreen
 from whet_tui.screens.watching import Study
@@ -51,6 +52,8 @@ class ExperimentsScreen(PlaceScreen):
         super().__init__(place, around)
         self._sweeps: Sequence[Sweep] | None = None
         """None before the first look."""
+        self._whole: dict[str, Sweep] = {}
+        """Ended sweeps that were read one by one: a list has only what they found."""
         self._study: Study | None = None
         """The one that was opened last, with its trials and how they were looked at."""
 
@@ -64,18 +67,45 @@ class ExperimentsScreen(PlaceScreen):
             yield Static(id="about")
 
     async def look(self) -> None:
-        self._sweeps = await (await self.around.desk()).sweeping.sweeps()
-        now = self.around.now_ns()
-        sheet = Sheet(COLUMNS, [sweep_row(each, now) for each in self._sweeps])
-        self.query_one("#sweeps", Rows).show([each.run_id for each in self._sweeps], sheet)
+        desk = (await self.around.desk()).sweeping
+        self._sweeps = await desk.sweeps()
+        self._list()
+        await self._read()
         self._draw()
+
+    async def _read(self) -> None:
+        """Read the sweep under the cursor whole, once it has ended."""
+        sweep = self._chosen
+        if sweep is not None and sweep.ended and sweep.run_id not in self._whole:
+            whole = await (await self.around.desk()).sweeping.sweep(sweep.run_id)
+            self._whole[sweep.run_id] = whole
+            self._list()
+
+    def _list(self) -> None:
+        now, sweeps = self.around.now_ns(), self._sweeps or ()
+        rows = [sweep_row(self._whole.get(each.run_id, each), now) for each in sweeps]
+        self.query_one("#sweeps", Rows).show([each.run_id for each in sweeps], Sheet(COLUMNS, rows))
+
+    @on(Rows.Moved, "#sweeps")
+    def _moved(self) -> None:
+        self.query_one("#about-sweep", VerticalScroll).scroll_home(animate=False)
+        self._draw()
+        self._read_soon()
+
+    @work(exclusive=True, group="read")
+    async def _read_soon(self) -> None:
+        try:
+            await self._read()
+        except DeskError as error:
+            self.tell(f"{error} Trying again.", bad=True)
+        else:
+            self._draw()
 
     def on_screen_resume(self) -> None:
         super().on_screen_resume()
         if self.is_current and self._study is not None and self._study.open:  # it may have been left again already
             self._enter(self._study)
 
-    @on(Rows.Moved, "#sweeps")
     def _draw(self) -> None:
         """Draw the sweep under the cursor."""
         sweep = self._chosen
@@ -96,7 +126,8 @@ class ExperimentsScreen(PlaceScreen):
     @property
     def _chosen(self) -> "Sweep | None":
         key = self.query_one("#sweeps", Rows).key
-        return next((each for each in self._sweeps or () if each.run_id == key), None)
+        found = next((each for each in self._sweeps or () if each.run_id == key), None)
+        return self._whole.get(key, found)
 
     @on(Rows.Picked, "#sweeps")
     def _open(self) -> None:

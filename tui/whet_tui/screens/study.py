@@ -215,7 +215,7 @@ class StudyScreen(WatchingScreen):
         """Ask for other settings. What stays as it stands there is not changed."""
         plan = self.sweep.plan
         money = f"{plan.budget.money / _NANOS:g}" if plan.budget.money is not None else ""
-        before = (money, str(plan.trials), str(plan.concurrency))
+        before = (money, str(self.sweep.planned), str(self.sweep.concurrency))
         fields = [
             Field(label=label, value=value)
             for label, value in zip(("money in US dollars", "trials", "cases at once"), before, strict=True)

@@ -65,7 +65,7 @@ def sweep_row(sweep: Sweep, now_ns: int) -> list[Cell]:
         Cell(safe_line(sweep.title or sweep.run_id, 200)),
         Cell(found, colour),
         Cell(_best(sweep), "muted"),
-        Cell(f"{sweep.progress.ended:,}/{sweep.plan.trials:,}", "muted"),
+        Cell(_counted(sweep), "muted"),
         Cell(cost(sweep.totals), "muted"),
         Cell(roughly((sweep.end_ns or now_ns) - sweep.create_ns), "muted"),
         Cell(ago(sweep.create_ns, now_ns), "muted"),
@@ -85,12 +85,19 @@ def _under_way(sweep: Sweep) -> tuple[str, InkName]:
 
 
 def _best(sweep: Sweep) -> str:
-    goal = sweep.plan.goals[0]
-    number = sweep.best.number if sweep.best else sweep.progress.best
-    if number is None:
+    """The best trial and its value: a list has of an ended sweep only its result."""
+    goal, progress, result = sweep.plan.goals[0].kind, sweep.progress, sweep.result
+    if progress.best is not None:
+        return f"#{progress.best:,} {value_words(progress.best_value, goal)}"
+    if result is None or result.best is None or not result.history:
         return ""
-    value = sweep.best.value(goal.kind) if sweep.best and not goal.criterion else sweep.progress.best_value
-    return f"#{number:,} {value_words(value, goal.kind)}"
+    return f"#{result.best:,} {value_words(result.history[-1].value, goal)}"
+
+
+def _counted(sweep: Sweep) -> str:
+    """Trials that ended, of those that were planned; of an ended sweep that a list has only the latter."""
+    planned, ended = f"{sweep.planned:,}", sweep.progress.ended
+    return planned if sweep.ended and not ended else f"{ended:,}/{planned}"
 
 
 def value_words(value: float | None, goal: Goal, *, signed: bool = False) -> str:
@@ -139,14 +146,14 @@ def headline(sweep: Sweep, progress: Progress, ink: Ink) -> Text:
 
 def progress_text(sweep: Sweep, progress: Progress, ink: Ink, now_ns: int, width: int) -> Text:
     """Two lines: trials and answers, with a bar where there is room; money and time, spent and left."""
-    told = [f"{progress.ended:,} of {sweep.plan.trials:,} trials", f"{progress.pruned:,} pruned"]
+    told = [f"{progress.ended:,} of {sweep.planned:,} trials", f"{progress.pruned:,} pruned"]
     told += [f"{progress.running:,} running"] if progress.running else []
     told += [f"{progress.answers:,} answers"] if progress.answers else []
     told += [f"{progress.in_flight:,} in flight"] if progress.in_flight else []
     words = " · ".join(told)
     text, cells = Text(), min(_BAR, width - len(words) - len("[] "))
     if cells >= _SHORTEST:
-        done = min(cells, cells * progress.ended // max(1, sweep.plan.trials))
+        done = min(cells, cells * progress.ended // max(1, sweep.planned))
         text.append("[").append("█" * done, ink.accent).append("·" * (cells - done) + "] ", ink.muted)
     return text.append(f"{words}\n").append(" · ".join(_used(sweep, progress, now_ns)), ink.muted)
 
