@@ -25,6 +25,7 @@ from whet.v1 import (
     scorer_pb2_grpc,
     sweep_pb2_grpc,
     trace_pb2_grpc,
+    trial_pb2_grpc,
 )
 from whet_server.approval.approvals import Approvals
 from whet_server.audit.audits import Audits
@@ -70,6 +71,7 @@ from whet_server.rpc.scorer import ScorerServicer
 from whet_server.rpc.spans import SpanLayer
 from whet_server.rpc.sweep import SweepServicer
 from whet_server.rpc.trace import TraceServicer
+from whet_server.rpc.trial import TrialServicer
 from whet_server.runs import Capability
 from whet_server.score.scorers import Scorers
 from whet_server.store.base import Store
@@ -197,6 +199,7 @@ class RpcServer:
         )
         calibration_pb2_grpc.add_CalibrationServiceServicer_to_server(calibration, server)
         sweep_pb2_grpc.add_SweepServiceServicer_to_server(SweepServicer(rooms.sweeps, running), server)
+        trial_pb2_grpc.add_TrialServiceServicer_to_server(TrialServicer(rooms.sweeps, requests, life), server)
         hook_pb2_grpc.add_HookServiceServicer_to_server(HookServicer(rooms.hooks, changing), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [service.full_name for service in SERVICES]

@@ -55,6 +55,8 @@ class ReservationRecord(Value):
     output_price: int = 0
     end_ns: int | None = None
     expire_ns: int | None = None
+    reserved_tokens: int = 0
+    """The most that it can use, in and out."""
 
 
 class CapRecord(Value):
@@ -178,6 +180,8 @@ class UsageSum(Value):
     output_tokens: int
     estimated: bool
     entries: int
+    held_tokens: int = 0
+    """Tokens as caps count them: used ones for SETTLED, the most there can be for RESERVED and UNKNOWN."""
 
 
 class Store(Protocol):

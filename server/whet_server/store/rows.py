@@ -114,6 +114,7 @@ def _reservation(entry: ReservationRecord) -> Change:
         entry.create_ns,
         entry.end_ns,
         entry.expire_ns,
+        entry.reserved_tokens,
     )
     return Change(tables.RESERVATION, key, cells)
 
@@ -240,4 +241,5 @@ def read_reservation(row: Sequence[Any]) -> ReservationRecord:
         create_ns=row[12],
         end_ns=row[13],
         expire_ns=row[14],
+        reserved_tokens=row[15],
     )

@@ -156,7 +156,7 @@ def _verdict(field: Field, winner: Versus | None, best: Versus | None, lift: Est
 
 def _fallback(field: Field) -> int | None:
     """The baseline, where no other trial has enough scores and it has some."""
-    return BASELINE if turned(field.baseline, field.first) else None
+    return BASELINE if field.values(BASELINE) else None
 
 
 def _loss(case: ChangedCase) -> tuple[float, str]:
@@ -165,7 +165,7 @@ def _loss(case: ChangedCase) -> tuple[float, str]:
 
 def _changed(field: Field, number: int) -> list[ChangedCase]:
     quality = quality_of(field.plan)
-    before, after = (by_case(each.answers.values(), quality) for each in (field.baseline, field.trial(number)))
+    before, after = (by_case(field.answers(each), quality) for each in (BASELINE, number))
     return [
         ChangedCase(case_id=case_id, before=before[case_id], after=value)
         for case_id, value in after.items()
@@ -199,7 +199,7 @@ def _front(field: Field, best: Versus | None) -> tuple[int, ...]:
         return () if top is None else (top,)
     points = {}
     for number in (BASELINE, *(each.number for each in field.eligible if each.held)):
-        values = [turned(field.trial(number), aim) for aim in aims]
+        values = [field.values(number, aim) for aim in aims]
         if all(values):
             points[number] = tuple(sum(of.values()) / len(of) for of in values)
     front: list[int] = []

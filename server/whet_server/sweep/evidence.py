@@ -20,11 +20,8 @@ from collections.abc import Sequence
 from statistics import NormalDist
 from typing import Final
 
-FINE: Final = 840
-"""Steps of a difference of 1 that are told apart: halves, thirds, up to eighths are exact."""
-COARSE: Final = 120
-"""The same above `FINE_UP_TO` differences."""
-FINE_UP_TO: Final = 60
+STEPS: Final = 120
+"""Steps of the largest difference that are told apart: halves, thirds, up to sixths of it are exact."""
 MANY: Final = 2000
 """Above so many differences the sum of signs is as good as normal, and counting would take long."""
 _BETS: Final = (0.02, 0.04, 0.08, 0.12, 0.18, 0.25, 0.35, 0.45, 0.6, 0.8, 0.98)
@@ -48,12 +45,13 @@ def betting_p(gains: Sequence[float], least: float = -1.0) -> float:
 
 def flip_p(differences: Sequence[float]) -> float:
     """Return the share of all choices of signs that give the differences a sum as large as theirs, or larger.
-    `differences` are -1 to 1 and are rounded to `FINE` or `COARSE` steps, which keeps the test exact.
+    They are rounded to `STEPS` steps of the largest, which keeps the test exact.
     """
     import numpy as np
 
-    steps = FINE if len(differences) <= FINE_UP_TO else COARSE
-    whole = np.rint(np.asarray(differences, dtype=np.float64) * steps).astype(np.int64)
+    given = np.asarray(differences, dtype=np.float64)
+    largest = float(np.abs(given).max(initial=0.0))
+    whole = np.rint(given * (STEPS / largest if largest else 0.0)).astype(np.int64)
     whole = whole[whole != 0]
     if not len(whole):
         return 1.0

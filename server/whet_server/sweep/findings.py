@@ -5,9 +5,9 @@ from typing import Final
 
 from whet_server.judging import Estimate
 from whet_server.sweep.measure import higher_is_better
-from whet_server.sweep.racing import conditions, turned
+from whet_server.sweep.racing import conditions
 from whet_server.sweep.versus import Field, Versus
-from whet_server.sweeping import BestPoint, Objective, ObjectiveKind, SweepVerdict
+from whet_server.sweeping import BASELINE, BestPoint, Objective, ObjectiveKind, SweepVerdict
 
 FEWEST_TRIALS: Final = 9
 """Ended trials below which nothing is said about convergence: a third is three then."""
@@ -49,7 +49,7 @@ def convergence(history: Sequence[BestPoint], ended: int) -> tuple[bool, str]:
 
 
 def _nothing(field: Field) -> str:
-    scored = len(turned(field.baseline, field.first))
+    scored = len(field.values(BASELINE))
     if not scored and not field.compared:
         return "Nothing has a score, so there is nothing to compare."
     if not scored:
@@ -88,7 +88,7 @@ def _undecided(field: Field, best: Versus, lift: Estimate) -> str:
 
 def _figures(field: Field, best: Versus, lift: Estimate) -> str:
     """Such as `0.81 against 0.74, a difference of +0.07 [+0.02, +0.12] on 120 cases`."""
-    mine, theirs = turned(field.trial(best.number), field.first), turned(field.baseline, field.first)
+    mine, theirs = field.values(best.number), field.values(BASELINE)
     both = [case_id for case_id in mine if case_id in theirs]
     means = (sum(abs(of[each]) for each in both) / len(both) for of in (mine, theirs))
     one, other = (_amount(field.first, each) for each in means)

@@ -44,6 +44,9 @@ class History:
     keys: set[Key] = field(default_factory=set)
 
     def ask(self, number: int, configuration: Configuration) -> None:
+        """Take in what a trial tries. One that is known already stays as it is."""
+        if number in self.asked:
+            return
         self.asked[number] = self.open[number] = configuration
         self.keys.add(key_of(configuration))
 
@@ -73,7 +76,7 @@ class Strategy(Protocol):
 
 def key_of(configuration: Configuration) -> Key:
     """Return what two equal configurations have in common."""
-    return tuple(configuration.items())
+    return tuple(sorted(configuration.items()))
 
 
 def random_of(seed: int, *parts: int | str) -> Random:

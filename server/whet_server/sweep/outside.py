@@ -11,12 +11,13 @@ from typing import Final, Protocol
 import msgspec
 from msgspec.structs import replace
 
-from whet_server.errors import Draining, InvalidField, Reason, TrialNotFound, WrongState
+from whet_server.errors import Draining, InvalidField, Reason, WrongState
 from whet_server.judging import Item, Outcome
 from whet_server.log.run_writer import RunWriter
 from whet_server.store.base import Document, Store, Write, every_document
 from whet_server.sweep.crew import Question
 from whet_server.sweep.fold import SweepFold, TrialFold
+from whet_server.sweep.leaderboard import trial_of
 from whet_server.sweep.means import Answered
 from whet_server.sweep.resolved import stands_for
 from whet_server.sweep.run import SweepRun, Tools
@@ -404,17 +405,6 @@ def given_of(fold: SweepFold, trial: TrialFold, items: Sequence[Item], expire_ns
         cases=tuple(items),
         told_case_ids=tuple(dict.fromkeys(case_id for case_id, _ in trial.answers)),
     )
-
-
-def trial_of(fold: SweepFold, number: int, run_id: RunId) -> TrialFold:
-    """Return a trial. Raises `TrialNotFound`."""
-    trial = fold.trials.get(number)
-    if trial is None:
-        last = f"its trials are 0 to {len(fold.trials) - 1}" if fold.trials else "none has begun"
-        raise TrialNotFound(
-            f"{run_id} has no trial {number}: {last}.", metadata={"run_id": run_id, "number": str(number)}
-        )
-    return trial
 
 
 def stopped(trial: TrialFold) -> bool:

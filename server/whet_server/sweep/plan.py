@@ -144,7 +144,7 @@ class Planner:
             dataset = replace(dataset, split=Split.DEV)
         if not spec.items and dataset is None:
             raise InvalidField(("spec.dataset", "say which cases: a data set, or the items themselves"))
-        return await self._items.gather(workspace, JudgementSpec(items=spec.items, dataset=dataset), ())
+        return await self._items.gather(workspace, JudgementSpec(items=spec.items, dataset=dataset), (), answered=False)
 
     async def _asked(
         self, workspace: Workspace, spec: SweepSpec, items: Sequence[Item]

@@ -10,16 +10,15 @@ It ends when a trial is better beyond chance, when the rounds are spent, and whe
 leader's lead has nothing worth having in reach, or answers do not vary.
 """
 
-from collections.abc import Sequence
-from math import sqrt
+from collections.abc import Iterable, Sequence
+from math import ceil, sqrt
 from statistics import fmean, variance
 from typing import Final
 
-from whet_server.sweep.fold import SweepFold, TrialFold
-from whet_server.sweep.measure import paired
-from whet_server.sweep.racing import objectives, turned
+from whet_server.sweep.fold import SweepFold
+from whet_server.sweep.racing import objectives
 from whet_server.sweep.versus import Field, Versus, looks
-from whet_server.sweeping import BASELINE, SweepPlan
+from whet_server.sweeping import BASELINE, SweepPlan, TrialCase
 
 TOP: Final = 2
 """The leader and its nearest rival."""
@@ -49,26 +48,21 @@ def next_round(plan: SweepPlan, fold: SweepFold, order: Sequence[str]) -> tuple[
 
 
 def _in_question(field: Field, asked: int) -> Sequence[Versus]:
-    runners = [each for each in field.eligible if each.samples == asked]
-    leader = turned(field.trial(runners[0].number), field.first)
-    near = [each for each in runners[1:] if _upper(paired(turned(field.trial(each.number), field.first), leader)) > 0]
-    half = max(TOP, -(-len(runners) // 2))
-    return [runners[0], *near][:half]
+    leader, *others = [each for each in field.eligible if each.samples == asked]
+    near = [each for each in others if _upper(field.lifts(each.number, leader.number)) > 0]
+    return [leader, *near][: max(TOP, ceil((1 + len(others)) / 2))]
 
 
 def _pointless(field: Field) -> bool:
     leader = field.eligible[0]
-    lifts = field.lifts(leader.number)
-    steady = leader.samples > 1 and all(map(_steady, (field.trial(leader.number), field.baseline)))
-    return steady or leader.lift <= 0 or _upper(lifts) <= field.worth
+    steady = leader.samples > 1 and all(_steady(field.answers(each)) for each in (leader.number, BASELINE))
+    return steady or leader.lift <= 0 or _upper(field.lifts(leader.number)) <= field.worth
 
 
-def _steady(trial: TrialFold) -> bool:
-    """Whether a trial's answers came out alike, however often the cases were asked."""
-    scores: dict[str, set[float | None]] = {}
-    for (case_id, _), case in trial.answers.items():
-        scores.setdefault(case_id, set()).add(case.score)
-    return all(len(each) == 1 for each in scores.values())
+def _steady(answers: Iterable[TrialCase]) -> bool:
+    """Whether answers came out alike, however often the cases were asked."""
+    first: dict[str, float | None] = {}
+    return all(first.setdefault(each.case_id, each.score) == each.score for each in answers)
 
 
 def _upper(differences: Sequence[float]) -> float:

@@ -170,14 +170,12 @@ class SweepRun:
 
     async def _try_all(self) -> bool:
         """Start trials until there is nothing more to try; return whether the space is exhausted."""
-        exhausted = False
-        while self._end is None and not exhausted:
+        while True:
             await self._until(lambda: self._end is not None or self._has_room() or self._is_through())
-            if self._end is None and self._is_through():
-                break
-            if self._end is None:
-                exhausted = await self._next() is None
-        return exhausted
+            if self._end is not None or self._is_through():
+                return False
+            if await self._next() is None:
+                return True
 
     async def _next(self, worker: str = "", also: Sequence[Write] = ()) -> TrialFold | None:
         """Start the next trial, durable together with `also`; None when the space is exhausted. `worker` runs it, where

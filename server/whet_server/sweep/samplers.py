@@ -1,6 +1,7 @@
 """Which sampler fits which sweep, and what is filled in where a sampler says nothing. Loads no sampler."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from msgspec.structs import replace
@@ -11,20 +12,22 @@ from whet_server.sweeping import Sampler, SamplerKind
 
 MOST_LISTED: Final = 100_000
 """The most combinations that are ever listed: a sweep has no more trials."""
-_STARTUP: Final = 10
-"""Trials at random before a method begins, as in Optuna."""
+_STARTUP: Final[Mapping[SamplerKind, int]] = MappingProxyType(
+    {
+        SamplerKind.TPE: 10,
+        SamplerKind.GAUSSIAN_PROCESS: 10,
+        SamplerKind.CMA_ES: 1,
+        SamplerKind.NSGA_II: 16,
+        SamplerKind.GUIDED_TOP_K: 10,
+    }
+)
+"""Trials at random before a method begins, as in Optuna. Of NSGA-II it is the population, which is less than Optuna's
+50: a sweep of 50 trials should see some generations.
+"""
 _TOP_K: Final = 5
 _EXPLORE: Final = 0.3
 _MINIBATCH: Final = 3
 """As the contract says."""
-_GUIDED: Final = frozenset(
-    {
-        SamplerKind.TPE,
-        SamplerKind.GAUSSIAN_PROCESS,
-        SamplerKind.CMA_ES,
-        SamplerKind.GUIDED_TOP_K,
-    }
-)
 _ONE_OBJECTIVE: Final = frozenset(
     {SamplerKind.GAUSSIAN_PROCESS, SamplerKind.CMA_ES, SamplerKind.GUIDED_TOP_K, SamplerKind.REFLECTION}
 )
@@ -37,7 +40,7 @@ def filled(sampler: Sampler, objectives: int) -> Sampler:
     return replace(
         sampler,
         kind=kind,
-        startup_trials=sampler.startup_trials or (_STARTUP if kind in _GUIDED else 0),
+        startup_trials=sampler.startup_trials or _STARTUP.get(kind, 0),
         top_k=sampler.top_k or (_TOP_K if guided else 0),
         explore=_EXPLORE if guided and sampler.explore is None else sampler.explore,
         minibatch=sampler.minibatch or (_MINIBATCH if kind is SamplerKind.REFLECTION else 0),

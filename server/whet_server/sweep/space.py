@@ -5,7 +5,7 @@ has one of the labels that it names. All questions are answered by walking down 
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from random import Random
@@ -97,12 +97,16 @@ class Space:
         for settings in self._combinations(self._below.get(None, []), {}):
             yield self.ordered(settings)
 
-    def drawn(self, random: Random) -> Configuration:
-        """Draw a configuration at random: each dimension that counts uniformly on its scale."""
+    def walked(self, setting_of: Callable[[SearchDimension], Setting]) -> Configuration:
+        """Make a configuration from the roots down: `setting_of` is asked for each dimension that comes to count."""
         settings: dict[str, Setting] = {}
         for dimension in self._walk(settings):
-            settings[dimension.name] = drawn(dimension, random)
+            settings[dimension.name] = setting_of(dimension)
         return self.ordered(settings)
+
+    def drawn(self, random: Random) -> Configuration:
+        """Draw a configuration at random: each dimension that counts uniformly on its scale."""
+        return self.walked(lambda dimension: drawn(dimension, random))
 
     def levels(self) -> tuple[tuple[SearchDimension, ...], ...]:
         """Return the dimensions by how many others are above them, from the roots down, each level in order."""

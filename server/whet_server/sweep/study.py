@@ -18,15 +18,17 @@ from typing import Any, Final
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import TPESampler
+from optuna.samplers import CmaEsSampler, NSGAIISampler, TPESampler
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from whet_server.sweep.gaussian import Process
+from whet_server.sweep.guided import Guided
 from whet_server.sweep.history import History, Strategy, Told, key_of, random_of
 from whet_server.sweep.samplers import MOST_LISTED, filled
-from whet_server.sweep.space import Space, fixed, labels_of, nearest
-from whet_server.sweeping import Configuration, Sampler, SamplerKind, SearchDimension, Setting
+from whet_server.sweep.space import Space, drawn, fixed, labels_of, nearest
+from whet_server.sweeping import Configuration, Importance, Sampler, SamplerKind, SearchDimension, Setting
 
 optuna.logging.disable_default_handler()  # it writes to the error stream, which is the server's
 
@@ -36,8 +38,12 @@ _DRAWS: Final = 50
 """How often chance may, before those that are left are listed."""
 _GOOD: Final = 25
 """The most trials that the Parzen estimator counts as good, as in Optuna: a tenth of all, and no more than this."""
-_REST: Final = 120
-"""How many of the others it sees."""
+_REST: Final = 200
+"""How many of the others it sees: on Branin, Hartmann and a mixed function as good as all of them, at 5 ms a trial."""
+FEWEST: Final = 10
+"""Trials below which nothing is said about what matters."""
+_TARGET: Final = 5
+"""Trials that are counted among the best at least, as Optuna advises."""
 _NAME: Final = "sweep"
 
 
@@ -125,6 +131,14 @@ def _strategy(space: Space, sampler: Sampler, objectives: int) -> Strategy:
     match sampler.kind:
         case SamplerKind.TPE:
             return _Parzen(space, objectives)
+        case SamplerKind.CMA_ES:
+            return _Covariance(space)
+        case SamplerKind.NSGA_II:
+            return _Genetic(space, objectives, sampler.startup_trials)
+        case SamplerKind.GAUSSIAN_PROCESS:
+            return Process(space)
+        case SamplerKind.GUIDED_TOP_K:
+            return Guided(space, sampler.top_k, sampler.explore or 0.0)
         case _:
             return _Chance(space)
 
@@ -178,40 +192,217 @@ class _Parzen:
 
     It splits trials into the good and the rest, and its cost grows with the rest: 44 ms a trial at 5,000. So it is
     shown all that count as good, and the newest of the rest. Dimensions of one level are drawn together, so that it
-    sees how they interact, and those below them then, from the trials in which the same ones count.
+    sees how they interact, and those below them then, from the trials in which the same ones count. What is asked and
+    not told counts among the rest, so that trials under way keep their distance.
     """
 
     def __init__(self, space: Space, objectives: int) -> None:
         self._space = space
-        self._distributions = {each.name: distribution(each) for each in space.dimensions}
         self._window = _Window(objectives)
         self._several = objectives > 1
-        self._ranked: list[tuple[tuple[bool, int, float, int], FrozenTrial]] = []
         self._trials: list[FrozenTrial] = []
+        self._best: list[Told] = []
+        """The good ones of one objective, the best first; of several, those that no other beats."""
 
     def tell(self, told: Told) -> None:
-        trial = _trial(told, several=self._several)
-        self._trials.append(trial)
-        insort(self._ranked, (told.rank, trial), key=lambda each: each[0])
+        self._trials.append(_trial(told, stopped=not self._several))
+        if self._several:
+            self._best = _unbeaten(told, self._best)
+        else:
+            insort(self._best, told, key=lambda each: each.rank)
+        del self._best[_GOOD:]
 
     def suggest(self, number: int, random: Random, pending: Sequence[tuple[int, Configuration]]) -> Configuration:
-        good = min(math.ceil(len(self._trials) / 10), _GOOD)
         sampler = TPESampler(seed=random.getrandbits(32), n_startup_trials=0, multivariate=True)
-        study = self._window.study(sampler, self._shown(good) + [_open(*each) for each in pending])
+        study = self._window.study(sampler, self._shown() + [_open(*each) for each in pending])
         trial = _open(number, {})
         settings: dict[str, Setting] = {}
         for level in self._space.levels():
             counting = [each for each in level if self._space.counts(each, settings)]
-            open_ = {each.name: self._distributions[each.name] for each in counting}
             settings |= fixed(counting)
-            found = sampler.sample_relative(study, trial, {name: of for name, of in open_.items() if not of.single()})
-            settings |= _settings(counting, found)
+            settings |= _settings(counting, sampler.sample_relative(study, trial, _open_distributions(counting)))
         return self._space.ordered(settings)
 
-    def _shown(self, good: int) -> list[FrozenTrial]:
-        best = {trial.number: trial for _, trial in self._ranked[:good]}
-        newest = [trial for trial in self._trials[-(_REST + good) :] if trial.number not in best]
-        return sorted([*best.values(), *newest[-_REST:]], key=lambda trial: trial.number)
+    def _shown(self) -> list[FrozenTrial]:
+        best = [_trial(told, stopped=not self._several) for told in self._best]
+        numbers = {trial.number for trial in best}
+        newest = [trial for trial in self._trials[-(_REST + len(best)) :] if trial.number not in numbers]
+        return sorted([*best, *newest[-_REST:]], key=lambda trial: trial.number)
+
+
+class _Covariance:
+    """Covariance matrix adaptation (Hansen 2016, The CMA evolution strategy: a tutorial), for numbers.
+
+    Trials make a generation in the order in which they are told, whichever was current when they were asked for: so
+    trials under way do not hold it up, and the state follows from what was told alone. Choices are drawn at random.
+    A number that did not count in a trial is taken to be what the generation would have drawn.
+    """
+
+    def __init__(self, space: Space) -> None:
+        self._space = space
+        self._numbers = [each for each in space.dimensions if not each.choices]
+        self._distributions = _open_distributions(self._numbers)
+        self._size = 4 + int(3 * math.log(max(len(self._distributions), 1)))
+        self._window = _Window(1)
+        self._state: dict[str, Any] = {}
+        """The strategy's state, as Optuna writes it down: its names for it are never read here."""
+        self._generation: list[tuple[Told, Configuration]] = []
+
+    def tell(self, told: Told) -> None:
+        if not self._distributions:
+            return
+        drawn = _settings(self._numbers, self._drawn(random_of(told.number, "latent")))
+        self._generation.append((told, {**drawn, **told.configuration}))
+        if len(self._generation) == self._size:
+            self._advance()
+
+    def suggest(self, number: int, random: Random, pending: Sequence[tuple[int, Configuration]]) -> Configuration:
+        del number, pending
+        found = _settings(self._numbers, self._drawn(random)) if self._distributions else {}
+        return self._space.walked(lambda each: found[each.name] if each.name in found else drawn(each, random))
+
+    def _advance(self) -> None:
+        self._drawn(random_of(0, "mark"))
+        mark = dict(self._window.written)
+        trials = [
+            _frozen(told.number, settings, TrialState.COMPLETE, values=[told.losses[0]], attributes=mark)
+            for told, settings in self._generation
+        ]
+        trials[-1].system_attrs.update(self._state)
+        self._drawn(random_of(0, "advance"), trials)
+        self._state = {name: value for name, value in self._window.written.items() if name not in mark}
+        self._generation = []
+
+    def _drawn(self, random: Random, generation: Sequence[FrozenTrial] = ()) -> dict[str, Any]:
+        """Draw from the distribution as it stands, or as it is after a whole generation."""
+        sampler = CmaEsSampler(
+            seed=random.getrandbits(32), n_startup_trials=0, popsize=self._size, warn_independent_sampling=False
+        )
+        before = _frozen(0, {}, TrialState.COMPLETE, values=[0.0], attributes=self._state)
+        study = self._window.study(sampler, list(generation) or [before])
+        return sampler.sample_relative(study, _open(0, {}), self._distributions)
+
+
+class _Genetic:
+    """NSGA-II (Deb et al. 2002, A fast and elitist multiobjective genetic algorithm).
+
+    As in `_Covariance`, trials make a generation in the order in which they are told. Each trial has all genes: those
+    that do not count in it were drawn at random and lie dormant.
+    """
+
+    def __init__(self, space: Space, objectives: int, population: int) -> None:
+        self._space = space
+        self._distributions = _open_distributions(space.dimensions)
+        self._window = _Window(objectives)
+        self._size = max(population, 2)
+        self._parents: list[FrozenTrial] = []
+        self._generation: list[FrozenTrial] = []
+
+    def tell(self, told: Told) -> None:
+        random = random_of(told.number, "latent")
+        genes = {each.name: drawn(each, random) for each in self._space.dimensions} | told.configuration
+        self._generation.append(_frozen(told.number, genes, TrialState.COMPLETE, values=list(told.losses)))
+        if len(self._generation) == self._size:
+            sampler = _Breeder(self._size, self._parents, self._generation, seed=0)
+            self._parents = sampler.select_parent(self._window.study(sampler, []), 1)
+            self._generation = []
+
+    def suggest(self, number: int, random: Random, pending: Sequence[tuple[int, Configuration]]) -> Configuration:
+        del pending
+        found: dict[str, Setting] = {}
+        if self._parents and self._distributions:
+            sampler = _Breeder(self._size, self._parents, [], seed=random.getrandbits(32))
+            child = sampler.sample_relative(self._window.study(sampler, []), _open(number, {}), self._distributions)
+            found = _settings(self._space.dimensions, child)
+        return self._space.walked(lambda each: found[each.name] if each.name in found else drawn(each, random))
+
+
+class _Breeder(NSGAIISampler):
+    """Optuna's sampler with the generations of `_Genetic` instead of those that it would read from trials."""
+
+    def __init__(self, size: int, parents: list[FrozenTrial], generation: list[FrozenTrial], *, seed: int) -> None:
+        super().__init__(population_size=size, seed=seed)
+        self._bred = (parents, generation)
+
+    def get_trial_generation(self, study: optuna.Study, trial: FrozenTrial) -> int:
+        del study, trial
+        return 1
+
+    def get_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
+        del study, generation
+        return self._bred[1]
+
+    def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
+        del study, generation
+        return self._bred[0]
+
+
+def _unbeaten(told: Told, others: Sequence[Told]) -> list[Told]:
+    """Return those that no other is at least as good as everywhere, the newest first."""
+
+    def beats(one: Told, other: Told) -> bool:
+        return all(a <= b for a, b in zip(one.losses, other.losses, strict=True))
+
+    if any(beats(other, told) for other in others):
+        return list(others)
+    return [told, *(other for other in others if not beats(told, other))]
+
+
+def importance(space: Space, trials: Sequence[tuple[Configuration, float]], *, higher: bool) -> tuple[Importance, ...]:
+    """Return what share of the way to the best trials each dimension explains, the most first; the shares sum to 1.
+
+    PED-ANOVA (Watanabe et al. 2023, Efficiently quantifying hyperparameter importance in arbitrary subspaces): how far
+    the best tenth of the trials is spread otherwise than all of them, dimension by dimension; choices as a whole. Of a
+    dimension that does not always count, only the trials in which it does are looked at. Empty with fewer than
+    `FEWEST` trials in the space, and where nothing makes a difference.
+    """
+    known = [
+        (configuration, -value if higher else value) for configuration, value in trials if space.contains(configuration)
+    ]
+    if len(known) < FEWEST:
+        return ()
+    weights = {each.name: _weight(each, known) for each in space.dimensions}
+    total = math.fsum(weights.values())
+    if total <= 0:
+        return ()
+    ranked = sorted(weights, key=lambda name: -weights[name])
+    return tuple(Importance(name=name, share=weights[name] / total) for name in ranked)
+
+
+def _weight(dimension: SearchDimension, known: Sequence[tuple[Configuration, float]]) -> float:
+    """Return a dimension's weight among trials with their losses.
+
+    Where a single trial counts it or does not, that one is left out: it shows nothing.
+    """
+    from optuna.importance import PedAnovaImportanceEvaluator  # it loads scikit-learn where that is installed
+
+    counting, idle = ([each for each in known if (dimension.name in each[0]) is side] for side in (True, False))
+    seen = [each for side in (counting, idle) if len(side) > 1 for each in side]
+    open_ = _open_distributions([dimension])
+    if len(counting) <= 1 or not open_:
+        return 0.0
+    worst = max(loss for _, loss in seen)
+    better = sum(loss < worst for _, loss in seen)
+    if not better:
+        return 0.0
+    shown = [_weighed(number, *each, open_) for number, each in enumerate(seen)]
+    quantile = min(max(0.1, _TARGET / len(seen)), (better - 0.5) / len(seen))
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
+    return evaluator.evaluate(_Window(1).study(TPESampler(), shown), [dimension.name])[dimension.name]
+
+
+def _weighed(
+    number: int, configuration: Configuration, loss: float, open_: Mapping[str, BaseDistribution]
+) -> FrozenTrial:
+    counting = {name: of for name, of in open_.items() if name in configuration}
+    settings = {name: configuration[name] for name in counting}
+    return _frozen(number, settings, TrialState.COMPLETE, values=[loss], distributions=counting)
+
+
+def _open_distributions(dimensions: Sequence[SearchDimension]) -> dict[str, BaseDistribution]:
+    """Return the dimensions with more than one value as Optuna has them."""
+    made = {each.name: distribution(each) for each in dimensions}
+    return {name: of for name, of in made.items() if not of.single()}
 
 
 def distribution(dimension: SearchDimension) -> BaseDistribution:
@@ -227,9 +418,9 @@ def distribution(dimension: SearchDimension) -> BaseDistribution:
     return CategoricalDistribution(labels_of(dimension))
 
 
-def _trial(told: Told, *, several: bool) -> FrozenTrial:
-    """Return a trial as Optuna has it. Optuna knows stopped trials of one objective alone."""
-    if told.pruned_at is None or several:
+def _trial(told: Told, *, stopped: bool) -> FrozenTrial:
+    """Return a trial as Optuna has it. `stopped`: tell trials that were stopped from whole ones, one objective only."""
+    if told.pruned_at is None or not stopped:
         return _frozen(told.number, told.configuration, TrialState.COMPLETE, values=list(told.losses))
     return _frozen(told.number, told.configuration, TrialState.PRUNED, stopped={told.pruned_at: told.losses[0]})
 
@@ -245,6 +436,8 @@ def _frozen(
     *,
     values: list[float] | None = None,
     stopped: Mapping[int, float] | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    distributions: Mapping[str, BaseDistribution] | None = None,
 ) -> FrozenTrial:
     return FrozenTrial(
         number=number,
@@ -255,9 +448,9 @@ def _frozen(
         datetime_start=None,
         datetime_complete=None,
         params=dict(configuration),
-        distributions={},
+        distributions=dict(distributions or {}),
         user_attrs={},
-        system_attrs={},
+        system_attrs=dict(attributes or {}),
         intermediate_values=dict(stopped or {}),
     )
 

@@ -329,7 +329,7 @@ class Sweeps:
                 metadata={"name": ref.name, "version": str(ref.version)},
             )
         rows = replace(ref, split=Split.HOLDOUT, limit=0)
-        return (await self._datasets.items(run.workspace, rows)).items
+        return (await self._datasets.items(run.workspace, rows, answered=False)).items
 
     async def _children(self, workspace: Workspace, run_id: RunId) -> Sequence[RunId]:
         found = await every_document(self._store, workspace, _CHILDREN, prefix=f"{run_id}/")

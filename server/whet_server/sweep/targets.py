@@ -121,7 +121,7 @@ class Models:
 
     async def _target(self, workspace: Workspace, spec: SweepSpec, means: Means, items: Sequence[Item]) -> Target:
         ref = spec.pipeline.examples if spec.pipeline is not None else None
-        examples = (await self._datasets.items(workspace, ref)).items if ref is not None else ()
+        examples = (await self._datasets.items(workspace, ref, answered=False)).items if ref is not None else ()
         return open_target(spec, means, items, examples)
 
     async def _pinned(self, workspace: Workspace, spec: SweepSpec) -> DatasetRef | None:

@@ -12,7 +12,8 @@ What this does not guard against: suggestions that learn the cases by heart, bec
 earlier ones on the same cases. The figure on the hold-out does.
 """
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from math import fsum
 from typing import Final
 
@@ -31,10 +32,10 @@ from whet_server.sweep.racing import (
 from whet_server.sweeping import (
     BASELINE,
     Objective,
-    ObjectiveKind,
     Racing,
     SweepAction,
     SweepPlan,
+    TrialCase,
     TrialState,
 )
 from whet_server.values import Value
@@ -45,6 +46,8 @@ WORTH_HAVING: Final = 0.02
 """Of the score: two cases of a hundred. Less is nothing that anybody would change a configuration for."""
 WORTH_SAVING: Final = 0.05
 """Of money and time, as a share of the baseline's: less than they vary from day to day."""
+MOST_TRIED: Final = 100
+"""So many of the nearest trials are tested; what is behind a hundred others is not what anybody looks for."""
 _LAST_SHARE: Final = 0.5
 """Of the level, for the last look; the earlier ones share the rest."""
 
@@ -81,38 +84,47 @@ def shares(racing: Racing) -> dict[int, float]:
 
 def samples_of(trial: TrialFold) -> int:
     """Return how many answers to each case were asked for, in full rounds."""
-    if not trial.answers:
-        return 0
-    counts: dict[int, int] = {}
-    for _, sample in trial.answers:
-        counts[sample] = counts.get(sample, 0) + 1
-    return max((sample for sample, count in counts.items() if count >= counts.get(1, 0)), default=0)
+    counts = Counter(sample for _, sample in trial.answers)
+    return max((sample for sample, count in counts.items() if count >= counts[1]), default=0)
 
 
 class Field:
-    """The trials of a sweep that have ended, against its baseline."""
+    """The trials of a sweep that have ended, against its baseline; of the fold as it was when this was made."""
 
     def __init__(self, plan: SweepPlan, fold: SweepFold) -> None:
         self.plan = plan
         self.first = objectives(plan)[0]
         self._trials = {number: fold.trials[number] for number in sorted(fold.trials) if fold.trials[number].end}
-        self._planned = max(
-            [fold.record.plan.trials, *(each.budget.trials for each in fold.controls if each.budget)], default=0
-        )
+        self._values: dict[tuple[int, Objective, int | None], dict[str, float]] = {}
+        self._p_values: dict[int, float] = {}
+        budgets = (each.budget.trials for each in fold.controls if each.budget)
+        self._planned = max([fold.record.plan.trials, *budgets])
         self._by_hand = any(each.action in {SweepAction.STOP, SweepAction.CANCEL} for each in fold.controls)
-        self.baseline = self._trials.get(BASELINE) or TrialFold(BASELINE)
-        self._base = turned(self.baseline, self.first)
-        values = {number: turned(trial, self.first) for number, trial in self._trials.items() if number != BASELINE}
-        self.compared = [number for number, of in values.items() if any(case_id in self._base for case_id in of)]
+        base = self.values(BASELINE)
+        others = [number for number in self._trials if number != BASELINE]
+        self.compared = [number for number in others if not base.keys().isdisjoint(self.values(number))]
         """The trials that were looked at beside the baseline, however they ended."""
-        whole = [number for number in self.compared if self._may_win(number, len(values[number]))]
         self.eligible = sorted(
-            (self._versus(number, values[number]) for number in whole),
+            (self._versus(number) for number in self.compared if self._may_win(number)),
             key=lambda each: (-each.samples, not each.held, -each.lift, each.number),
         )
         """Those that may be the best, the nearest first: those asked most often, those that keep the conditions as far
         as means tell, the higher lift.
         """
+
+    def values(self, number: int, objective: Objective | None = None, look: int | None = None) -> dict[str, float]:
+        """Return a trial's values by case, turned so that higher is better: of the first objective or another one, of
+        the first `look` answers to each case or of all.
+        """
+        key = (number, objective or self.first, look)
+        if key not in self._values:
+            trial = self._trials.get(number)
+            self._values[key] = turned(trial, key[1], look) if trial else {}
+        return self._values[key]
+
+    def answers(self, number: int) -> Collection[TrialCase]:
+        """Return a trial's answers, replicates included; none where it has not ended."""
+        return self._trials[number].answers.values() if number in self._trials else ()
 
     @property
     def comparisons(self) -> int:
@@ -128,9 +140,10 @@ class Field:
     @property
     def worth(self) -> float:
         """What is worth having of the first objective, in its unit."""
-        if self.first.kind in {ObjectiveKind.COST, ObjectiveKind.LATENCY}:
-            return WORTH_SAVING * abs(fsum(self._base.values())) / max(1, len(self._base))
-        return WORTH_HAVING
+        if higher_is_better(self.first):
+            return WORTH_HAVING
+        base = self.values(BASELINE)
+        return WORTH_SAVING * abs(fsum(base.values())) / max(1, len(base))
 
     @staticmethod
     def sign(objective: Objective) -> float:
@@ -144,59 +157,57 @@ class Field:
         low, high = (None if end is None else 0.0 - end for end in (lift.high, lift.low))
         return Estimate(value=0.0 - lift.value, low=low, high=high)
 
-    def trial(self, number: int) -> TrialFold:
-        return self._trials[number]
-
-    def lifts(self, number: int) -> list[float]:
-        """Return the paired differences to the baseline in the first objective's unit, higher being better."""
-        return paired(turned(self._trials[number], self.first), self._base)
+    def lifts(self, number: int, against: int = BASELINE) -> list[float]:
+        """Return a trial's paired differences in the first objective's unit, higher being better."""
+        return paired(self.values(number), self.values(against))
 
     def p_value(self, number: int) -> float:
         """Return the corrected chance of so much gain without a true one."""
-        return self._over_looks(number, self._better_p)
+        if number not in self._p_values:
+            self._p_values[number] = self._over_looks(number, self._better_p)
+        return self._p_values[number]
 
-    def broken_p(self, number: int) -> float:
-        """Return the corrected chance that it looks as if it kept the conditions and does not; 0 without conditions."""
-        return self._over_looks(number, self._broken_p) if conditions(self.plan) else 0.0
-
-    def wins(self, number: int) -> bool:
-        """Whether a trial is better than the baseline, beyond chance, and keeps the conditions, beyond chance."""
-        lifts = self.lifts(number)
-        return fsum(lifts) > 0 and self.broken_p(number) <= self.alpha and self.p_value(number) <= self.alpha
+    def wins(self, trial: Versus) -> bool:
+        """Whether a trial is better than the baseline and keeps the conditions, both beyond chance."""
+        if trial.lift <= 0 or not trial.held:
+            return False
+        kept = not conditions(self.plan) or self._over_looks(trial.number, self._broken_p) <= self.alpha
+        return kept and self.p_value(trial.number) <= self.alpha
 
     def winner(self) -> Versus | None:
         """Return the best of those that win."""
-        return next((each for each in self.eligible if each.held and each.lift > 0 and self.wins(each.number)), None)
+        return next((each for each in self.eligible[:MOST_TRIED] if self.wins(each)), None)
 
-    def _may_win(self, number: int, scored: int) -> bool:
-        return self._trials[number].state is TrialState.COMPLETE and enough(scored, self.plan)
+    def _may_win(self, number: int) -> bool:
+        return self._trials[number].state is TrialState.COMPLETE and enough(len(self.values(number)), self.plan)
 
-    def _versus(self, number: int, values: Mapping[str, float]) -> Versus:
-        lifts = paired(values, self._base)
-        trial = self._trials[number]
+    def _versus(self, number: int) -> Versus:
+        lifts = self.lifts(number)
         missed = (
-            fsum(shortfalls(each, turned(trial, each), turned(self.baseline, each))) for each in conditions(self.plan)
+            fsum(shortfalls(each, self.values(number, each), self.values(BASELINE, each)))
+            for each in conditions(self.plan)
         )
         return Versus(
             number=number,
-            samples=samples_of(trial),
+            samples=samples_of(self._trials[number]),
             pairs=len(lifts),
             lift=fsum(lifts) / len(lifts),
             held=all(each <= 0 for each in missed),
         )
 
-    def _over_looks(self, number: int, p_of: Callable[[TrialFold, int], float]) -> float:
-        trial, share = self._trials[number], shares(self.plan.racing)
-        so_far = [each for each in share if each <= samples_of(trial)]
-        return min((corrected(p_of(trial, each) / share[each], self.comparisons) for each in so_far), default=1.0)
+    def _over_looks(self, number: int, p_of: Callable[[int, int], float]) -> float:
+        share, asked = shares(self.plan.racing), samples_of(self._trials[number])
+        so_far = [each for each in share if each <= asked]
+        return min((corrected(p_of(number, each) / share[each], self.comparisons) for each in so_far), default=1.0)
 
-    def _better_p(self, trial: TrialFold, look: int) -> float:
-        mine, base = turned(trial, self.first, look), turned(self.baseline, self.first, look)
+    def _better_p(self, number: int, look: int) -> float:
+        mine, base = self.values(number, None, look), self.values(BASELINE, None, look)
         return flip_p([gain(self.first, value, base[case_id]) for case_id, value in mine.items() if case_id in base])
 
-    def _broken_p(self, trial: TrialFold, look: int) -> float:
+    def _broken_p(self, number: int, look: int) -> float:
         return max(
-            kept_p(each, turned(trial, each, look), turned(self.baseline, each, look)) for each in conditions(self.plan)
+            kept_p(each, self.values(number, each, look), self.values(BASELINE, each, look))
+            for each in conditions(self.plan)
         )
 
 

@@ -26,7 +26,9 @@ from whet.v1 import (
     model_pb2_grpc,
     rubric_pb2_grpc,
     scorer_pb2_grpc,
+    sweep_pb2_grpc,
     trace_pb2_grpc,
+    trial_pb2_grpc,
 )
 from whet_server.app import opened_rooms
 from whet_server.config import ServerConfig
@@ -106,6 +108,8 @@ class Client:
         self.rubric = rubric_pb2_grpc.RubricServiceStub(channel)
         self.judge = judge_pb2_grpc.JudgeServiceStub(channel)
         self.calibration = calibration_pb2_grpc.CalibrationServiceStub(channel)
+        self.sweep = sweep_pb2_grpc.SweepServiceStub(channel)
+        self.trial = trial_pb2_grpc.TrialServiceStub(channel)
         self.hook = hook_pb2_grpc.HookServiceStub(channel)
         self.trace = trace_pb2_grpc.TraceServiceStub(channel)
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from tests.server.fanout.panel import HOME, ME, PATIENCE, Panel
 from tests.server.judge.court import RecordingStore
 
-from whet_server.calibration.calibrations import Calibrations  # noqa: F401 -- loaded here, so that no test pays for it
 from whet_server.dataset.datasets import Datasets
 from whet_server.errors import CapExceeded, Reason, failure_of
 from whet_server.fanout.fanouts import FanoutDefaults, Fanouts
@@ -27,7 +26,7 @@ from whet_server.score.scorers import Scorers
 from whet_server.sweep.crew import Question
 from whet_server.sweep.fold import SweepFold
 from whet_server.sweep.plan import Planned, Planner
-from whet_server.sweep.spec import Outside, Pipeline, Stage, SweepRecord, SweepSpec
+from whet_server.sweep.spec import Pipeline, Stage, SweepRecord, SweepSpec
 from whet_server.sweep.sweeps import Sweeps
 from whet_server.sweep.targets import Costs, Prepared
 from whet_server.sweeping import (
@@ -59,9 +58,7 @@ def items(count: int) -> tuple[Item, ...]:
 def space() -> tuple[SearchDimension, ...]:
     return (
         SearchDimension(name="heat", float_range=FloatRange(low=0.0, high=1.0)),
-        SearchDimension(
-            name="kind", choices=Choices(choices=(Choice(label="a"), Choice(label="b"), Choice(label="c")))
-        ),
+        SearchDimension(name="kind", choices=Choices(choices=(Choice(label="a"), Choice(label="b"), Choice(label="c")))),
     )
 
 
@@ -227,27 +224,22 @@ class Room:
 
 
 @asynccontextmanager
-async def room(store: RecordingStore | None = None, **lab: object) -> AsyncIterator[Room]:
-    store = store or RecordingStore()
+async def room(
+    store: RecordingStore | None = None, *, clock: "Clock | None" = None, **lab: object
+) -> AsyncIterator[Room]:
+    store, clock = store or RecordingStore(), clock or Clock()
     panel = Panel({"house/m": lambda call: None}, price=PRICE)  # type: ignore[dict-item, return-value]
-    ledger = await Ledger.open(store, clock=Clock())
-    log = EventLog(store, clock=Clock())
-    endpoints = await Endpoints.open(store, sealer=Sealer(bytes(32)), transports={}, configured=())
+    ledger = await Ledger.open(store, clock=clock)
+    log = EventLog(store, clock=clock)
+    endpoints = await Endpoints.open(store, sealer=Sealer(bytes(32)), transports={}, configured=[])
     scorers = Scorers(panel, endpoints)
-    datasets = Datasets(log, store, clock=Clock())
-    fanouts = Fanouts(log, panel, store, FanoutDefaults(panel=()), clock=Clock())
+    datasets = Datasets(log, store, clock=clock)
+    fanouts = Fanouts(log, panel, store, FanoutDefaults(panel=()), clock=clock)
     cases = Items(fanouts, datasets)
-    criteria = Criteria(panel, cases, Rubrics(store, clock=Clock()), scorers, ())
+    criteria = Criteria(panel, cases, Rubrics(store, clock=clock), scorers, ())
     target = Lab(ledger, **lab)  # type: ignore[arg-type] -- by name, as the tests say
     sweeps = Sweeps(
-        log,
-        store,
-        ledger,
-        Planner(criteria, cases, datasets),
-        datasets,
-        target,
-        clock=Clock(),
-        on_end=ledger.forget_run,
+        log, store, ledger, Planner(criteria, cases, datasets), datasets, target, clock=clock, on_end=ledger.forget_run
     )
     try:
         yield Room(sweeps, target, log, ledger, datasets, store)
@@ -272,17 +264,8 @@ def course(events: Sequence[Event]) -> list[tuple[object, ...]]:
     started = {
         event.payload.number: event.payload.parameters for event in events if isinstance(event.payload, TrialStarted)
     }
-    ends = {
-        event.payload.trial.number: event.payload.trial for event in events if isinstance(event.payload, TrialFinished)
-    }
+    ends = {event.payload.trial.number: event.payload.trial for event in events if isinstance(event.payload, TrialFinished)}
     return [
-        (
-            number,
-            started[number],
-            *((end.state, end.reason, end.answers, end.quality, end.lift) if (end := ends.get(number)) else ()),
-        )
+        (number, started[number], *((end.state, end.reason, end.answers, end.quality, end.lift) if (end := ends.get(number)) else ()))
         for number in sorted(started)
     ]
-
-
-__all__ = ["Outside"]

@@ -1,0 +1,142 @@
+"""Whether it was luck: simulated sweeps, decided by the very functions that decide real ones.
+
+A sweep here is what the server's would be, with answers drawn instead of asked for: the same rungs, the same trials
+that each may know, the same rounds of replicates, the same conclusion. Each case has its own difficulty, which all
+trials share; an answer is right or wrong by it.
+"""
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from whet_eval.bench.figure import Figure
+from whet_server.judging import Outcome
+from whet_server.log.events import RunOpened
+from whet_server.sweep.conclude import conclude
+from whet_server.sweep.fold import SweepFold, TrialFold
+from whet_server.sweep.racing import Known, decision, known, rungs
+from whet_server.sweep.replicates import next_round
+from whet_server.sweep.spec import SweepRecord, SweepSpec
+from whet_server.sweeping import (
+    BASELINE,
+    Objective,
+    ObjectiveKind,
+    Racing,
+    SweepEnd,
+    SweepPlan,
+    SweepResult,
+    SweepVerdict,
+    Trial,
+    TrialCase,
+    TrialState,
+)
+from whet_server.values import Role, RunId, RunKind
+
+TRIALS_AT_ONCE: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What is true in a simulated sweep: by how much each trial's chance of a right answer is above the baseline's."""
+
+    cases: int
+    lifts: tuple[float, ...]
+    """Of trials 1, 2, ..."""
+    racing: Racing
+    repeats: int = 1
+    """Answers behind each score: with more than one, every trial is asked so often everywhere, and their mean counts."""
+    low: float = 0.3
+    high: float = 0.9
+    """The cases' chances of a right answer, evenly spread."""
+
+
+class Simulated:
+    """One simulated sweep."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        self.plan = SweepPlan(
+            trials=1 + len(world.lifts),
+            cases=world.cases,
+            racing=world.racing,
+            objectives=(Objective(kind=ObjectiveKind.QUALITY),),
+            trials_at_once=TRIALS_AT_ONCE,
+        )
+        self.record = SweepRecord(spec=SweepSpec(), plan=self.plan)
+        self.order = [f"c{place}" for place in range(world.cases)]
+        self.calls = 0
+        self._repeats = world.repeats
+        self._random = np.random.default_rng(seed)
+        chances = self._random.uniform(world.low, world.high, world.cases)
+        lifts = np.array((0.0, *world.lifts))
+        self._chance = np.clip(chances[None, :] + lifts[:, None], 0.0, 1.0)
+        self._fold = SweepFold(
+            RunOpened(
+                run_id=RunId("swp_0"),
+                kind=RunKind.SWEEP,
+                title="simulated",
+                role=Role.PERSON,
+                spec=msgspec.json.encode(self.record).decode(),
+            )
+        )
+
+    def run(self) -> SweepResult:
+        """Search, replicate, conclude."""
+        ended: list[Known] = []
+        for number in range(self.plan.trials):
+            trial = TrialFold(number)
+            self._fold.trials[number] = trial
+            ended.append(self._trial(trial, ended))
+        while asked := next_round(self.plan, self._fold, self.order):
+            self._ask(asked)
+        return conclude(self.record, self._fold, SweepEnd.TRIALS)
+
+    def _trial(self, trial: TrialFold, ended: list[Known]) -> Known:
+        may = [each for each in ended if each.number <= max(BASELINE, trial.number - TRIALS_AT_ONCE)]
+        state, came = TrialState.COMPLETE, 0
+        for rung in rungs(self.plan.racing, self.plan.cases):
+            self._ask([(trial.number, case_id, 1) for case_id in self.order[came:rung]])
+            came = rung
+            if rung < self.plan.cases and decision(self.plan, known(self.plan, trial, None), may, self.order):
+                state = TrialState.PRUNED
+                break
+        trial.end = Trial(number=trial.number, state=state)
+        return known(self.plan, trial, self._fold.trials[BASELINE])
+
+    def _ask(self, asked: "list[tuple[int, str, int]] | tuple[tuple[int, str, int], ...]") -> None:
+        self.calls += len(asked) * self._repeats
+        chances = [self._chance[number, int(case_id[1:])] for number, case_id, _ in asked]
+        scores = self._random.binomial(self._repeats, chances) / self._repeats
+        for (number, case_id, sample), score in zip(asked, scores.tolist(), strict=True):
+            self._fold.trials[number].answers[case_id, sample] = TrialCase(
+                case_id=case_id, sample=sample, outcome=Outcome.SCORED, score=score
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """What many simulated sweeps came to."""
+
+    sweeps: int
+    better: int
+    right: int
+    """Named the planted trial."""
+    calls: float
+    """Of one sweep, on average."""
+
+
+def simulate(world: World, sweeps: int, seed: int = 0) -> Tally:
+    """Run so many sweeps, each with its own seed."""
+    better = right = calls = 0
+    planted = int(np.argmax(world.lifts)) + 1
+    for number in range(sweeps):
+        sweep = Simulated(world, seed * 1_000_003 + number)
+        result = sweep.run()
+        calls += sweep.calls
+        better += result.verdict is SweepVerdict.BETTER
+        right += result.verdict is SweepVerdict.BETTER and result.best == planted
+    return Tally(sweeps=sweeps, better=better, right=right, calls=calls / sweeps)
