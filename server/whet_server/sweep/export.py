@@ -17,10 +17,11 @@ from whet_server.errors import TrialNotFound
 from whet_server.judging import Estimate
 from whet_server.sweep.fold import SweepFold, TrialFold
 from whet_server.sweep.measure import NANOSECONDS
+from whet_server.sweep.places import NO
 from whet_server.sweep.resolved import resolved, stands_for
 from whet_server.sweep.spec import SweepRecord, SweepSpec
 from whet_server.sweep.spec_file import yaml_text
-from whet_server.sweeping import Objective, ObjectiveKind, SweepResult, Trial
+from whet_server.sweeping import Configuration, Objective, ObjectiveKind, SweepResult, Trial
 from whet_server.values import Run, Value
 
 _UNITS: Final = {
@@ -76,7 +77,7 @@ def document_of(run: Run, fold: SweepFold, trial: TrialFold) -> dict[str, Any]:
         "parameters": configuration,
         "texts": {name: choice.text for name, choice in choices.items() if choice.text},
         "models": {name: list(choice.models) for name, choice in choices.items() if choice.models},
-        "target": target_of(resolved(spec, configuration, trial.texts)),
+        "target": _switched(target_of(resolved(spec, configuration, trial.texts)), configuration),
     }
     return {name: part for name, part in document.items() if part}
 
@@ -90,6 +91,14 @@ def target_of(spec: SweepSpec) -> dict[str, Any]:
         kept = ("messages", "branches", "parameters", "enough", "deadline", "synthesis")
         return {name: fanout[name] for name in kept if name in fanout}
     return {"outside": spec.outside.description} if spec.outside is not None else {}
+
+
+def _switched(target: dict[str, Any], configuration: Configuration) -> dict[str, Any]:
+    """Say which stages are off: one hands on what came to it."""
+    for stage in target.get("stages", ()):
+        if configuration.get(f"{stage['name']}.on") == NO:
+            stage["on"] = False
+    return target
 
 
 def _stage(stage: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ PANEL: Final = "panel"
 TEMPLATE: Final = "template"
 SYSTEM: Final = "system"
 MODEL: Final = "model"
-DECODING: Final = frozenset({"temperature", "top_p", "max_tokens"})
+DECODING: Final = frozenset({"temperature", "top_p", "max_tokens", "seed"})
 """Places of a stage, or of all branches of a fan-out, that are sampling parameters under the same name."""
 EXAMPLES: Final = frozenset({"examples.count", "examples.selection"})
 
@@ -59,6 +59,11 @@ def resolved(spec: SweepSpec, configuration: Configuration, texts: Sequence[Choi
     return spec
 
 
+def _number(place: str, setting: Setting) -> float:
+    """A sampling parameter, which may have been chosen by its label."""
+    return float(setting) if place in {"temperature", "top_p"} else int(setting)
+
+
 def _choices(dimension: SearchDimension) -> tuple[Choice, ...]:
     return dimension.choices.choices if dimension.choices is not None else ()
 
@@ -70,9 +75,11 @@ def _stage(stage: Stage, spec: SweepSpec, configuration: Configuration, texts: S
             continue
         text = text_of(stands_for(name, setting, spec.space, texts))
         if place in DECODING:
-            stage = replace(stage, parameters=replace(stage.parameters, **{place: setting}))
+            stage = replace(stage, parameters=replace(stage.parameters, **{place: _number(place, setting)}))
         elif place in EXAMPLES:
-            stage = replace(stage, examples=replace(stage.examples, **{place.removeprefix("examples."): setting}))
+            field = place.removeprefix("examples.")
+            said = int(setting) if field == "count" else setting
+            stage = replace(stage, examples=replace(stage.examples, **{field: said}))
         else:
             stage = replace(stage, **{place: text})
     return stage
@@ -82,7 +89,7 @@ def _fanout(fanout: FanoutSpec, spec: SweepSpec, configuration: Configuration, t
     for name, setting in configuration.items():
         choice = stands_for(name, setting, spec.space, texts)
         if name in DECODING:
-            fanout = replace(fanout, parameters=replace(fanout.parameters, **{name: setting}))
+            fanout = replace(fanout, parameters=replace(fanout.parameters, **{name: _number(name, setting)}))
         elif name == PANEL:
             models = choice.models or (ModelName(choice.label),)
             fanout = replace(fanout, branches=tuple(BranchSpec(model=model) for model in models))
