@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from whet_eval.bench import calls, experiments, judging, report, screen
+from whet_eval.bench import calls, experiments, judging, racing, report, screen
 from whet_eval.bench.children import provider, resident_mb, server
 from whet_eval.bench.figure import Figure
 
@@ -47,6 +47,12 @@ async def screen_figures(base: Path) -> AsyncIterator[Figure]:
             yield figure
 
 
+async def racing_figures(base: Path) -> AsyncIterator[Figure]:
+    """Simulated sweeps: false winners, and what racing saves. No server."""
+    for figure in racing.figures():
+        yield figure
+
+
 async def experiment_figures(base: Path) -> AsyncIterator[Figure]:
     """A large sweep, watched in a real terminal."""
     figures = experiments.figures(base)
@@ -58,6 +64,7 @@ MEASURES: Final[Mapping[str, Callable[[Path], AsyncIterator[Figure]]]] = {
     "calls": call_figures,
     "experiments": experiment_figures,
     "judging": judging_figures,
+    "racing": racing_figures,
     "rest": at_rest,
     "screen": screen_figures,
 }
