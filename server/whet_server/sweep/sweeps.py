@@ -251,6 +251,7 @@ class Sweeps:
         prepared = await self._targets.prepared(workspace, given, gathered.items)
         planned = await self._planner.plan(workspace, prepared.spec, gathered, prepared.baseline, chained)
         planned = replace(planned, models=planned.models | prepared.models)
+        digest = await asyncio.to_thread(plan_hash, workspace, planned)  # estimates are no part of what would run
         costs = await self._targets.costs(workspace, planned)
         plan = planned.record.plan
         money = plan.budget.money
@@ -266,7 +267,7 @@ class Sweeps:
         planned = replace(planned, record=replace(planned.record, plan=plan))
         unpriced = [info for info in planned.models.values() if info.price is None]
         forecast = SweepForecast(
-            plan_hash=await asyncio.to_thread(plan_hash, workspace, planned),
+            plan_hash=digest,
             calls=costs.calls,
             cache_hits=costs.cache_hits,
             expected=plan.expected_cost,

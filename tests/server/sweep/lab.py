@@ -25,10 +25,12 @@ from whet_server.log.log import EventLog
 from whet_server.score.scorers import Scorers
 from whet_server.sweep.crew import Question
 from whet_server.sweep.fold import SweepFold
+from whet_server.sweep.means import Answered
 from whet_server.sweep.plan import Planned, Planner
 from whet_server.sweep.spec import Pipeline, Stage, SweepRecord, SweepSpec
 from whet_server.sweep.sweeps import Sweeps
-from whet_server.sweep.targets import Costs, Prepared
+from whet_server.sweep.forecast import Costs
+from whet_server.sweep.targets import Prepared
 from whet_server.sweeping import (
     Budget,
     Choice,
@@ -58,7 +60,9 @@ def items(count: int) -> tuple[Item, ...]:
 def space() -> tuple[SearchDimension, ...]:
     return (
         SearchDimension(name="heat", float_range=FloatRange(low=0.0, high=1.0)),
-        SearchDimension(name="kind", choices=Choices(choices=(Choice(label="a"), Choice(label="b"), Choice(label="c")))),
+        SearchDimension(
+            name="kind", choices=Choices(choices=(Choice(label="a"), Choice(label="b"), Choice(label="c")))
+        ),
     )
 
 
@@ -142,6 +146,16 @@ class LabAnswers:
 
     def open(self, rows: Sequence[Item]) -> None:
         pass
+
+    async def scored(self, question: Question, answered: Answered, stop: asyncio.Event) -> TrialCase:
+        score = float(answered.output == question.item.reference)
+        return TrialCase(
+            case_id=question.item.item_id,
+            sample=question.sample,
+            outcome=Outcome.SCORED,
+            score=score,
+            output=answered.output,
+        )
 
     async def case(
         self, question: Question, configuration: Configuration, texts: Mapping[str, str], stop: asyncio.Event
@@ -264,8 +278,14 @@ def course(events: Sequence[Event]) -> list[tuple[object, ...]]:
     started = {
         event.payload.number: event.payload.parameters for event in events if isinstance(event.payload, TrialStarted)
     }
-    ends = {event.payload.trial.number: event.payload.trial for event in events if isinstance(event.payload, TrialFinished)}
+    ends = {
+        event.payload.trial.number: event.payload.trial for event in events if isinstance(event.payload, TrialFinished)
+    }
     return [
-        (number, started[number], *((end.state, end.reason, end.answers, end.quality, end.lift) if (end := ends.get(number)) else ()))
+        (
+            number,
+            started[number],
+            *((end.state, end.reason, end.answers, end.quality, end.lift) if (end := ends.get(number)) else ()),
+        )
         for number in sorted(started)
     ]
