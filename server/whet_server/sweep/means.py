@@ -6,7 +6,7 @@ from typing import Final
 
 from whet_server.errors import InvalidField, NotFound
 from whet_server.judging import Item
-from whet_server.llm.base import Caller, CallResult, CallSpec, ModelInfo, Unheard
+from whet_server.llm.base import Caller, CallResult, CallSpec, Listener, ModelInfo, Unheard
 from whet_server.sweep.spec import SweepSpec
 from whet_server.sweeping import Budget, StageOutput
 from whet_server.values import (
@@ -25,6 +25,7 @@ from whet_server.values import (
 
 _MANY: Final = 1_000_000
 """Calls at once where nobody says how many."""
+UNHEARD: Final = Unheard()
 PLANNED: Final = RunId("plan")
 """The run of calls that are only estimated."""
 
@@ -81,10 +82,10 @@ class Means:
             run_token_cap=self.budget.tokens,
         )
 
-    async def ask(self, call: CallSpec, stop: asyncio.Event) -> CallResult:
+    async def ask(self, call: CallSpec, stop: asyncio.Event, listener: Listener = UNHEARD) -> CallResult:
         """Make a call. What waits for a place at its model does so before it begins, so that no limit of time runs."""
         async with self.place(call.models[0], (await self.info(call.models[0])).at_once):
-            return await self.caller.call(call, Unheard(), stop)
+            return await self.caller.call(call, listener, stop)
 
     def place(self, model: ModelName, most: int) -> asyncio.Semaphore:
         """Return what holds the places of a model that may have `most` calls before it; 0: as many as there are."""

@@ -54,7 +54,8 @@ def test_a_sweep_goes_from_a_file_to_a_gate_and_a_report(whet: Whet, tmp_path: P
     run_id = json.loads(whet.ok(*start).out)["sweep"]["run_id"]
     watched = whet("sweep", "watch", run_id, "--gate")
     assert (watched.code, watched.out.split("\n")[0]) == (OK, f"{run_id} succeeded. Simulated.")
-    assert "Better. Trial 1 is better than the baseline" in watched.out
+    assert "Trial 1 is better than the baseline" in watched.out
+    assert "2 of 2 trials" in watched.out
     assert whet("sweep", "get", run_id, "--gate").code == OK
     page = tmp_path / "report.html"
     whet.ok("sweep", "report", run_id, "--format", "html", "--out", str(page))

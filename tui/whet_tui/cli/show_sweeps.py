@@ -81,7 +81,8 @@ def _sweep(answer: Any) -> Iterator[str]:
     progress = event_pb2.SweepProgress()
     progress.CopyFrom(sweep.progress)
     if sweep.state != event_pb2.RUN_STATE_RUNNING:
-        progress.ClearField("phase")
+        for name in ("phase", "running", "money_left", "time_left", "expected_left"):
+            progress.ClearField(name)  # of what is over nothing is left
     yield safe_line(progress_line(sweep.plan, progress), _LINE)
     if sweep.failure.message:
         yield safe_line(sweep.failure.message, _LINE)
