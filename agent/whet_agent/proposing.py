@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Final, Literal, TypeAlias
 
+from whet_agent.arguments import money_nanos
 from whet_agent.json_object import JsonObject
+from whet_agent.results import dollars
 
 Goal: TypeAlias = Literal["better", "cheaper", "faster"]
 Part: TypeAlias = Literal["prompt", "examples", "temperature", "model"]
@@ -305,7 +307,9 @@ def _search(wish: Wish, space: Sequence[JsonObject], grounds: list[str]) -> Json
     budget: JsonObject = {"trials": min(trials, size)}
     if wish.money:
         budget["money"] = wish.money
-        grounds.append(f"It may spend {wish.money} at most and stops before it would cross that.")
+        grounds.append(
+            f"It may spend {dollars(money_nanos(wish.money, 'money'))} at most and stops before it would cross that."
+        )
     else:
         grounds.append("You named no sum: the worst cost of the plan below is the most that it can come to.")
     if wish.seconds:
