@@ -143,7 +143,8 @@ def propose(wish: Wish, facts: Facts) -> Proposal:
         "dataset": _dataset(wish, facts),
         "racing": {"method": "paired"},
     }
-    spec |= _measure(wish, facts, grounds) | _search(wish, space, grounds) | _holdout(wish, facts, grounds)
+    free = bool(models) and all(model.price == 0 for model in models)
+    spec |= _measure(wish, facts, grounds) | _search(wish, space, grounds, free=free) | _holdout(wish, facts, grounds)
     return Proposal(spec=spec, grounds=tuple(grounds))
 
 
@@ -293,7 +294,7 @@ def _measure(wish: Wish, facts: Facts, grounds: list[str]) -> JsonObject:
     return measure
 
 
-def _search(wish: Wish, space: Sequence[JsonObject], grounds: list[str]) -> JsonObject:
+def _search(wish: Wish, space: Sequence[JsonObject], grounds: list[str], *, free: bool) -> JsonObject:
     """Return the sampler and the budget."""
     size = prod(map(_values, space))
     trials = wish.trials or next((enough for most, enough in TRIALS if size <= most), MOST_TRIALS)
@@ -310,7 +311,7 @@ def _search(wish: Wish, space: Sequence[JsonObject], grounds: list[str]) -> Json
         grounds.append(
             f"It may spend {dollars(money_nanos(wish.money, 'money'))} at most and stops before it would cross that."
         )
-    else:
+    elif not free:
         grounds.append("You named no sum: the worst cost of the plan below is the most that it can come to.")
     if wish.seconds:
         budget["time"] = wish.seconds

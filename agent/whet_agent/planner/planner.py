@@ -61,10 +61,13 @@ class OfflinePlanner:
         if left_sweep and not isinstance(calls, Say) and calls[-1].tool != "watch_sweep":
             calls = (*calls, Call(tool="watch_sweep", arguments={"run_id": left_sweep}))
         made = roles[last:].count("assistant")
-        thoughts = [_handed_on(answer) for answer in answers] + [_begun(plan) for plan in before]
+        left = () if isinstance(calls, Say) else calls[made:]
+        follows = bool(left) and left[0].tool == "watch_sweep"  # which shows that it has begun
+        thoughts = [_handed_on(answer) for answer in answers if not (follows and answer["tool"] == "sweep")]
+        thoughts += [_begun(plan) for plan in before]
         if isinstance(calls, Say):
             thoughts.append(Thought(text=calls.text))
-        elif (left := calls[made:]) and made and not all(answer["ok"] for answer in answers):
+        elif left and made and not all(answer["ok"] for answer in answers):
             thoughts.append(Thought(text=_left(left)))
         elif left:
             before_all = steps.before if isinstance(steps, Calls) and not made else ""
@@ -119,7 +122,7 @@ def _last(roles: Sequence[str], role: str) -> int:
 
 def _left_sweep(entries: Sequence[Entry]) -> str:
     """Return the sweep that was followed until the person said what is answered now; empty when there is none."""
-    entry = entries[-1] if entries else None
+    entry = next((entry for entry in reversed(entries) if entry["m"]["content"] or entry.get("tool")), None)
     left = entry is not None and entry.get("tool") == "watch_sweep" and entry["m"]["content"] == NO_LONGER_FOLLOWED
     return entry["run"] if entry is not None and left else ""
 
