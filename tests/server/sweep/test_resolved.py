@@ -1,7 +1,7 @@
 from whet_server.fanout.spec import BranchSpec, FanoutSpec, SynthesisMode
 from whet_server.sweep.resolved import has_place, resolved
 from whet_server.sweep.spec import Pipeline, Stage, SweepSpec
-from whet_server.sweeping import Choice, Choices, SearchDimension
+from whet_server.sweeping import Choice, Choices, Configuration, SearchDimension
 from whet_server.values import Message, ModelName, Parameters, Speaker
 
 PANEL = SearchDimension(
@@ -20,7 +20,7 @@ FANOUT = SweepSpec(
 
 
 def test_a_panel_is_put_in_before_what_is_set_for_all_of_it() -> None:
-    configuration = {"temperature": 0.2, "samples": 3, "panel": "two", "persona": "a clerk", "enough": 1}
+    configuration: Configuration = {"temperature": 0.2, "samples": 3, "panel": "two", "persona": "a clerk", "enough": 1}
     fanout = resolved(FANOUT, configuration).fanout
     assert fanout is not None
     assert [each.model for each in fanout.branches] == ["sim/a", "sim/b"]
