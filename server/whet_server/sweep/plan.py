@@ -205,10 +205,11 @@ def plan_hash(workspace: Workspace, planned: Planned) -> str:
 
 
 def detectable(plan: SweepPlan) -> float | None:
-    """Return the smallest true difference of the mean score that a sweep sees four times in five: of a paired comparison
-    at the level that is left for each of its trials, (z of the level + z of the power) * deviation / sqrt(cases). The
-    deviation of the differences is not known before; `DEVIATION` is what a quarter of the cases changing sides gives.
-    None without cases of its own.
+    """Return the smallest true difference of the mean score that a sweep sees four times in five; None without cases.
+
+    Of a paired comparison at the level that each trial is left: (z of the level + z of the power) * deviation /
+    sqrt(cases). The deviation of the differences is not known before: a quarter of the cases changing sides gives
+    `DEVIATION`.
     """
     if not plan.cases:
         return None
