@@ -17,6 +17,8 @@ Form: TypeAlias = Callable[[str], JsonObject | None]
 _RANGE: Final = re.compile(r"(?P<int>int\s+)?(?P<low>[-+.\deE]+?)\.\.(?P<high>[-+.\deE]+)(?P<more>(\s+\S+)*)")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _CONDITION: Final = re.compile(r"\s+if\s+(?P<dimension>[A-Za-z_][A-Za-z0-9_.-]*)=(?P<labels>.+)$")
+_COMMA: Final = re.compile(r"(?<!\\),")
+"""Between choices; one that is part of a label stands behind a backslash."""
 _PANEL: Final = "panel"
 _FILE: Final = "@"
 
@@ -38,7 +40,8 @@ def dimension(text: str) -> JsonObject | None:
     if (found := _RANGE.fullmatch(values.strip())) is not None:
         kind = _range(found)
     else:
-        kind = {"choices": {"choices": [_choice(name, each.strip()) for each in values.split(",") if each.strip()]}}
+        choices = [each.replace("\\,", ",").strip() for each in _COMMA.split(values)]
+        kind = {"choices": {"choices": [_choice(name, each) for each in choices if each]}}
     return None if kind is None else fields | kind
 
 
