@@ -18,7 +18,7 @@ from whet_server.score.scorers import Scorers
 from whet_server.sweep.crew import Question
 from whet_server.sweep.evaluate import HOLDOUT, Evaluator
 from whet_server.sweep.forecast import Costs, costs
-from whet_server.sweep.means import PLANNED, Means
+from whet_server.sweep.means import PLANNED, Answered, Means
 from whet_server.sweep.panel import filled as filled_panel
 from whet_server.sweep.pipeline import filled
 from whet_server.sweep.plan import Planned
@@ -45,6 +45,10 @@ class Answers(Protocol):
         self, question: Question, configuration: Configuration, texts: Mapping[str, str], stop: asyncio.Event
     ) -> TrialCase:
         """Answer a question; what a cap refuses is UNAFFORDABLE, and its failure's metadata name the `cap`."""
+        ...
+
+    async def scored(self, question: Question, answered: Answered, stop: asyncio.Event) -> TrialCase:
+        """Score an answer that an outside program gave to a question."""
         ...
 
     def afford(self, budget: Budget) -> None:
@@ -113,7 +117,7 @@ class Models:
 
     async def _target(self, workspace: Workspace, spec: SweepSpec, means: Means, items: Sequence[Item]) -> Target:
         ref = spec.pipeline.examples if spec.pipeline is not None else None
-        examples = (await self._datasets.items(workspace, ref)).items if ref is not None else ()
+        examples = (await self._datasets.items(workspace, ref, answered=False)).items if ref is not None else ()
         return open_target(spec, means, items, examples)
 
     async def _pinned(self, workspace: Workspace, spec: SweepSpec) -> DatasetRef | None:
@@ -160,6 +164,10 @@ class ModelAnswers:
         """See `Answers`."""
         evaluator = self._holdout if question.holdout and self._holdout is not None else self.evaluator
         return await evaluator.case(question.number, configuration, texts, question.item, question.sample, stop)
+
+    async def scored(self, question: Question, answered: Answered, stop: asyncio.Event) -> TrialCase:
+        """See `Answers`."""
+        return await self.evaluator.scored(question.number, question.item, answered, question.sample, stop)
 
     def afford(self, budget: Budget) -> None:
         """See `Answers`."""
