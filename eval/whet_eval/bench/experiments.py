@@ -8,7 +8,7 @@ import asyncio
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -61,7 +61,7 @@ def _watched(chat: Terminal) -> Iterator[Figure]:
     yield Figure(name=f"resident at {TRIALS:,} trials", value=chat.memory() / 1e6, unit="MB", bar=MEMORY_BAR_MB)
 
 
-def _ended(lines: "list[str] | tuple[str, ...]") -> int:
+def _ended(lines: Sequence[str]) -> int:
     """How many trials have ended, as the screen says it."""
     found = next((found for line in lines if (found := _ENDED.search(line)) is not None), None)
     return int(found[1].replace(",", "")) if found is not None else 0
