@@ -139,8 +139,8 @@ class SweepRun:
                 self._watch_time()
                 end = await self._search()
                 end = await self._replicate(end)
-                self._over = True
                 result = self.fold.result or await self._result(end)
+                self._over = True
             await self._finish(end, result)
         finally:
             self._over = True
@@ -409,7 +409,8 @@ class SweepRun:
         """
         if self._end is None or end is SweepEnd.CANCELLED:
             self._end = end
-        if self._crew is not None:
+        concluding = end is SweepEnd.STOPPED and self.phase is SweepPhase.HOLDOUT  # whose seal is open already
+        if self._crew is not None and not concluding:
             self._crew.close(cut=end in {SweepEnd.CANCELLED, SweepEnd.TIME})
         self._tell()
 

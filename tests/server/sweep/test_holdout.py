@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from tests.server.fanout.panel import HOME, ME
 from tests.server.judge.court import RecordingStore
-from tests.server.sweep.lab import Room, room, spec
+from tests.server.sweep.lab import USED, Room, room, spec, truth
 
 from whet_server.dataset.spec import DatasetRef, Header, Split, SplitPolicy
 from whet_server.errors import HoldoutSpent, InvalidField, Reason
 from whet_server.log.events import CasesFinished, SealOpened
 from whet_server.sweep.spec import SweepSpec
-from whet_server.sweeping import Budget, SweepAction
+from whet_server.sweeping import Budget, Racing, RacingMethod, SweepAction, SweepPhase
 from whet_server.values import Nanos, RunId
 
 WITH_SEAL = spec(items=(), dataset=DatasetRef(name="cases", input="input", reference="reference"), holdout=True)
@@ -154,3 +154,21 @@ async def test_the_rows_of_a_sealed_holdout_are_no_cases() -> None:
         with pytest.raises(Exception, match="under seal"):
             await made.sweeps.plan(ME, spec(items=(), dataset=ref))
         assert not made.lab.asked
+
+
+async def test_a_cap_of_the_workspace_pauses_a_holdout_too_and_it_goes_on_when_resumed() -> None:
+    async with room(truth=truth) as made:
+        await put(made)
+        run_id = await made.start(spec_with(racing=Racing(method=RacingMethod.NONE)))
+        await made.ledger.put_cap(HOME, "day", Nanos(USED * (12 * 20 + 10)))
+        live = made.sweeps.live(run_id)
+        assert live is not None
+        await made.lab.until(lambda: live.fold.paused)
+        assert live.phase is SweepPhase.HOLDOUT
+        await made.ledger.put_cap(HOME, "day", Nanos(USED * 10_000))
+        await made.sweeps.control(ME, run_id, SweepAction.RESUME)
+        await made.events(run_id)
+        result = (await made.fold(run_id)).result
+    assert result is not None
+    assert result.holdout is not None
+    assert result.holdout.pairs == 20
