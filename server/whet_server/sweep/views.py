@@ -6,9 +6,8 @@ from msgspec.structs import replace
 
 from whet_server.log.events import SweepProgress
 from whet_server.sweep import trials
+from whet_server.sweep.conclude import best_so_far
 from whet_server.sweep.fold import SweepFold, TrialFold
-from whet_server.sweep.measure import higher_is_better
-from whet_server.sweep.racing import known, objectives
 from whet_server.sweep.spec import SweepView
 from whet_server.sweeping import BASELINE, SweepPhase, Trial, TrialState
 from whet_server.values import Nanos, Run, RunId
@@ -31,31 +30,18 @@ def view_of(run: Run, fold: SweepFold, progress: SweepProgress | None, children:
     )
 
 
-def best_of(fold: SweepFold) -> tuple[int, float] | None:
-    """Return the best complete trial that keeps the conditions, with its value of the first objective."""
-    plan = fold.record.plan
-    sign = 1.0 if higher_is_better(objectives(plan)[0]) else -1.0
-    found: tuple[int, float] | None = None
-    for trial in fold.trials.values():
-        if trial.state is TrialState.COMPLETE:
-            each = known(plan, trial, fold.trials[BASELINE])
-            if each.held and each.values and (found is None or each.mean > sign * found[1]):
-                found = trial.number, sign * each.mean
-    return found
-
-
 def best_number(fold: SweepFold) -> int | None:
     """Return the best trial: the one that was concluded, else the best so far."""
     if fold.result is not None:
         return fold.result.best
-    best = best_of(fold)
+    best = best_so_far(fold.record.plan, fold)
     return best[0] if best else None
 
 
 def _came_to(run: Run, fold: SweepFold) -> SweepProgress:
     """Return how far a sweep came that is not under way."""
     ends = [trial for trial in fold.trials.values() if trial.end is not None]
-    best = best_of(fold)
+    best = best_so_far(fold.record.plan, fold)
     money = fold.budget.money
     paid = run.totals.settled + run.totals.unknown
     return SweepProgress(
