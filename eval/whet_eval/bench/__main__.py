@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from whet_eval.bench import calls, judging, report, screen
+from whet_eval.bench import calls, interaction, judging, report, screen
 from whet_eval.bench.children import provider, resident_mb, server
 from whet_eval.bench.figure import Figure
 
@@ -32,6 +32,14 @@ async def call_figures(base: Path) -> AsyncIterator[Figure]:
             yield figure
 
 
+async def interaction_figures(base: Path) -> AsyncIterator[Figure]:
+    """What only helps together, found by searching all at once."""
+    del base
+    figures = interaction.figures()
+    while (figure := await asyncio.to_thread(next, figures, None)) is not None:
+        yield figure
+
+
 async def judging_figures(base: Path) -> AsyncIterator[Figure]:
     """Judgements, on one server."""
     async with provider() as url, server(base / "judging", judging.config(url)) as running:
@@ -49,6 +57,7 @@ async def screen_figures(base: Path) -> AsyncIterator[Figure]:
 
 MEASURES: Final[Mapping[str, Callable[[Path], AsyncIterator[Figure]]]] = {
     "calls": call_figures,
+    "interaction": interaction_figures,
     "judging": judging_figures,
     "rest": at_rest,
     "screen": screen_figures,
