@@ -109,7 +109,8 @@ class Space:
         return self.walked(lambda dimension: drawn(dimension, random))
 
     def distance(self, one: Mapping[str, Setting], other: Mapping[str, Setting]) -> float:
-        """Return how far two configurations are from each other, on the scales of the dimensions, each of which is 1 wide.
+        """Return how far two configurations are from each other, on scales that are each 1 wide.
+
         Another choice is 1, and so is a dimension that counts in one of them alone.
         """
         return sum(_apart(each, one.get(each.name), other.get(each.name)) for each in self.dimensions)

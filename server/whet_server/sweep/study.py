@@ -39,8 +39,8 @@ _DRAWS: Final = 50
 _MODELS: Final = frozenset({SamplerKind.TPE, SamplerKind.GAUSSIAN_PROCESS})
 _EXPLORE_EVERY: Final = 4
 """One of so many trials of these looks where nobody has looked."""
-_CANDIDATES: Final = 16
-_LATELY: Final = 100
+_CANDIDATES: Final = 8
+_LATELY: Final = 60
 """Configurations that it keeps away from: more would cost more than a suggestion does."""
 _GOOD: Final = 25
 """The most trials that the Parzen estimator counts as good, as in Optuna: a tenth of all, and no more than this."""

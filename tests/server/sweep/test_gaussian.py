@@ -4,9 +4,9 @@ import warnings
 
 import numpy as np
 import pytest
-from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped] -- it has no types
-from sklearn.gaussian_process import GaussianProcessRegressor  # type: ignore[import-untyped] -- it has no types
-from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel  # type: ignore[import-untyped] -- it has no types
+from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]  # ships no types
+from sklearn.gaussian_process import GaussianProcessRegressor  # type: ignore[import-untyped]  # ships no types
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel  # type: ignore[import-untyped]  # ships no types
 
 from whet_server.sweep.gaussian import Kernel, Posterior, improvement, likeliest, matern
 
