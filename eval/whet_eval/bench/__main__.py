@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from whet_eval.bench import calls, experiments, judging, racing, report, screen, sweeping
+from whet_eval.bench import calls, experiments, interaction, judging, racing, report, screen, sweeping
 from whet_eval.bench.children import provider, resident_mb, server
 from whet_eval.bench.figure import Figure
 
@@ -30,6 +30,14 @@ async def call_figures(base: Path) -> AsyncIterator[Figure]:
             yield figure
         async for figure in calls.first_draft(running):
             yield figure
+
+
+async def interaction_figures(base: Path) -> AsyncIterator[Figure]:
+    """What only helps together, found by searching all at once."""
+    del base
+    figures = interaction.figures()
+    while (figure := await asyncio.to_thread(next, figures, None)) is not None:
+        yield figure
 
 
 async def judging_figures(base: Path) -> AsyncIterator[Figure]:
@@ -72,6 +80,7 @@ async def racing_figures(base: Path) -> AsyncIterator[Figure]:
 MEASURES: Final[Mapping[str, Callable[[Path], AsyncIterator[Figure]]]] = {
     "calls": call_figures,
     "experiments": experiment_figures,
+    "interaction": interaction_figures,
     "judging": judging_figures,
     "racing": racing_figures,
     "rest": at_rest,

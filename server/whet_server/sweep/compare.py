@@ -8,7 +8,7 @@ from whet_server.judging import Item
 from whet_server.sweep.fold import SweepFold
 from whet_server.sweep.measure import by_case
 from whet_server.sweep.trials import quality_of
-from whet_server.sweep.views import best_of
+from whet_server.sweep.views import best_number
 from whet_server.sweeping import BASELINE, TrialCase
 from whet_server.values import Value
 
@@ -32,7 +32,7 @@ class ComparedCase(Value):
 
 def shown_trials(fold: SweepFold) -> tuple[int, ...]:
     """Return the trials that are compared when nobody says which: the baseline and the best."""
-    best = fold.result.best if fold.result is not None else (best_of(fold) or (None,))[0]
+    best = best_number(fold)
     found = (BASELINE,) if best is None else dict.fromkeys((BASELINE, best))
     return tuple(number for number in found if number in fold.trials)
 

@@ -108,6 +108,13 @@ class Space:
         """Draw a configuration at random: each dimension that counts uniformly on its scale."""
         return self.walked(lambda dimension: drawn(dimension, random))
 
+    def distance(self, one: Mapping[str, Setting], other: Mapping[str, Setting]) -> float:
+        """Return how far two configurations are from each other, on scales that are each 1 wide.
+
+        Another choice is 1, and so is a dimension that counts in one of them alone.
+        """
+        return sum(_apart(each, one.get(each.name), other.get(each.name)) for each in self.dimensions)
+
     def levels(self) -> tuple[tuple[SearchDimension, ...], ...]:
         """Return the dimensions by how many others are above them, from the roots down, each level in order."""
         level = tuple(self._below.get(None, ()))
@@ -229,6 +236,14 @@ def nearest(dimension: SearchDimension, number: float) -> Setting:
     if numbers.step:
         return _stepped(numbers, min(max(round((number - numbers.low) / numbers.step), 0), _count(dimension) - 1))
     return min(max(number, numbers.low), numbers.high)
+
+
+def _apart(dimension: SearchDimension, one: Setting | None, other: Setting | None) -> float:
+    if one == other:
+        return 0.0
+    if dimension.choices or one is None or other is None or not (within(dimension, one) and within(dimension, other)):
+        return 1.0
+    return abs(share_of(dimension, one) - share_of(dimension, other))
 
 
 def drawn(dimension: SearchDimension, random: Random) -> Setting:

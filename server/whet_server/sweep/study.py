@@ -36,6 +36,12 @@ _TRIES: Final = 3
 """How often the method may repeat itself before chance decides."""
 _DRAWS: Final = 50
 """How often chance may, before those that are left are listed."""
+_MODELS: Final = frozenset({SamplerKind.TPE, SamplerKind.GAUSSIAN_PROCESS})
+_EXPLORE_EVERY: Final = 4
+"""One of so many trials of these looks where nobody has looked."""
+_CANDIDATES: Final = 8
+_LATELY: Final = 60
+"""Configurations that it keeps away from: more would cost more than a suggestion does."""
 _GOOD: Final = 25
 """The most trials that the Parzen estimator counts as good, as in Optuna: a tenth of all, and no more than this."""
 _REST: Final = 200
@@ -102,7 +108,11 @@ class Study:
         return tuple(-value if up else value for value, up in zip(values, self._directions, strict=True))
 
     def _suggested(self, number: int) -> Configuration | None:
-        if self._known >= self._sampler.startup_trials:
+        if self._explores(number):
+            configuration = self._far(random_of(self._seed, number, "far"))
+            if self._new(configuration):
+                return configuration
+        elif self._known >= self._sampler.startup_trials:
             pending = self._history.pending(self._space)
             for attempt in range(_TRIES):
                 configuration = self._strategy.suggest(number, random_of(self._seed, number, attempt), pending)
@@ -114,6 +124,22 @@ class Study:
             if self._new(configuration):
                 return configuration
         return self._next_left() if 0 < self._space.size <= MOST_LISTED else configuration
+
+    def _explores(self, number: int) -> bool:
+        """Whether a trial of a method that models what it sees looks where nobody has looked.
+
+        What only helps together with something else is invisible to a model until it was seen once, and all around it
+        looks worse: then such a method never comes there by itself.
+        """
+        return self._sampler.kind in _MODELS and (
+            self._known < self._sampler.startup_trials or number % _EXPLORE_EVERY == 0
+        )
+
+    def _far(self, random: Random) -> Configuration:
+        """Return the one of a few at random that is farthest from all that was asked for lately."""
+        lately = list(self._history.asked.values())[-_LATELY:]
+        drawn_ = [self._space.drawn(random) for _ in range(_CANDIDATES)]
+        return max(drawn_, key=lambda each: min((self._space.distance(each, other) for other in lately), default=0.0))
 
     def _new(self, configuration: Configuration) -> bool:
         return key_of(configuration) not in self._history.keys
