@@ -180,7 +180,5 @@ async def overhead(base: Path) -> AsyncIterator[Figure]:
     if ended < MANY:
         raise RuntimeError(f"{ended} of {MANY} trials ended")
     note = f"{seconds:.0f} s from start to conclusion"
-    yield Figure(
-        name=f"{MANY} trials by TPE, each", value=seconds / MANY * 1e3, unit="ms", bar=TRIAL_BAR_MS, note=note
-    )
+    yield Figure(name=f"{MANY} trials by TPE, each", value=seconds / MANY * 1e3, unit="ms", bar=TRIAL_BAR_MS, note=note)
     yield Figure(name="event loop blocked meanwhile, at most", value=worst * 1e3, unit="ms", bar=BLOCKED_BAR_MS)

@@ -1,7 +1,7 @@
 """What a sweep's calls are made with, and what comes of those for one answer."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from whet_server.errors import InvalidField, NotFound
@@ -31,14 +31,16 @@ PLANNED: Final = RunId("plan")
 
 
 class Answered(Value):
-    """What a target answered to a case. `failure` None: it did. `cost` None: some price is unknown."""
+    """What a target answered to a case. `failure` None: it did. `cost` and `latency_ns` are those of making the answer,
+    also of a cached one, so that what the cache has looks no cheaper and quicker than it is; None: unknown.
+    """
 
     output: str = ""
     stages: tuple[StageOutput, ...] = ()
     models: tuple[ModelName, ...] = ()
     totals: Totals = Totals()
     cost: Nanos | None = Nanos(0)
-    latency_ns: int = 0
+    latency_ns: int | None = 0
     cached: bool = False
     simulated: bool = False
     failure: Failure | None = None
@@ -118,7 +120,8 @@ class Tally:
         self.stages: list[StageOutput] = []
         self._models: dict[ModelName, None] = {}
         self._totals = Totals()
-        self._latency_ns = 0
+        self._latency_ns: int | None = 0
+        self._cost: int | None = 0
         self._calls = 0
         self._cached = 0
         self._simulated = False
@@ -126,25 +129,43 @@ class Tally:
     def add(self, result: CallResult) -> None:
         self._models[result.model] = None
         self._totals += result.totals
-        self._latency_ns += result.latency_ns
+        self._latency_ns = whole((self._latency_ns, took(result)))
+        self._cost = whole((self._cost, paid(result)))
         self._calls += 1
         self._cached += result.cached
         self._simulated |= result.simulated
 
     def answered(self, output: str, failure: Failure | None = None) -> Answered:
         """Return what it came to."""
-        totals = self._totals
         return Answered(
             output=output,
             stages=tuple(self.stages),
             models=tuple(self._models),
-            totals=totals,
-            cost=None if totals.unpriced else Nanos(totals.settled + totals.unknown),
+            totals=self._totals,
+            cost=None if self._cost is None else Nanos(self._cost),
             latency_ns=self._latency_ns,
             cached=0 < self._calls == self._cached,
             simulated=self._simulated,
             failure=failure,
         )
+
+
+def took(result: CallResult) -> int | None:
+    """Return how long making an answer took, in nanoseconds."""
+    return result.made_ns if result.cached else result.latency_ns
+
+
+def paid(result: CallResult) -> int | None:
+    """Return what making an answer cost, in nanos; None where its price is unknown."""
+    if result.cached:
+        return result.made_cost
+    return None if result.totals.unpriced else result.totals.settled + result.totals.unknown
+
+
+def whole(parts: Iterable[int | None]) -> int | None:
+    """Return the sum; None where a part is unknown."""
+    known = list(parts)
+    return None if None in known else sum(part or 0 for part in known)
 
 
 def field_names(items: Sequence[Item]) -> frozenset[str]:

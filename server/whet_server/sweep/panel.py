@@ -37,7 +37,7 @@ from whet_server.log.lifecycle import BranchState
 from whet_server.sweep import places
 from whet_server.sweep.dimensions import PARAMS, Dimensions
 from whet_server.sweep.guess import LONGEST_TOKEN, Guess, guess, likely_text, likely_tokens, seconds
-from whet_server.sweep.means import Answered, Means, field_names
+from whet_server.sweep.means import Answered, Means, field_names, paid, took, whole
 from whet_server.sweep.pipeline import FIELDS, INPUT
 from whet_server.sweep.places import Place, PlaceKind
 from whet_server.sweep.template import MOST_OUTPUT, Template, check
@@ -384,8 +384,10 @@ class _Inside:
         self._means = means
         self._passed = (sample - 1) * samples
         self.results: list[CallResult] = []
-        self.first_ns = 0
-        self.last_ns = 0
+        self._branches: list[int | None] = []
+        self._drafts: list[int | None] = []
+        self._first_ns = 0
+        self._last_ns = 0
 
     async def call(self, spec: CallSpec, listener: Listener, stop: asyncio.Event) -> CallResult:
         budget = self._means.budget
@@ -397,10 +399,30 @@ class _Inside:
             run_token_cap=budget.tokens,
         )
         result = await self._means.ask(call, stop, listener)
-        self.last_ns = time.monotonic_ns()
-        self.first_ns = min(self.first_ns or self.last_ns, self.last_ns - result.latency_ns)
         self.results.append(result)
+        self._last_ns = time.monotonic_ns()
+        self._first_ns = min(self._first_ns or self._last_ns, self._last_ns - result.latency_ns)
+        if spec.call_id.rpartition("/")[2].startswith("b"):
+            self._branches.append(took(result))
+        else:
+            self._drafts.append(took(result))
         return result
+
+    @property
+    def latency_ns(self) -> int | None:
+        """From the first call to the last token; of what the cache had as it was: the slowest branch, then drafts."""
+        if not any(result.cached for result in self.results):
+            return self._last_ns - self._first_ns
+        known = [each for each in (*self._branches, *self._drafts) if each is not None]
+        if len(known) < len(self.results):
+            return None
+        return max((each for each in self._branches if each), default=0) + sum(each for each in self._drafts if each)
+
+    @property
+    def cost(self) -> Nanos | None:
+        """What making all answers cost; None where some price is unknown."""
+        money = whole(map(paid, self.results))
+        return None if money is None else Nanos(money)
 
     async def resolve(self, workspace: Workspace, model: ModelName) -> ModelInfo:
         return await self._means.caller.resolve(workspace, model)
@@ -429,8 +451,8 @@ def _answered(planned: Planned, record: Record, caller: _Inside) -> Answered:
         stages=tuple(StageOutput(stage=branch.branch_id, output=branch.text) for branch in done) if synthesis else (),
         models=tuple(writers),
         totals=totals,
-        cost=None if totals.unpriced else Nanos(totals.settled + totals.unknown),
-        latency_ns=caller.last_ns - caller.first_ns,
+        cost=caller.cost,
+        latency_ns=caller.latency_ns,
         cached=bool(caller.results) and all(result.cached for result in caller.results),
         simulated=any(result.simulated for result in caller.results),
         failure=told,
