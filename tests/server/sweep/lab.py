@@ -61,7 +61,9 @@ def items(count: int) -> tuple[Item, ...]:
 def space() -> tuple[SearchDimension, ...]:
     return (
         SearchDimension(name="heat", float_range=FloatRange(low=0.0, high=1.0)),
-        SearchDimension(name="kind", choices=Choices(choices=(Choice(label="a"), Choice(label="b"), Choice(label="c")))),
+        SearchDimension(
+            name="kind", choices=Choices(choices=(Choice(label="a"), Choice(label="b"), Choice(label="c")))
+        ),
     )
 
 
@@ -286,8 +288,14 @@ def course(events: Sequence[Event]) -> list[tuple[object, ...]]:
     started = {
         event.payload.number: event.payload.parameters for event in events if isinstance(event.payload, TrialStarted)
     }
-    ends = {event.payload.trial.number: event.payload.trial for event in events if isinstance(event.payload, TrialFinished)}
+    ends = {
+        event.payload.trial.number: event.payload.trial for event in events if isinstance(event.payload, TrialFinished)
+    }
     return [
-        (number, started[number], *((end.state, end.reason, end.answers, end.quality, end.lift) if (end := ends.get(number)) else ()))
+        (
+            number,
+            started[number],
+            *((end.state, end.reason, end.answers, end.quality, end.lift) if (end := ends.get(number)) else ()),
+        )
         for number in sorted(started)
     ]
