@@ -16,18 +16,14 @@ KILLS = 5
 def request(request_id: str) -> sweep_pb2.StartSweepRequest:
     """A sweep over four prompts and the temperature, with racing; the answers are the stub's, the same for the same
     question."""
-    prompts = [
-        sweeping_pb2.Choice(label=f"p{at}", text=f"In way {at}: {{{{ input }}}}") for at in range(4)
-    ]
+    prompts = [sweeping_pb2.Choice(label=f"p{at}", text=f"In way {at}: {{{{ input }}}}") for at in range(4)]
     spec = sweep_pb2.SweepSpec(
         pipeline=sweep_pb2.Pipeline(stages=[sweep_pb2.Stage(name="s", template="{{ input }}", model=MODEL)]),
         space=[
             sweeping_pb2.SearchDimension(name="s.template", choices=sweeping_pb2.Choices(choices=prompts)),
             sweeping_pb2.SearchDimension(name="s.temperature", float_range=sweeping_pb2.FloatRange(low=0, high=1)),
         ],
-        items=[
-            scorer_pb2.Item(item_id=f"c{at}", input=f"Question {at}?", reference="x") for at in range(CASES)
-        ],
+        items=[scorer_pb2.Item(item_id=f"c{at}", input=f"Question {at}?", reference="x") for at in range(CASES)],
         scorers=["length:1-400"],
         racing=sweeping_pb2.Racing(method=sweeping_pb2.RACING_METHOD_MEDIAN, min_cases=6),
         sampler=sweeping_pb2.Sampler(kind=sweeping_pb2.SAMPLER_KIND_TPE, startup_trials=4),

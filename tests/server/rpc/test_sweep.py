@@ -162,7 +162,12 @@ async def test_an_agent_needs_a_yes_for_what_is_dear_and_always_for_a_holdout(se
 
 async def put(client: Client) -> None:
     rows = [
-        {"id": f"r{at}", "input": f"Is {at} small? [yes]", "reference": "yes", "where": ("dev", "train", "holdout")[at % 3]}
+        {
+            "id": f"r{at}",
+            "input": f"Is {at} small? [yes]",
+            "reference": "yes",
+            "where": ("dev", "train", "holdout")[at % 3],
+        }
         for at in range(30)
     ]
     header = dataset_pb2.PutDatasetHeader(name="cases", key="id", policy=dataset_pb2.SplitPolicy(column="where"))

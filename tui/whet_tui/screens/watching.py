@@ -13,6 +13,7 @@ from textual.containers import Container, VerticalScroll
 from textual.geometry import Size
 from textual.widgets import Static
 
+from whet_tui import memory
 from whet_tui.desk import DeskError
 from whet_tui.screens.place import PlaceScreen
 from whet_tui.sweep_board import Board, Order
@@ -117,7 +118,7 @@ class WatchingScreen(PlaceScreen):
             yield Figure(id="figure", pictures=self.around.pictures)
         with VerticalScroll(id="verdict"):
             yield Static(id="verdict-text")
-        yield FilterLine("quality>0.8, cost<0.01, name=value or a word")
+        yield FilterLine("quality>0.8 cost<0.01 name=value or words")
 
     async def sweeping(self) -> "SweepDesk":
         return (await self.around.desk()).sweeping
@@ -210,6 +211,7 @@ class WatchingScreen(PlaceScreen):
             self.tell(f"{error} Trying again.", bad=True)
             return
         self.study.filled = True
+        memory.settle()
         self._draw_soon()
         self.refresh_bindings()
         if ended:
