@@ -49,7 +49,9 @@ def house(**more: Any) -> House:
 
 @pytest.fixture
 async def scorers() -> AsyncIterator[Scorers]:
-    there = Scorers(house(), await Endpoints.open(MemoryStore(), sealer=Sealer(bytes(32)), transports={}, configured=()))
+    there = Scorers(
+        house(), await Endpoints.open(MemoryStore(), sealer=Sealer(bytes(32)), transports={}, configured=())
+    )
     yield there
     await there.close()
 
