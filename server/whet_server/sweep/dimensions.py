@@ -26,8 +26,11 @@ class Dimensions:
             for each in dimensions
             if each.choices is not None
         }
-        self.variables = tuple(each.name for each in dimensions if each.name not in there)
-        """The dimensions that are no places: templates see them as `params.<name>`."""
+        self._variables = {each.name: variable(each.name) for each in dimensions if each.name not in there}
+        self.variables = tuple(self._variables)
+        """The dimensions that are no places."""
+        self.names = frozenset(self._variables.values())
+        """Under which names templates see these, in `params`."""
 
     def of(self, name: str) -> SearchDimension | None:
         return self._by_name.get(name)
@@ -43,20 +46,22 @@ class Dimensions:
             place = self._places.get(dimension.name)
             if place is not None:
                 wrong += places.wrong(dimension, place, f"{path}[{at}]")
-            elif not dimension.name.isidentifier():
+            elif not variable(dimension.name).isidentifier():
                 there = f"there are {', '.join(self._places)}, and variables of templates, which are plain names"
                 wrong.append((f"{path}[{at}].name", f"{dimension.name} is no place of the {what}; {there}"))
             elif dimension.choices is not None:
                 wrong += places.wrong(dimension, places.TEXT, f"{path}[{at}]")
+        for name in self.names & self._by_name.keys() if len(self.names) < len(self.variables) else ():
+            wrong.append((f"{path}{self.where(name)}.name", f"{name} and {PARAMS}.{name} are the same variable"))
         if wrong:
             raise InvalidField(*wrong)
 
     def check_used(self, used: set[str], path: str) -> None:
         """Raise `InvalidField` for variables that no template asks for. `used` are the paths that templates do."""
-        unused = [name for name in self.variables if not {PARAMS, f"{PARAMS}.{name}"} & used]
+        unused = [name for name, seen in self._variables.items() if not {PARAMS, f"{PARAMS}.{seen}"} & used]
         if unused:
             what = f"nothing uses it: it is no place of the target, and no template says {PARAMS}."
-            raise InvalidField(*((f"{path}{self.where(name)}.name", what + name) for name in unused))
+            raise InvalidField(*((f"{path}{self.where(name)}.name", what + variable(name)) for name in unused))
 
     def text(self, name: str, configuration: Configuration, texts: Mapping[str, str]) -> str | None:
         """Return the text that a setting stands for; None where it is not set. `texts` are the sweep's own."""
@@ -71,7 +76,7 @@ class Dimensions:
     def params(self, configuration: Configuration, texts: Mapping[str, str]) -> dict[str, Setting]:
         """Return the variables of templates under a configuration."""
         return {
-            name: setting if not isinstance(setting, str) else self.text(name, configuration, texts) or ""
+            variable(name): setting if not isinstance(setting, str) else self.text(name, configuration, texts) or ""
             for name, setting in configuration.items()
             if name not in self._places
         }
@@ -130,6 +135,11 @@ class Dimensions:
             return own
         dimension = self._by_name[name]
         return int(max([*there, own or 0] if dimension.only_if else there))
+
+
+def variable(name: str) -> str:
+    """Return the name that templates see a variable under, in `params`; its dimension may be called by either."""
+    return name.removeprefix(f"{PARAMS}.")
 
 
 def _setting(dimension: SearchDimension, said: Setting) -> Setting | None:

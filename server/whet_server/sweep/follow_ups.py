@@ -215,7 +215,7 @@ def _narrow(record: SweepRecord, fold: SweepFold, result: SweepResult, best: Con
     ]
     at = result.history[-1].ended if result.history else 0
     ended = sum(trial.end is not None for trial in fold.trials.values())
-    reason = f"nothing better than trial {result.best} came after trial {at} of {ended}; look closer around it: "
+    reason = f"nothing better than trial {result.best} came in the last {ended - at} of {ended} trials; look closer: "
     return FollowUp(step=NARROW, reason=_sentence([reason + ", ".join(words)]), space=space, trials=_few(record))
 
 

@@ -302,7 +302,7 @@ class PanelTarget:
         """Check every template; return what they ask for."""
         if not self.fanout.messages:
             raise InvalidField((f"{path}.fanout.prompt", "ask something: give a prompt as a template"))
-        known = {INPUT: None, FIELDS: self._fields, PARAMS: self._dimensions.variables}
+        known = {INPUT: None, FIELDS: self._fields, PARAMS: self._dimensions.names}
         last = len(self.fanout.messages) - 1
         found = [
             check(message.content, f"{path}.fanout.messages[{at}].content" if last else f"{path}.fanout.prompt", known)

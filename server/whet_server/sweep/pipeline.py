@@ -19,7 +19,7 @@ from whet_server.llm.tab import Worst
 from whet_server.llm.taxonomy import failure
 from whet_server.log.lifecycle import BranchState
 from whet_server.sweep import examples, places
-from whet_server.sweep.dimensions import PARAMS, Dimensions
+from whet_server.sweep.dimensions import PARAMS, Dimensions, variable
 from whet_server.sweep.examples import Examples, shown
 from whet_server.sweep.guess import LONGEST_TOKEN, Guess, dearest, guess, likely_text
 from whet_server.sweep.means import Answered, Means, Tally
@@ -198,8 +198,9 @@ class PipelineTarget:
 
     def _every_params(self) -> list[dict[str, Setting]]:
         """Return every combination of the variables' values, of ranges the ends; of many combinations the longest."""
-        at, names = self._dimensions, self._dimensions.variables
-        values = [[at.params({name: end}, {})[name] for end in at.ends(name)] for name in names]
+        at = self._dimensions
+        names = [variable(name) for name in at.variables]
+        values = [[at.params({name: end}, {})[variable(name)] for end in at.ends(name)] for name in at.variables]
         if prod(map(len, values)) > _MOST_COMBINED:
             values = [[max(each, key=lambda value: len(str(value)))] for each in values]
         return [dict(zip(names, combined, strict=True)) for combined in product(*values)]
@@ -310,7 +311,7 @@ class PipelineTarget:
         used: set[str] = set()
         earlier: list[str] = []
         for at, stage in enumerate(self.pipeline.stages):
-            known: dict[str, Any] = {FIELDS: self._fields, PARAMS: self._dimensions.variables}
+            known: dict[str, Any] = {FIELDS: self._fields, PARAMS: self._dimensions.names}
             known |= dict.fromkeys((INPUT, EXAMPLES, *earlier))
             systems = [check(text, f"{path}.{where}", known) for where, text in self.variants(stage, "system") if text]
             shows = any(EXAMPLES in system.variables for system in systems)
@@ -329,7 +330,7 @@ class PipelineTarget:
     def fault(self, stage: str, template: str) -> str:
         """Say why a text cannot be the template of a stage; empty when it can."""
         names = [each.name for each in self.pipeline.stages]
-        known: dict[str, Any] = {FIELDS: self._fields, PARAMS: self._dimensions.variables}
+        known: dict[str, Any] = {FIELDS: self._fields, PARAMS: self._dimensions.names}
         earlier = names[: names.index(stage)]
         try:
             self._checked(template, stage, known | dict.fromkeys((INPUT, EXAMPLES, *earlier)))

@@ -413,7 +413,7 @@ class _Teller:
         )
         yield Table(headers=("", ""), rows=rows)
         yield Words(
-            text="The same sweep again: save what follows as sweep.yaml and run: whet sweep start --spec @sweep.yaml"
+            text="The same sweep again: save what follows as sweep.yaml and run: whet sweep start --spec sweep.yaml"
         )
         yield Quote(label="sweep.yaml", text=spec_text(self._record.spec))
 

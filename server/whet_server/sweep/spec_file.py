@@ -57,7 +57,7 @@ def spec_fields(spec: SweepSpec) -> dict[str, Any]:
         item.pop("latency_ns", None)
     for criterion in plain.get("criteria", ()):
         _scorer(criterion)
-    return plain
+    return {name: part for name, part in plain.items() if part != {}}
 
 
 def _money(part: dict[str, Any] | None, name: str) -> None:

@@ -82,7 +82,7 @@ async def test_every_place_is_set() -> None:
         whole("classify.max_tokens", 1, 100),
         whole("classify.seed", 0, 10),
         choices("style", short="a few words"),
-        whole("depth", 1, 3),
+        whole("params.depth", 1, 3),
     )
     of = target(caller, [stage(template="{{ input }}")], *space)
     await of.check()
@@ -95,7 +95,7 @@ async def test_every_place_is_set() -> None:
         "classify.max_tokens": 9,
         "classify.seed": 4,
         "style": "short",
-        "depth": 2,
+        "params.depth": 2,
     }
     await answer(of, settings, sample=3)
     (call,) = caller.asked
@@ -220,6 +220,7 @@ WRONG: list[tuple[Sequence[Stage], Sequence[SearchDimension], str]] = [
     ([], [], "spec.pipeline.stages"),
     ([stage()], [choices("tone", "calm", "loud")], "spec.space[0].name"),
     ([stage()], [choices("other.template", "x")], "spec.space[0].name"),
+    ([stage(template="{{ params.t }}")], [choices("params.t", "x"), choices("t", "x")], "spec.space[1].name"),
     ([stage()], [real("classify.model", 0, 1)], "spec.space[0]"),
     ([stage()], [real("classify.temperature", 0, 2.5)], "spec.space[0].float_range"),
     ([stage()], [real("classify.top_p", 0, 1)], "spec.space[0].float_range"),

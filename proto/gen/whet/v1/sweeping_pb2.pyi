@@ -956,7 +956,7 @@ class TrialCase(_message.Message):
 
     @_builtins.property
     def cost(self) -> _value_pb2.Money:
-        """Money of the answer alone, in nanos. Not set where the price is unknown."""
+        """Money of the answer alone, in nanos; of a cached one what making it cost. Not set where the price is unknown."""
 
     @_builtins.property
     def latency(self) -> _duration_pb2.Duration:
