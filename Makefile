@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help chat demo serve judging test test-slow check fix bench bench-peers bench-terminal utterances proto docs lock clean
+.PHONY: help chat demo serve judging sweeping test test-slow check fix bench bench-peers bench-terminal utterances proto docs lock clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ demo: $(READY) ## Run a scripted conversation without a screen
 
 judging: $(READY) ## Take a judge from its first verdict to the gate, on the local and on simulated judges
 	@$(BIN)/python -m whet_eval.judging
+
+sweeping: $(READY) ## Search a better prompt on the local model, and a planted optimum on simulated ones
+	@$(BIN)/python -m whet_eval.sweeping
 
 serve: $(READY) ## Run a server on its own
 	@$(BIN)/whet serve

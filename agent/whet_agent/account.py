@@ -20,7 +20,7 @@ from whet_agent.conversation import Entry, OpenCall, arguments_of
 from whet_agent.events import ApprovalMode, ModeChanged, Spent
 from whet_agent.purse import Purse
 from whet_agent.results import dollars
-from whet_agent.runs import BEGINNING, IN_BACKGROUND, fetching, fold_of
+from whet_agent.runs import BEGINNING, IN_BACKGROUND, capped_by, fetching, fold_of
 
 
 class Account:
@@ -128,8 +128,8 @@ class Account:
             request = request_from(tool.method, arguments_of(call.arguments))
         except ValueError:
             return None  # it will not be made
-        own = cast("fanout_pb2.RunFanoutRequest", request).spec
-        return own.cap.nanos if own.HasField("cap") else self.limit
+        holder, name = capped_by(cast("fanout_pb2.RunFanoutRequest", request).spec)
+        return getattr(holder, name).nanos if holder.HasField(name) else self.limit
 
     async def _ask_after(self, run_id: str, agent: Backend) -> None:
         try:
@@ -145,8 +145,9 @@ def capped(request: Message, cap: int | None) -> None:
     between asking and granting, and after a restart.
     """
     if cap is not None and isinstance(request, BEGINNING):
-        spec = request.spec
-        spec.cap.nanos = min(spec.cap.nanos, cap) if spec.HasField("cap") else cap
+        holder, name = capped_by(request.spec)
+        own = getattr(holder, name)
+        own.nanos = min(own.nanos, cap) if holder.HasField(name) else cap
 
 
 def _is_started(tool: Tool) -> bool:

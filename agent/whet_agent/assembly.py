@@ -49,7 +49,7 @@ async def assemble(
     panel, doubt = await _panel(agent)
     money = Money(agent=agent, session_id=home.name, record=record, purse=purse, account=account)
     thinker = await _thinker(given, settings.mind, money)
-    planner = OfflinePlanner(panel=panel)
+    planner = OfflinePlanner(panel=panel, backend=agent)
     memory = None if thinker is None else _memory(thinker, settings.mind, money)
     steering = Steering(record)
     context = Context(
@@ -61,6 +61,7 @@ async def assemble(
         account=account,
         decisions=Decisions(record, person, account),
         unheard=steering.unheard,
+        spoken=steering.spoken,
     )
     thread = await Thread.open(settings.folder / CHECKPOINTS, home.name, context, number=record.tally.thread)
     turns = Turns(

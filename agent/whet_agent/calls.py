@@ -6,14 +6,15 @@ for the run's id, because a run that nobody can name cannot be cancelled.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, Protocol, cast
 
 from google.protobuf.message import Message
 
-from whet.v1 import calibration_pb2, dataset_pb2, event_pb2, fanout_pb2, judge_pb2, trace_pb2
+from whet.v1 import calibration_pb2, dataset_pb2, event_pb2, fanout_pb2, judge_pb2, sweep_pb2, trace_pb2
+from whet_agent import sweep_words
 from whet_agent.catalogue import Method, Tool
 from whet_agent.client import CallError
 from whet_agent.folds import Fold
@@ -37,6 +38,15 @@ NAME_SECONDS: Final = 5.0
 
 _MOST_BYTES: Final = 4 * BUDGET
 """Of an export: so many hold all characters that can be told."""
+
+_WATCHING: Final[Mapping[type[Message], str]] = {
+    fanout_pb2.StartFanoutResponse: "watch_fanout",
+    judge_pb2.StartJudgementResponse: "watch_judgement",
+    sweep_pb2.StartSweepResponse: "watch_sweep",
+}
+"""The tool that follows what was left in the background."""
+
+_SWEEP_FILES: Final = "`whet sweep report` and `whet sweep export` write whole files"
 
 _LOST_REASONS: Final = {"DRAINING", "SLOW_CONSUMER", "STORAGE_UNAVAILABLE"}
 _BROKEN_CODES: Final = {"INTERNAL", "CANCELLED", "UNKNOWN", "DEADLINE_EXCEEDED"}
@@ -94,6 +104,8 @@ async def make(backend: Backend, tool: Tool, request: Message, listener: Listene
         return _told(await unary(backend, tool.method, request, listener))
     if tool.method.name in {"ExportTrace", "ExportDataset"}:
         return await _export(backend, tool.method, request)
+    if isinstance(request, sweep_pb2.WatchSweepRequest):
+        request.without_cases = True
     return await _watch(backend, tool.method, request, listener)
 
 
@@ -155,9 +167,9 @@ def _told(message: Message) -> Outcome:
     if fold is not None:
         return _outcome(fold, message)
     match message:
-        case fanout_pb2.StartFanoutResponse() | judge_pb2.StartJudgementResponse():
+        case fanout_pb2.StartFanoutResponse() | judge_pb2.StartJudgementResponse() | sweep_pb2.StartSweepResponse():
             run_id = named_by(message)
-            watch = "watch_fanout" if isinstance(message, fanout_pb2.StartFanoutResponse) else "watch_judgement"
+            watch = _WATCHING[type(message)]
             text = f"Started {run_id} in the background. {watch} {run_id} follows it."
             return Outcome(text=text, run_id=run_id, message=message)
         case trace_pb2.GetTraceResponse():
@@ -173,7 +185,7 @@ def _told(message: Message) -> Outcome:
         ):
             text = calibration_words(message)
         case _:
-            text = render(message)
+            text = shorten(sweep_words.told(message), BUDGET, _SWEEP_FILES) or render(message)
     return Outcome(text=text, message=message)
 
 

@@ -4,15 +4,16 @@ A run's id says of which kind it is. Whoever has one, from a call, a journal or 
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.message import Message
 
-from whet.v1 import calibration_pb2, fanout_pb2, judge_pb2, trace_pb2
+from whet.v1 import calibration_pb2, event_pb2, fanout_pb2, judge_pb2, sweep_pb2, trace_pb2
 from whet_agent.catalogue import Method, method_named
 from whet_agent.fanouts import FanoutFold, fetched_fanout
 from whet_agent.folds import Fold
 from whet_agent.judgements import AuditFold, JudgementFold, fetched_audit, fetched_judgement
+from whet_agent.sweeps import SweepFold, fetched_sweep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,18 +56,31 @@ AUDIT: Final = RunKind(
     cancel=("JudgeService", "CancelJudgement"),
     get=("CalibrationService", "GetAudit"),
 )
-KINDS: Final = (FANOUT, JUDGEMENT, AUDIT)
+SWEEP: Final = RunKind(
+    prefix="swp_",
+    fold=SweepFold,
+    spec=sweep_pb2.SweepSpec,
+    plan=("SweepService", "PlanSweep"),
+    watch=("SweepService", "WatchSweep"),
+    cancel=("SweepService", "ControlSweep"),
+    get=("SweepService", "GetSweep"),
+)
+KINDS: Final = (FANOUT, JUDGEMENT, AUDIT, SWEEP)
 
 RUNNING: Final = (fanout_pb2.RunFanoutRequest, judge_pb2.RunJudgementRequest, calibration_pb2.RunAuditRequest)
 """Requests that begin a run and stream it."""
-IN_BACKGROUND: Final = (fanout_pb2.StartFanoutRequest, judge_pb2.StartJudgementRequest)
+IN_BACKGROUND: Final = (
+    fanout_pb2.StartFanoutRequest,
+    judge_pb2.StartJudgementRequest,
+    sweep_pb2.StartSweepRequest,
+)
 """Requests that begin a run and leave it."""
 BEGINNING: Final = (*RUNNING, *IN_BACKGROUND)
 """Requests that begin a run. Each has a spec with a cap."""
 
-STARTING_TOOLS: Final = frozenset({"fanout", "start_fanout", "judge", "start_judgement", "audit_judge"})
+STARTING_TOOLS: Final = frozenset({"fanout", "start_fanout", "judge", "start_judgement", "audit_judge", "sweep"})
 """Tools that begin a run."""
-FOLLOWING_TOOLS: Final = frozenset({"fanout", "watch_fanout", "judge", "watch_judgement", "audit_judge"})
+FOLLOWING_TOOLS: Final = frozenset({"fanout", "watch_fanout", "judge", "watch_judgement", "audit_judge", "watch_sweep"})
 """Tools that tell a run event by event until its end."""
 
 
@@ -83,13 +97,19 @@ def kind_for(spec: Message) -> RunKind | None:
 def watching(run_id: str, cursor: str = "") -> tuple[Method, Message]:
     """Return the call that follows a run from a cursor on."""
     method = method_named(*kind_of(run_id).watch)
-    return method, method.request(run_id=run_id, cursor=cursor)
+    request = method.request(run_id=run_id, cursor=cursor)
+    if isinstance(request, sweep_pb2.WatchSweepRequest):
+        request.without_cases = True  # a hundred thousand answers, of which nobody here looks at one
+    return method, request
 
 
 def cancelling(run_id: str) -> tuple[Method, Message]:
     """Return the call that cancels a run."""
     method = method_named(*kind_of(run_id).cancel)
-    return method, method.request(run_id=run_id)
+    request = method.request(run_id=run_id)
+    if isinstance(request, sweep_pb2.ControlSweepRequest):
+        request.action = event_pb2.SWEEP_ACTION_CANCEL
+    return method, request
 
 
 def fetching(run_id: str) -> tuple[Method, Message]:
@@ -110,8 +130,15 @@ def fold_of(answer: Message) -> Fold | None:
             return fetched_judgement(answer)
         case calibration_pb2.GetAuditResponse():
             return fetched_audit(answer)
+        case sweep_pb2.GetSweepResponse() | sweep_pb2.ControlSweepResponse():
+            return fetched_sweep(answer.sweep)
         case _:
             return None
+
+
+def capped_by(spec: Message) -> tuple[Any, str]:
+    """Return where a spec keeps the most that its run may spend: the message and the field."""
+    return (spec.budget, "money") if isinstance(spec, sweep_pb2.SweepSpec) else (spec, "cap")
 
 
 def named_by(answer: Message) -> str:
@@ -121,6 +148,8 @@ def named_by(answer: Message) -> str:
             return answer.fanout.run_id
         case judge_pb2.StartJudgementResponse():
             return answer.judgement.run_id
+        case sweep_pb2.StartSweepResponse():
+            return answer.sweep.run_id
         case fanout_pb2.RunFanoutResponse() | judge_pb2.RunJudgementResponse() | calibration_pb2.RunAuditResponse():
             return answer.run_id
         case _:

@@ -41,8 +41,10 @@ from whet_eval.bench import children
 
 RUN: Final = "fan_01kc3v9xq0m5t8r2b7nhj4weyp"
 JUDGED: Final = "jud_01kc3v9xq0m5t8r2b7nhj4weyp"
+SWEPT: Final = "swp_01kc3v9xq0m5t8r2b7nhj4weyp"
 _IDS: Final = {
     "JUDGED": JUDGED,
+    "SWEPT": SWEPT,
     "AUDITED": "aud_01kc3v9xq0m5t8r2b7nhj4weyp",
     "RUN": RUN,
     "OTHER": "fan_01kc0aaaaaaaaaaaaaaaaaaaaa",
@@ -59,7 +61,7 @@ OPENAI_URL: Final = "https://api.openai.com/v1"
 FALLBACK_MODEL: Final = "gpt-4.1-mini"
 
 Verdict: TypeAlias = Literal["called", "asked", "wrong", "harmful"]
-Context: TypeAlias = Literal["", "run", "background", "judgement"]
+Context: TypeAlias = Literal["", "run", "background", "judgement", "sweep"]
 Half: TypeAlias = Literal["tuned", "held out"]
 
 
@@ -229,7 +231,7 @@ def _utterance(kind: str, row: Mapping[str, Any]) -> Utterance:
     rows = row.get("steps", [row] if "tool" in row else [])
     also = tuple(row.get("also", ()))
     steps = tuple(Step(tools=(one["tool"], *also), arguments=one.get("arguments", {})) for one in rows)
-    contexts: tuple[Context, ...] = ("run", "background", "judgement")
+    contexts: tuple[Context, ...] = ("run", "background", "judgement", "sweep")
     context: Context = next((each for each in contexts if row.get(f"after_{each}")), "")
     return Utterance(kind=kind, say=row["say"], steps=steps, harmless=() if row.get("tool") else also, context=context)
 
@@ -245,6 +247,9 @@ def _before(context: Context) -> list[Entry]:
     if context == "judgement":
         name, run_id, arguments = "judge", JUDGED, '{"spec": {"dataset": {"name": "support"}}}'
         told = f"Judgement {JUDGED} succeeded: 60 of 60 verdicts."
+    if context == "sweep":
+        name, run_id, arguments = "sweep", SWEPT, '{"spec": {"dataset": {"name": "support"}}}'
+        told = f"Started {SWEPT} in the background. watch_sweep {SWEPT} follows it."
     asked = ToolRequest(call_id="before", name=name, arguments=arguments)
     entries = [from_user(1, "What is a monad?"), from_mind(1, 1, "", (asked,), author="mind")]
     (call,) = calls_of(entries[-1])

@@ -18,6 +18,7 @@ from whet_server.datadir import DEFAULT_WORKSPACE, DataDir
 from whet_server.dataset.datasets import Datasets
 from whet_server.errors import WhetError
 from whet_server.fanout.fanouts import FanoutDefaults, Fanouts
+from whet_server.hook.hooks import Hooks
 from whet_server.judge.items import Items
 from whet_server.judge.judgements import Judgements
 from whet_server.judge.plan import Planner
@@ -39,6 +40,9 @@ from whet_server.runs import Capability
 from whet_server.score.scorers import Scorers
 from whet_server.store.base import Store
 from whet_server.store.sql import SqlStore
+from whet_server.sweep.plan import Planner as SweepPlanner
+from whet_server.sweep.sweeps import Sweeps
+from whet_server.sweep.targets import Models as Targets
 from whet_server.trace.traces import Traces
 from whet_server.values import ModelName, RunState, Value
 
@@ -128,6 +132,16 @@ async def opened_rooms(
         judgements = Judgements(
             log, caller, store, planner, scorers, calibrations, clock=clock, on_end=ledger.forget_run
         )
+        sweeps = Sweeps(
+            log,
+            store,
+            ledger,
+            SweepPlanner(planner, items, datasets),
+            datasets,
+            Targets(caller, scorers, datasets, defaults),
+            clock=clock,
+            on_end=ledger.forget_run,
+        )
         yield Rooms(
             fanouts=fanouts,
             ledger=ledger,
@@ -143,6 +157,8 @@ async def opened_rooms(
             calibrations=calibrations,
             judgements=judgements,
             audits=Audits(log, planner, items, judgements),
+            sweeps=sweeps,
+            hooks=await Hooks.open(store, sealer, log, clock=clock),
             store=store,
             approval_threshold=config.approval_threshold,
             panel=frozenset(branch.model for branch in defaults.panel),
@@ -230,7 +246,7 @@ async def _recovery(capabilities: Sequence[Capability], server: RpcServer) -> As
 async def _recover(capability: Capability) -> None:
     try:
         if count := await capability.recover():
-            _log.info("took up %d runs that had not ended", count)
+            _log.info("%s: took up %d that had not ended", type(capability).__name__.lower(), count)
     except WhetError as error:
         _log.error("runs that had not ended could not be taken up: %s", error)
 

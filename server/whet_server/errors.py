@@ -17,6 +17,7 @@ WhetError
   PriceUnknown            a money cap applies and the model has no price
   SlowConsumer            a subscriber read too slowly
   StorageUnavailable      the database does not take writes now
+  TemplateFailed          a template cannot be read, or not be filled in
   Draining                the server is about to stop
   MalformedMessage        the message could not be decoded
   TooLarge                the request is larger than the method accepts
@@ -261,6 +262,12 @@ class StorageUnavailable(WhetError):
     """The database does not take writes now."""
 
     reason = Reason.STORAGE_UNAVAILABLE
+
+
+class TemplateFailed(WhetError):
+    """A template cannot be read, or not be filled in; metadata has the line."""
+
+    reason = Reason.TEMPLATE_FAILED
 
 
 class Draining(WhetError):

@@ -181,6 +181,8 @@ class Forecast(Value):
     unpriced: tuple[ModelName, ...] = ()
     unbounded: bool = False
     """Some model has no price and is neither on this machine nor on a private network: nobody knows the worst."""
+    opens_seal: bool = False
+    """It would open a hold-out, which an agent may not do alone."""
 
 
 class RunKind(StrEnum):

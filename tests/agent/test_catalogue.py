@@ -48,7 +48,7 @@ def test_commands_are_unique_and_say_the_noun_once() -> None:
 
 def test_every_method_is_a_tool_or_says_why_not() -> None:
     others = {method.name for method in methods()} - {tool.method.name for tool in tools().values()}
-    assert others == {"DecideApproval", "PutRatings", "Reserve", "ServeScorer", "Settle"}
+    assert others == {"AskTrials", "DecideApproval", "PutRatings", "Reserve", "ServeScorer", "Settle", "TellTrial"}
     assert all(method.comment for method in methods())
 
 

@@ -15,6 +15,7 @@ from whet_server.store.base import (
     EventRecord,
     RemoveCached,
     RemoveCap,
+    RemoveDocument,
     RemoveEndpoint,
     RequestRecord,
     ReservationRecord,
@@ -114,6 +115,14 @@ class StoreContract:
         assert await store.document(HERE, "rubric", "a@2") is None
         assert await store.document(Workspace("there"), "rubric", "a@1") is None
 
+    async def test_a_document_that_is_removed_is_gone_and_no_other(self, store: Store) -> None:
+        await store.commit(document("a@1"), document("a@2"), document("a@1", workspace=THERE))
+        await store.commit(RemoveDocument(workspace=HERE, collection="rubric", key="a@1"))
+        await store.commit(RemoveDocument(workspace=HERE, collection="rubric", key="a@1"))
+        assert await store.document(HERE, "rubric", "a@1") is None
+        assert await store.document(HERE, "rubric", "a@2") == document("a@2")
+        assert await store.document(THERE, "rubric", "a@1") == document("a@1", workspace=THERE)
+
     async def test_documents_are_listed_by_the_beginning_of_their_keys_in_both_directions(self, store: Store) -> None:
         await store.commit(*map(document, ("b@1", "a@2", "a@1", "ab@1", "a@3")))
 
@@ -196,6 +205,14 @@ class StoreContract:
         assert await store.reservations(HERE, before="res_0002") == [entry(1)]
         assert len(await store.reservations(None)) == 4
 
+    async def test_usage_sums_the_tokens_that_each_state_counts_with(self, store: Store) -> None:
+        states = (Billing.RESERVED, Billing.UNKNOWN, Billing.SETTLED, Billing.NONE)
+        entries = [replace(entry(n, billing=billing), reserved_tokens=50) for n, billing in enumerate(states, start=1)]
+        await store.commit(*entries, replace(entry(5), reserved_tokens=7))
+        assert await store.reservation(HERE, entries[0].reservation_id) == entries[0]
+        held = {line.billing: line.held_tokens for line in await store.usage(HERE, group="all")}
+        assert held == {Billing.RESERVED: 57, Billing.UNKNOWN: 50, Billing.SETTLED: 5, Billing.NONE: 0}
+
     async def test_usage_sums_what_each_state_counts_with(self, store: Store) -> None:
         late = replace(entry(5, billing=Billing.UNKNOWN), create_ns=DAY_NS, model=ModelName("sim/slow"), run_id="other")
         estimated = replace(entry(2, billing=Billing.SETTLED), usage=Usage(input_tokens=1, estimated=True))
@@ -211,6 +228,7 @@ class StoreContract:
                 output_tokens=tokens[1],
                 estimated=billing is Billing.SETTLED,
                 entries=entries,
+                held_tokens=sum(tokens) if billing is Billing.SETTLED else 0,
             )
 
         def early(key: str) -> list[UsageSum]:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # the chat knows the desk before its first frame, the values 
     from whet_tui.dataset_values import Dataset, RowPage, Split
     from whet_tui.desk_values import Endpoint, Following, Grouping, Probe, Run, Spending
     from whet_tui.judging_desk import JudgingDesk
+    from whet_tui.sweep_desk import SweepDesk
 
 
 class DeskError(Exception):
@@ -26,6 +27,11 @@ class Desk(Protocol):
     @property
     def judging(self) -> "JudgingDesk":
         """What the Judges place asks."""
+        ...
+
+    @property
+    def sweeping(self) -> "SweepDesk":
+        """What the Experiments place asks."""
         ...
 
     async def runs(self) -> "Sequence[Run]":

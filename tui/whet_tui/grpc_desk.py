@@ -25,6 +25,7 @@ from whet_tui.dataset_values import Dataset, RowPage, Split
 from whet_tui.desk_values import Cap, Endpoint, Following, Grouping, Model, Probe, Run, Spending, UsageLine
 from whet_tui.entries import FanoutState, Money
 from whet_tui.grpc_judging import GrpcJudging
+from whet_tui.grpc_sweeps import GrpcSweeps
 from whet_tui.lanes import RUN_STATES, hear, money_of, nanos_of, time_of
 from whet_tui.reading_wire import read
 
@@ -57,6 +58,7 @@ class GrpcDesk:
         self._asker = Asker(self._client)
         self._ask = self._asker.ask
         self.judging = GrpcJudging(self._asker)
+        self.sweeping = GrpcSweeps(self._asker)
 
     async def runs(self) -> Sequence[Run]:
         request = fanout_pb2.ListFanoutsRequest(page=value_pb2.Page(size=_RUNS))

@@ -14,6 +14,7 @@ from whet_tui.entries import Fanout, FanoutState, Lane, Money
 from whet_tui.judging_values import ItemQuery
 from whet_tui.lanes import hear
 from whet_tui.memory_judging import MemoryJudging
+from whet_tui.memory_sweeps import MemorySweeps
 
 _ALL: Final = 20_000
 """Items of a judgement, at most."""
@@ -43,6 +44,7 @@ class MemoryDesk:
         self._told: dict[str, list[event_pb2.Event]] = {}
         self._grown = asyncio.Condition()
         self.judging = MemoryJudging(self._look, self._answer, self._grown, self._wake)
+        self.sweeping = MemorySweeps(self._look, self._answer, self._grown, self._wake)
 
     async def tell(self, run_id: str, *events: event_pb2.Event) -> None:
         """Let these events happen in a run. The first of a run is its `run_opened`."""

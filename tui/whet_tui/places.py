@@ -88,6 +88,14 @@ PLACES: Final = (
         summary="Look through data sets: versions, splits, rows; open the seal of a hold-out",
         screen="whet_tui.screens.datasets:DatasetsScreen",
     ),
+    Place(
+        place_id="experiments",
+        title="Experiments",
+        key="alt+9",
+        command="experiments",
+        summary="See sweeps: live trials, figures, the verdict, cases side by side; pause, stop, retune, export",
+        screen="whet_tui.screens.experiments:ExperimentsScreen",
+    ),
 )
 
 BY_COMMAND: Final[Mapping[str, Place]] = {place.command: place for place in PLACES}

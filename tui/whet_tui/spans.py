@@ -13,10 +13,15 @@ def duration(nanos: int) -> str:
     return f"{nanos / _SECOND:.1f} s"
 
 
-def ago(then_ns: int, now_ns: int) -> str:
-    """How long ago something was, in one unit."""
-    seconds = max(0, now_ns - then_ns) // _SECOND
+def roughly(nanos: int) -> str:
+    """How long something will take or took, in its largest unit."""
+    seconds = max(0, nanos) // _SECOND
     for size, unit in _UNITS:
         if seconds >= size:
-            return f"{seconds // size} {unit} ago"
-    return "now"
+            return f"{seconds // size} {unit}"
+    return "less than 1 s"
+
+
+def ago(then_ns: int, now_ns: int) -> str:
+    """How long ago something was, in one unit."""
+    return f"{roughly(now_ns - then_ns)} ago" if now_ns - then_ns >= _SECOND else "now"

@@ -7,6 +7,7 @@ from typing import Final
 
 from whet.v1 import event_pb2
 from whet_agent.results import counts_of
+from whet_agent.sweep_words import left_words
 
 _ASIDE: Final = 0.001
 """The protocol wants every report to be ahead of the one before, and a lost connection is no step ahead."""
@@ -42,6 +43,8 @@ class Progress:
                 self._tell(f"{event.branch_finished.branch_id} {state}: {self._ended} of {self._parts} branches")
             case "judgement_progress":
                 self._judged(event.judgement_progress)
+            case "sweep_progress":
+                self._swept(event.sweep_progress)
             case "draft_ended":
                 self._aside(f"draft {event.draft_ended.revision} is written")
             case "run_finished":
@@ -52,15 +55,26 @@ class Progress:
                 pass  # tokens and attempts are for a screen
 
     def _open(self, run_id: str, opened: event_pb2.RunOpened) -> None:
-        judged = opened.HasField("judgement")
-        self._parts = opened.judgement.verdicts if judged else len(opened.branches)
-        self._tell(f"{run_id} is under way: {self._parts} {'verdicts' if judged else 'branches'}")
+        what, self._parts = "branches", len(opened.branches)
+        if opened.HasField("judgement"):
+            what, self._parts = "verdicts", opened.judgement.verdicts
+        elif opened.HasField("sweep"):
+            what, self._parts = "trials", opened.sweep.trials
+        self._tell(f"{run_id} is under way: {self._parts} {what}")
 
     def _judged(self, progress: event_pb2.JudgementProgress) -> None:
         """Tell how far a judgement is; what a connection that came back tells of earlier is no step ahead."""
         if progress.verdicts > self._ended:
             self._ended, self._parts = progress.verdicts, progress.planned
             self._tell(f"{progress.verdicts} of {progress.planned} verdicts: {counts_of(progress.outcomes)}")
+
+    def _swept(self, progress: event_pb2.SweepProgress) -> None:
+        """Tell of each trial that has ended, and of what is left."""
+        if progress.ended > self._ended:
+            self._ended = progress.ended
+            best = f", best trial {progress.best} with {progress.best_value:.3g}" if progress.HasField("best") else ""
+            left = left_words(progress)
+            self._tell(f"{progress.ended} trials ended{best}{f'; left: {left}' if left else ''}")
 
     def lost(self, text: str) -> None:
         self._aside(text)

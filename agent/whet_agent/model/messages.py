@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from whet.v1 import sweep_pb2
 from whet_agent.catalogue import Tool
 from whet_agent.conversation import Entry, turn_of
 from whet_agent.events import Compacted
-from whet_agent.json_object import JsonObject
+from whet_agent.json_object import JsonObject, JsonView
 from whet_agent.model.base import Moment
 from whet_agent.model.roles import alternating
 from whet_agent.plain import descriptor_of
@@ -17,6 +18,11 @@ from whet_prompts import load
 HISTORY_CHARACTERS: Final = 200_000
 """About 50,000 tokens. Tool results further back are cut short; the mind can ask again."""
 OLD_RESULT_CHARACTERS: Final = 300
+
+_TOLD: Final = (*RUNNING, sweep_pb2.StartSweepRequest)
+"""Requests whose work is written out."""
+_LARGE: Final = 500
+"""Characters of a part of a schema from which it is worth a pointer."""
 
 
 def request_of(moment: Moment) -> tuple[list[JsonObject], list[JsonObject]]:
@@ -48,12 +54,13 @@ def messages_of(entries: Sequence[Entry]) -> list[JsonObject]:
 
 
 def tool_schemas(tools: Iterable[Tool]) -> list[JsonObject]:
-    """Return the tools as a request names them. What a plan and a start take is what the run itself takes: it is
-    written out once, or the tools alone would fill a quarter of a usual window.
+    """Return the tools as a request names them. What a plan and a start take is what the run itself takes, and what a
+    sweep takes holds what fan-outs and judgements do: each is written out once, or the tools alone would fill a quarter
+    of a usual window.
     """
     tools = list(tools)
-    running = {_spec_of(tool): tool.name for tool in tools if issubclass(tool.method.request, RUNNING)}
-    return [_schema(tool, running.get(_spec_of(tool), tool.name)) for tool in tools]
+    running = {_spec_of(tool): tool for tool in tools if issubclass(tool.method.request, _TOLD)}
+    return [_schema(tool, running.get(_spec_of(tool), tool), list(running.values())) for tool in tools]
 
 
 def _spec_of(tool: Tool) -> str:
@@ -62,12 +69,15 @@ def _spec_of(tool: Tool) -> str:
     return spec.message_type.full_name if spec is not None and spec.message_type is not None else ""
 
 
-def _schema(tool: Tool, told_by: str) -> JsonObject:
+def _schema(tool: Tool, told_by: Tool, running: Sequence[Tool]) -> JsonObject:
     notes = {"spends": " May cost money.", "changes": " Changes something: a person is asked first."}
     parameters = tool.schema
-    if told_by != tool.name:
-        same = {"type": "object", "description": f"The same fields as the spec of `{told_by}`."}
+    if told_by is not tool:
+        same: JsonObject = {"type": "object", "description": f"The same fields as the spec of `{told_by.name}`."}
         parameters = {**parameters, "properties": {**parameters["properties"], "spec": same}}
+    elif tool in running:
+        spec = _without_told(parameters["properties"]["spec"], running[: running.index(tool)])
+        parameters = {**parameters, "properties": {**parameters["properties"], "spec": spec}}
     return {
         "type": "function",
         "function": {
@@ -76,6 +86,20 @@ def _schema(tool: Tool, told_by: str) -> JsonObject:
             "parameters": parameters,
         },
     }
+
+
+def _without_told(spec: JsonView, before: Sequence[Tool]) -> JsonObject:
+    """Return the schema of a run's work with a pointer in place of each large part that another tool has told."""
+    properties = dict(spec["properties"])
+    for other in before:
+        work = other.schema["properties"]["spec"]
+        for name, part in spec["properties"].items():
+            if len(str(part)) > _LARGE and part.get("properties") == work["properties"]:
+                properties[name] = {"type": "object", "description": f"The same fields as the spec of `{other.name}`."}
+            elif len(str(part)) > _LARGE and part == work["properties"].get(name):
+                told = f"{part.get('description', '')} As `{name}` in the spec of `{other.name}`."
+                properties[name] = {"type": part["type"], "description": told.lstrip()}
+    return {**spec, "properties": properties}
 
 
 def _summary(earlier: Compacted) -> Sequence[JsonObject]:

@@ -2,9 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from whet.v1 import event_pb2
 from whet_agent.events import Happening, Notice, RunHeard
+
+_COUNTED: Final = frozenset({"verdicts_reached", "trial_started", "cases_finished", "trial_finished"})
+"""Thousands of these come: the session shows how many, by the run's progress, and the run keeps them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +24,8 @@ class Reporter:
         self.running[self.key] = run_id
 
     def run_heard(self, run_id: str, event: event_pb2.Event) -> None:
-        if event.HasField("verdicts_reached"):
-            return  # thousands come, the session shows how many, and the run keeps them
+        if event.WhichOneof("payload") in _COUNTED:
+            return
         self.hear(RunHeard(turn=self.turn, key=self.key, run_id=run_id, event=event))
 
     def lost(self, text: str) -> None:

@@ -6,14 +6,22 @@ from typing import Final, TypeAlias
 
 from whet_agent.conversation import Entry, arguments_of, calls_of
 from whet_agent.json_object import JsonView
+from whet_agent.proposing import Wish
 
 RUNS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "calibrate": ("jud_",),
     "cancel_judgement": ("jud_", "aud_"),
+    "control_sweep": ("swp_",),
+    "export_sweep": ("swp_",),
     "gate_judgement": ("jud_",),
     "get_audit": ("aud_",),
     "get_judgement": ("jud_",),
+    "get_sweep": ("swp_",),
+    "list_cases": ("swp_",),
+    "list_trials": ("swp_",),
+    "report_sweep": ("swp_",),
     "watch_judgement": ("jud_", "aud_"),
+    "watch_sweep": ("swp_",),
 }
 """How the ids of the runs begin that these tools are for; all others take any."""
 
@@ -38,9 +46,36 @@ class Calls:
     """Call several tools, one after the other: each with its own approval, and none after one that failed."""
 
     calls: tuple[Call, ...]
+    before: str = ""
+    """What is said with the first of them."""
 
 
-Plan: TypeAlias = Call | Calls | Say
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Propose:
+    """Propose a sweep, show its plan, and start it: `behind` leaves it to itself then, else it is followed."""
+
+    wish: Wish
+    only_plan: bool = False
+    behind: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Follow:
+    """Start a sweep that follows another one, as that one has proposed it."""
+
+    run_id: str
+    step: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiveMore:
+    """Let a sweep spend more than it may now: by so much, in dollars."""
+
+    run_id: str
+    money: str
+
+
+Plan: TypeAlias = Call | Calls | Say | Propose | Follow | GiveMore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

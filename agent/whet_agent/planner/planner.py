@@ -7,17 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from whet_agent.calls import Backend
 from whet_agent.catalogue import Tool
-from whet_agent.conversation import Entry, ToolRequest
+from whet_agent.conversation import NO_LONGER_FOLLOWED, Entry, ToolRequest
 from whet_agent.events import OFFLINE_PLANNER
 from whet_agent.model.base import Moment, Saying, Thought
+from whet_agent.planner import wishing
 from whet_agent.planner.commands import is_command, parse
+from whet_agent.planner.facts import Looking
 from whet_agent.planner.match import Matcher
-from whet_agent.planner.plan import Call, Calls, Plan, Say, Situation, situation_of
+from whet_agent.planner.plan import Call, Calls, Follow, GiveMore, Plan, Propose, Say, Situation, situation_of
 from whet_agent.planner.sentences import Reader
+from whet_agent.planner.sweeps import Sweeping
 
 _WATCHED: Final = frozenset({"fanout", "watch_fanout"})
 _OPTION: Final = re.compile(r"^(\d)\. `(/[^`]+)`", re.MULTILINE)
+_PROPOSING: Final = re.compile(rf"/{wishing.COMMAND}\b\s*", re.IGNORECASE)
 _ORDINALS: Final = {"first": "1", "second": "2", "third": "3", "the first": "1", "the second": "2", "the third": "3"}
 
 
@@ -26,9 +31,12 @@ class OfflinePlanner:
 
     name = OFFLINE_PLANNER
 
-    def __init__(self, *, panel: tuple[str, ...] = ()) -> None:
-        """`panel` are the models that a plain question goes to."""
+    def __init__(self, *, panel: tuple[str, ...] = (), backend: Backend | None = None) -> None:
+        """`panel` are the models that a plain question goes to. `backend` is where a proposed sweep's grounds are
+        looked up.
+        """
         self._panel = panel
+        self._sweeping = Sweeping(looking=None if backend is None else Looking(backend=backend), panel=panel)
         self._matcher: asyncio.Task[Matcher] | None = None
 
     def prepare(self, tools: Mapping[str, Tool]) -> "asyncio.Task[Matcher]":
@@ -46,29 +54,43 @@ class OfflinePlanner:
         answers = [moment.entries[place] for place in fresh if roles[place] == "tool"]
         asked = [place for place in fresh if roles[place] == "user"]
         last = asked.pop() if asked else _last(roles, "user")
-        before = [await self._calls(moment.entries[: place + 1], moment) for place in asked]
-        calls = await self._calls(moment.entries[: last + 1], moment)
+        before = [await self._calls(moment.entries[: place + 1], moment, done=()) for place in asked]
+        left_sweep = _left_sweep(moment.entries[:last])
+        steps = await self._calls(moment.entries[: last + 1], moment, done=moment.entries[last + 1 :])
+        calls = steps.calls if isinstance(steps, Calls) else steps
+        if left_sweep and not isinstance(calls, Say) and calls[-1].tool != "watch_sweep":
+            calls = (*calls, Call(tool="watch_sweep", arguments={"run_id": left_sweep}))
         made = roles[last:].count("assistant")
-        thoughts = [_handed_on(answer) for answer in answers] + [_begun(plan) for plan in before]
+        left = () if isinstance(calls, Say) else calls[made:]
+        follows = bool(left) and left[0].tool == "watch_sweep"  # which shows that it has begun
+        thoughts = [_handed_on(answer) for answer in answers if not (follows and answer["tool"] == "sweep")]
+        thoughts += [_begun(plan) for plan in before]
         if isinstance(calls, Say):
             thoughts.append(Thought(text=calls.text))
-        elif (left := calls[made:]) and made and not all(answer["ok"] for answer in answers):
+        elif left and made and not all(answer["ok"] for answer in answers):
             thoughts.append(Thought(text=_left(left)))
         elif left:
-            thoughts.append(_begun(left[:1]))
+            before_all = steps.before if isinstance(steps, Calls) and not made else ""
+            thoughts.append(_begun(Calls(calls=tuple(left[:1]), before=before_all)))
         return _joined(thoughts, moment)
 
-    async def _calls(self, entries: Sequence[Entry], moment: Moment) -> Sequence[Call] | Say:
-        """Return the calls that the last message asks for, all of them: what is done of them is in the conversation."""
+    async def _calls(self, entries: Sequence[Entry], moment: Moment, *, done: Sequence[Entry]) -> Calls | Say:
+        """Return the calls that the last message asks for, all of them: what is `done` of them is in the
+        conversation.
+        """
         situation = situation_of(entries, panel=self._panel)
         plan = await self._plan(_chosen(entries[-1]["m"]["content"], situation), situation, moment)
         match plan:
             case Call():
-                return (plan,)
-            case Calls():
-                return plan.calls
-            case Say():
+                return Calls(calls=(plan,))
+            case Calls() | Say():
                 return plan
+            case Propose():
+                return await self._sweeping.proposed(plan, done)
+            case Follow():
+                return self._sweeping.followed(plan, done)
+            case GiveMore():
+                return await self._sweeping.given_more(plan, done)
 
     async def close(self) -> None:
         """Give up what is still being loaded."""
@@ -76,6 +98,8 @@ class OfflinePlanner:
             await asyncio.wait({self._matcher})
 
     async def _plan(self, text: str, situation: Situation, moment: Moment) -> Plan:
+        if proposing := _PROPOSING.match(text):
+            return wishing.read_command(text[proposing.end() :], situation)
         if is_command(text):
             return parse(text, moment.tools, situation)
         matcher = await asyncio.shield(self.prepare(moment.tools))
@@ -96,15 +120,23 @@ def _last(roles: Sequence[str], role: str) -> int:
     return max((place for place, other in enumerate(roles) if other == role), default=-1)
 
 
-def _begun(plan: Sequence[Call] | Say) -> Thought:
+def _left_sweep(entries: Sequence[Entry]) -> str:
+    """Return the sweep that was followed until the person said what is answered now; empty when there is none."""
+    entry = next((entry for entry in reversed(entries) if entry["m"]["content"] or entry.get("tool")), None)
+    left = entry is not None and entry.get("tool") == "watch_sweep" and entry["m"]["content"] == NO_LONGER_FOLLOWED
+    return entry["run"] if entry is not None and left else ""
+
+
+def _begun(plan: Calls | Say) -> Thought:
     """Return the thought that makes these calls. They are named when it is known what else is asked for."""
     if isinstance(plan, Say):
         return Thought(text=plan.text)
     return Thought(
+        text=plan.before,
         calls=tuple(
             ToolRequest(call_id="", name=call.tool, arguments=json.dumps(call.arguments, ensure_ascii=False))
-            for call in plan
-        )
+            for call in plan.calls
+        ),
     )
 
 
@@ -131,6 +163,8 @@ def _handed_on(entry: Entry) -> Thought:
     if entry.get("answer") and entry["tool"] in _WATCHED:
         return Thought(text=entry["answer"], simulated=entry["simulated"], quoted_run=entry["run"])
     text = entry["m"]["content"]
+    if text == NO_LONGER_FOLLOWED:
+        return Thought()  # whoever has just spoken knows why
     if entry.get("run") and entry["tool"] in _WATCHED:
         text = text.partition("\n\n")[0]  # what became of each branch has been seen
     return Thought(text=text, simulated=entry.get("simulated", False))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from whet_agent.catalogue import Tool
-from whet_agent.planner import asking, forms, judging
+from whet_agent.planner import asking, forms, judging, sweeping
 from whet_agent.planner.commands import help_text, usage_of
 from whet_agent.planner.extract import RUN_ID, arguments, missing, money, period
 from whet_agent.planner.match import Matcher
@@ -90,6 +90,9 @@ class Reader:
         bare = bare[polite.end() :] if (polite := _PLEASE.match(bare)) else bare
         if re.fullmatch(r"(?:help|what can (?:you|i) do|commands)\W*", bare, re.IGNORECASE):
             return Say(text=help_text(self.tools))
+        swept = sweeping.read(bare, situation, self.tools)
+        if swept is not None and not isinstance(swept, Say):
+            return swept
         calls = self._steps(after_one_another(bare), situation)
         whole = isinstance(judging.read(bare, situation, self.tools), Call)
         if not (calls or whole) and asking.explicit(bare, situation) is None:
@@ -100,8 +103,8 @@ class Reader:
 
     @property
     def _others(self) -> Mapping[str, Tool]:
-        """The tools that sentences about judging are not for."""
-        return {name: tool for name, tool in self.tools.items() if name not in judging.TOOLS}
+        """The tools that sentences about judging and about sweeps are not for."""
+        return {name: tool for name, tool in self.tools.items() if name not in judging.TOOLS | sweeping.TOOLS}
 
     def _steps(self, parts: Sequence[str], situation: Situation) -> list[Call]:
         """Return the calls of several parts, or none when one of them is no call: it was one sentence then."""
@@ -137,16 +140,17 @@ class Reader:
 
     def _one(self, bare: str, situation: Situation) -> Plan | None:
         """Return what one sentence asks for; None for a question that only models can answer."""
-        if (judged := judging.read(bare, situation, self.tools)) is not None:
-            return judged
+        for read in (sweeping.read, judging.read):
+            if (found := read(bare, situation, self.tools)) is not None:
+                return found
         sentence = look_up(bare, names=[model.partition("/")[0] for model in situation.panel])
         if (asked := _asked(bare, sentence, situation)) is not None:
             return asked
         concepts = forms.concepts_of(sentence, bare, situation)
         if not sentence.foreign and not (_OF_THE_WORLD.match(bare) and not forms.orders(concepts)):
             return self._command(bare, sentence, concepts, situation)
-        if (found := self._reading(bare, sentence, situation)) is not None:
-            return found
+        if (shown := self._reading(bare, sentence, situation)) is not None:
+            return shown
         if _speaks_of_limits(bare, situation) or _about_us(bare, sentence, concepts):
             return self._ask_back(forms.near(concepts, self._others), bare, sentence, situation, or_ask=True)
         return None

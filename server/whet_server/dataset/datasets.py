@@ -196,12 +196,12 @@ class Datasets:
         rows = await self._shelf.rows(dataset, workspace, splits, after=after, limit=limit)
         return Readable(dataset=dataset, rows=tuple(rows), sealed_rows=0 if split else dataset.sealed_rows)
 
-    async def items(self, workspace: Workspace, ref: DatasetRef) -> Selection:
-        """Return what a reference stands for. Raises `DatasetNotFound`, `HoldoutSealed`, or `InvalidField` with paths
-        from `dataset.` on.
+    async def items(self, workspace: Workspace, ref: DatasetRef, *, answered: bool = True) -> Selection:
+        """Return what a reference stands for. `answered`: its rows hold answers; a sweep makes its own. Raises
+        `DatasetNotFound`, `HoldoutSealed`, or `InvalidField` with paths from `dataset.` on.
         """
         given = await self.rows(workspace, ref.name, ref.version, split=ref.split, limit=ref.limit)
-        return await asyncio.to_thread(items_of, given, ref)
+        return await asyncio.to_thread(items_of, given, ref, answered=answered)
 
     async def export(
         self, workspace: Workspace, name: str, version: int, file_format: DataFormat, split: Split | None

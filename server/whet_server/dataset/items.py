@@ -24,9 +24,11 @@ class Roles(Value):
     writer: str
 
 
-def items_of(given: Readable, ref: DatasetRef) -> Selection:
-    """Return the rows as items. Raises `InvalidField` for columns that are not there, with those that are."""
-    roles = _roles(ref, [column.name for column in given.dataset.columns])
+def items_of(given: Readable, ref: DatasetRef, *, answered: bool = True) -> Selection:
+    """Return the rows as items. `answered`: a row holds an answer, in `output` unless the reference names columns.
+    Raises `InvalidField` for columns that are not there, with those that are.
+    """
+    roles = _roles(ref, [column.name for column in given.dataset.columns], (_OUTPUT,) if answered else ())
     return Selection(
         items=tuple(_item(row, roles) for row in given.rows),
         name=given.dataset.name,
@@ -36,10 +38,10 @@ def items_of(given: Readable, ref: DatasetRef) -> Selection:
     )
 
 
-def _roles(ref: DatasetRef, there: list[str]) -> Roles:
+def _roles(ref: DatasetRef, there: list[str], candidates: tuple[str, ...]) -> Roles:
     roles = Roles(
         input=ref.input or _INPUT,
-        candidates=ref.candidates or (_OUTPUT,),
+        candidates=ref.candidates or candidates,
         reference=ref.reference or (_REFERENCE if _REFERENCE in there else ""),
         writer=ref.writer or (_WRITER if _WRITER in there else ""),
     )

@@ -34,20 +34,24 @@ class Items:
         self._fanouts = fanouts
         self._datasets = datasets
 
-    async def gather(self, workspace: Workspace, spec: JudgementSpec, modes: Sequence[JudgeMode]) -> Gathered:
-        """Return the items. Raises `InvalidField`, `DatasetNotFound`, `HoldoutSealed`, `RunNotFound`."""
+    async def gather(
+        self, workspace: Workspace, spec: JudgementSpec, modes: Sequence[JudgeMode], *, answered: bool = True
+    ) -> Gathered:
+        """Return the items. `answered`: rows of a data set hold answers. Raises `InvalidField`, `DatasetNotFound`,
+        `HoldoutSealed`, `RunNotFound`.
+        """
         given = [bool(spec.items), spec.dataset is not None, spec.fanout_run_id is not None]
         if sum(given) != 1:
             raise InvalidField(("spec.items", "give either items, or a data set, or a fan-out"))
         if spec.dataset is not None:
-            return await self._rows(workspace, spec.dataset)
+            return await self._rows(workspace, spec.dataset, answered=answered)
         if spec.fanout_run_id is not None:
             return await self._answers(workspace, spec.fanout_run_id, together=_together(modes))
         return Gathered(items=named(spec.items))
 
-    async def _rows(self, workspace: Workspace, ref: DatasetRef) -> Gathered:
+    async def _rows(self, workspace: Workspace, ref: DatasetRef, *, answered: bool) -> Gathered:
         try:
-            rows = await self._datasets.items(workspace, ref)
+            rows = await self._datasets.items(workspace, ref, answered=answered)
         except InvalidField as error:
             raise InvalidField(*((f"spec.{path}", what) for path, what in error.violations)) from error
         if len(rows.items) > MAX_ITEMS:

@@ -54,11 +54,7 @@ class Planner:
         """Return what the spec comes to. Raises `InvalidField` with paths from `spec.` on, `RubricNotFound`,
         `ScorerNotFound`, `EndpointNotFound`, `ModelNotFound`, and what `Items.gather` raises.
         """
-        criteria = _criteria(spec)
-        _check(spec, criteria)
-        asked = [await self._asked(workspace, path, criterion) for path, criterion in criteria]
-        _check_names([path for path, _ in criteria], asked)
-        models = await self._known(workspace, criteria, asked)
+        asked, models = await self.criteria(workspace, spec)
         gathered = await self._items.gather(workspace, spec, [each.judge.mode for each in asked if each.judge])
         kept = replace(spec, items=gathered.items if spec.items else (), dataset=gathered.dataset)
         if not purpose:  # an audit has items for single answers and items for pairs, each asked by the judge that fits
@@ -83,6 +79,18 @@ class Planner:
             purpose=purpose,
         )
         return Planned(record=record, items=gathered.items, models=models, sealed_rows=gathered.sealed_rows)
+
+    async def criteria(
+        self, workspace: Workspace, spec: JudgementSpec
+    ) -> tuple[list[Asked], dict[ModelName, ModelInfo]]:
+        """Return the criteria of a spec with everything looked up, and the models that judge. Raises what `plan` does,
+        except for items.
+        """
+        criteria = _criteria(spec)
+        _check(spec, criteria)
+        asked = [await self._asked(workspace, path, criterion) for path, criterion in criteria]
+        _check_names([path for path, _ in criteria], asked)
+        return asked, await self._known(workspace, criteria, asked)
 
     async def again(self, workspace: Workspace, record: JudgementRecord) -> tuple[Item, ...]:
         """Return the items of a run from its record. Raises what `Items.gather` raises."""

@@ -31,7 +31,7 @@ class Period(StrEnum):
 
 
 class Balance:
-    """Money in its three states."""
+    """Money, or tokens, in its three states."""
 
     __slots__ = ("reserved", "settled", "unknown")
 
@@ -45,13 +45,28 @@ class Balance:
         """What counts against a cap."""
         return self.settled + self.unknown + self.reserved
 
-    def add(self, billing: Billing, money: int) -> None:
+    def add(self, billing: Billing, amount: int) -> None:
         if billing is Billing.RESERVED:
-            self.reserved += money
+            self.reserved += amount
         elif billing is Billing.SETTLED:
-            self.settled += money
+            self.settled += amount
         elif billing is Billing.UNKNOWN:
-            self.unknown += money
+            self.unknown += amount
+
+
+class RunBook:
+    """What counts against a run."""
+
+    __slots__ = ("money", "tokens")
+
+    def __init__(self) -> None:
+        self.money = Balance()
+        self.tokens = Balance()
+
+    def count(self, entry: ReservationRecord, sign: int = 1) -> None:
+        """Count the entry, or with sign -1 take it out."""
+        self.money.add(entry.billing, sign * money_of(entry))
+        self.tokens.add(entry.billing, sign * tokens_of(entry))
 
 
 class Window:
@@ -99,3 +114,9 @@ class Book:
 def money_of(entry: ReservationRecord) -> int:
     """Return what the entry counts with."""
     return entry.settled if entry.billing is Billing.SETTLED else entry.reserved
+
+
+def tokens_of(entry: ReservationRecord) -> int:
+    """Return the tokens that the entry counts with."""
+    usage = entry.usage
+    return usage.input_tokens + usage.output_tokens if entry.billing is Billing.SETTLED else entry.reserved_tokens

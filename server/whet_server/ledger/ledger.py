@@ -22,7 +22,7 @@ from whet_server.errors import (
     StorageUnavailable,
     WrongState,
 )
-from whet_server.ledger.book import NEXT, Balance, Book, Period, money_of
+from whet_server.ledger.book import NEXT, Balance, Book, Period, RunBook
 from whet_server.ledger.expiry import Expiry
 from whet_server.ledger.prices import Price
 from whet_server.store.base import CapRecord, RemoveCap, ReservationRecord, Store, Write
@@ -68,7 +68,7 @@ class Ledger:
         self._clock = clock
         self._latest_ns = 0
         self._books: dict[Workspace, Book] = {}
-        self._runs: dict[str, dict[Workspace, Balance]] = {}
+        self._runs: dict[str, dict[Workspace, RunBook]] = {}
         self._entries: dict[_Key, ReservationRecord] = {}  # what is RESERVED or still being written
         self._loading = asyncio.Lock()
         self._cold = asyncio.Lock()  # held from reading an entry in the store until its change is written
@@ -88,9 +88,10 @@ class Ledger:
         before: RunId | None = None
         while running := await store.runs(None, state=RunState.RUNNING, before=before, limit=PAGE):
             for run in running:
-                balance = ledger._run(run.workspace, run.run_id)
+                of_run = ledger._run(run.workspace, run.run_id)
                 for line in await store.usage(run.workspace, group="all", run_id=run.run_id):
-                    balance.add(line.billing, line.money)
+                    of_run.money.add(line.billing, line.money)
+                    of_run.tokens.add(line.billing, line.held_tokens)
             before = running[-1].run_id
         return ledger
 
@@ -104,13 +105,15 @@ class Ledger:
         max_input_tokens: int,
         max_output_tokens: int,
         run_cap: Nanos | None = None,
+        run_token_cap: int = 0,
         call_cap: Nanos | None = None,
         ttl_seconds: float | None = None,
         reservation_id: str = "",
         fresh: bool = False,
         also: Sequence[Write] = (),
     ) -> ReservationRecord:
-        """Reserve the worst case against the call's own cap, the run's and the workspace's; durable when it returns.
+        """Reserve the worst case against the call's own cap, the run's and the workspace's; durable when it returns. A
+        cap on the run's tokens counts in and out alike, also for what is free; 0: there is none.
 
         Raises `CapExceeded` (nothing was taken) or `PriceUnknown` (no price and a money cap applies). Without a price
         and without a cap the entry carries tokens and no money. With `ttl_seconds` an entry that nobody settles in
@@ -140,15 +143,16 @@ class Ledger:
             input_price=known.input,
             output_price=known.output,
             expire_ns=None if ttl_seconds is None else now + int(ttl_seconds * 1e9),
+            reserved_tokens=max_input_tokens + max_output_tokens,
         )
         if call_cap is not None:
             _check_cap("call", call_cap, Balance(), entry.reserved)
         if fresh or not reservation_id:
-            return await self._take(book, entry, run_cap, also)
+            return await self._take(book, entry, run_cap, run_token_cap, also)
         async with self._cold:
             before = await self._find(workspace, reservation_id)
             if before is None:
-                return await self._take(book, entry, run_cap, also, findable=True)
+                return await self._take(book, entry, run_cap, run_token_cap, also, findable=True)
         if (before.run_id, before.model, before.reserved) != (run_id, model, entry.reserved):
             raise WrongState(f"reservation {reservation_id} was made for another call", metadata=_metadata(before))
         return before
@@ -186,7 +190,7 @@ class Ledger:
 
     def run_totals(self, run_id: str) -> Totals:
         """Return the money of a run so far (usage and counts are not filled in)."""
-        balances = self._runs.get(run_id, {}).values()
+        balances = [book.money for book in self._runs.get(run_id, {}).values()]
         return Totals(
             settled=Nanos(sum(balance.settled for balance in balances)),
             unknown=Nanos(sum(balance.unknown for balance in balances)),
@@ -259,12 +263,12 @@ class Ledger:
         self._latest_ns = max(self._latest_ns, self._clock())
         return self._latest_ns
 
-    def _run(self, workspace: Workspace, run_id: str) -> Balance:
-        balances = self._runs.setdefault(run_id, {})
-        balance = balances.get(workspace)
-        if balance is None:
-            balance = balances[workspace] = Balance()
-        return balance
+    def _run(self, workspace: Workspace, run_id: str) -> RunBook:
+        books = self._runs.setdefault(run_id, {})
+        book = books.get(workspace)
+        if book is None:
+            book = books[workspace] = RunBook()
+        return book
 
     async def _find(self, workspace: Workspace, reservation_id: str) -> ReservationRecord | None:
         return self._entries.get((workspace, reservation_id)) or await self._store.reservation(
@@ -276,10 +280,12 @@ class Ledger:
         book: Book,
         entry: ReservationRecord,
         run_cap: Nanos | None,
+        run_token_cap: int,
         also: Sequence[Write],
         *,
         findable: bool = False,
     ) -> ReservationRecord:
+        self._check_tokens(entry, run_token_cap)
         self._check(book, entry, run_cap)
         self._note(entry)
         if entry.expire_ns is not None:
@@ -297,11 +303,25 @@ class Ledger:
             raise
         return entry
 
+    def _check_tokens(self, entry: ReservationRecord, cap: int) -> None:
+        held = self._run(entry.workspace, entry.run_id).tokens.total if cap else 0
+        if cap and held + entry.reserved_tokens > cap:
+            raise CapExceeded(
+                f"the run's cap of {cap} tokens would be crossed: {held} are used or held, and this call may use "
+                f"{entry.reserved_tokens}. Raise the cap, or ask for a shorter answer",
+                metadata={
+                    "cap": "tokens",
+                    "limit_tokens": str(cap),
+                    "reserved_tokens": str(held),
+                    "requested_tokens": str(entry.reserved_tokens),
+                },
+            )
+
     def _check(self, book: Book, entry: ReservationRecord, run_cap: Nanos | None) -> None:
         if not entry.reserved:
             return  # what is free crosses no cap
         if run_cap is not None:
-            _check_cap("run", run_cap, self._run(entry.workspace, entry.run_id), entry.reserved)
+            _check_cap("run", run_cap, self._run(entry.workspace, entry.run_id).money, entry.reserved)
         for period, limit in book.limits.items():
             _check_cap(period.value, limit, book.windows[period].at(entry.create_ns), entry.reserved)
 
@@ -362,7 +382,7 @@ class Ledger:
         for one, sign in ((instead_of, -1), (entry, 1)):
             if one is not None:
                 self._books[one.workspace].count(one, sign)
-                self._run(one.workspace, one.run_id).add(one.billing, sign * money_of(one))
+                self._run(one.workspace, one.run_id).count(one, sign)
 
     def _drop(self, entry: ReservationRecord) -> None:
         """Take back an entry that could not be written."""
@@ -370,7 +390,7 @@ class Ledger:
         if newest is None:
             return  # it expired meanwhile, and that could be written
         self._books[entry.workspace].count(newest, -1)
-        self._run(entry.workspace, entry.run_id).add(newest.billing, -money_of(newest))
+        self._run(entry.workspace, entry.run_id).count(newest, -1)
 
     def _written(self, entry: ReservationRecord) -> None:
         """What has ended and is on the disk need not be in memory."""

@@ -8,6 +8,8 @@ from urllib.parse import SplitResult, urlsplit
 from whet_server.errors import InvalidField
 
 MAX_URL: Final = 1000
+MAX_TARGET: Final = 2000
+"""Of a webhook, as the contract says."""
 _KNOWN_URLS: Final = 1024
 """URLs of which it is remembered whether they are near: every call asks."""
 _LOCAL_SUFFIXES: Final = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
@@ -19,20 +21,42 @@ def checked_url(url: str, *, field: str, plain_http: bool = False) -> str:
     Plain http shows the key to everybody on the way: it is for this machine and private networks, or for those who
     say `plain_http`.
     """
+    return url.rstrip("/") if not _checked(url, field, MAX_URL, plain_http=plain_http).query else url
+
+
+def checked_target(url: str, *, field: str) -> str:
+    """Return a webhook's URL as it is. Raises `InvalidField` for one that nothing should be sent to. It may have a
+    query of its own.
+    """
+    _checked(url, field, MAX_TARGET, any_query=True)
+    return url
+
+
+def may_answer(address: str, *, near: bool) -> bool:
+    """Whether a name may stand for this address; `near`: only one of this machine or a private network, as plain http
+    wants. What a name stands for can change after the URL was checked.
+    """
+    found = _address(address)
+    return found is not None and not _is_apart(found) and (not near or found.is_loopback or found.is_private)
+
+
+def _checked(url: str, field: str, longest: int, *, plain_http: bool = False, any_query: bool = False) -> SplitResult:
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").lower(), parts.port
     except ValueError as error:
         raise InvalidField((field, f"this is no URL: {error}")) from None
-    if wrong := _wrong(url, parts, host, port) or _exposed(parts, host, plain_http=plain_http):
+    shape = parts._replace(query="") if any_query else parts
+    if len(url) > longest:
+        raise InvalidField((field, f"give at most {longest} characters"))
+    if wrong := _wrong(url, shape, host, port) or _exposed(parts, host, plain_http=plain_http):
         raise InvalidField((field, wrong))
-    return url.rstrip("/") if not parts.query else url
+    return parts
 
 
 def _wrong(url: str, parts: SplitResult, host: str, port: int | None) -> str:
     """Return what is wrong with the form of the URL."""
     checks = (
-        (len(url) > MAX_URL, f"give at most {MAX_URL} characters"),
         (
             not url.isascii() or not url.isprintable() or " " in url or "\\" in url,
             "give printable ASCII without spaces",
@@ -52,11 +76,16 @@ def _wrong(url: str, parts: SplitResult, host: str, port: int | None) -> str:
 def _exposed(parts: SplitResult, host: str, *, plain_http: bool) -> str:
     """Return why nothing may be sent there."""
     address = _address(host)
-    if address is not None and (address.is_link_local or address.is_multicast or address.is_unspecified):
-        return "this address is no provider's: it belongs to the machine's own network"
+    if address is not None and _is_apart(address):
+        return "nothing is sent to this address: it belongs to the machine's own network"
     if parts.scheme == "http" and not plain_http and not _near(host, address):
-        return "plain http would show the key to everybody on the way: give an https URL"
+        return "plain http would show what is sent to everybody on the way: give an https URL"
     return ""
+
+
+def _is_apart(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an address is for the machine's own use: cloud machines keep credentials at such ones."""
+    return address.is_link_local or address.is_multicast or address.is_unspecified
 
 
 @lru_cache(maxsize=_KNOWN_URLS)

@@ -48,6 +48,8 @@ class CallSpec(Value):
     cache_ttl: float | None = None
     """Seconds an answer stays fresh; None means the server's default."""
     run_cap: Nanos | None = None
+    run_token_cap: int = 0
+    """The most tokens, in and out, that the run may use; 0: no cap."""
     deadline: float | None = None
     """Monotonic (event loop) time after which nothing is waited for."""
 
@@ -78,6 +80,10 @@ class CallResult(Value):
     cached: bool = False
     simulated: bool = False
     finish_reason: str = ""
+    made_ns: int | None = None
+    """Of a cached answer, how long it took when it was made; None: nobody knows, or it was made now."""
+    made_cost: Nanos | None = None
+    """Of a cached answer, what making it costs; None: the price is unknown, or it was made now."""
 
     @property
     def usage(self) -> Usage:

@@ -61,6 +61,7 @@ class Tab:
             max_input_tokens=self._worst.input_tokens,
             max_output_tokens=self._worst.output_tokens,
             run_cap=self._spec.run_cap,
+            run_token_cap=self._spec.run_token_cap,
             reservation_id=self._id,
             fresh=True,
         )

@@ -15,7 +15,7 @@ from whet_server.log import chain
 from whet_server.log.cursor import cursor_at, read_cursor
 from whet_server.log.events import Event, RunFinished, RunOpened
 from whet_server.log.prove import Verification, verify
-from whet_server.log.run_writer import RunWriter
+from whet_server.log.run_writer import Ends, RunWriter
 from whet_server.log.tap import FLUSH_EVENTS, FLUSH_SECONDS, Tap
 from whet_server.store.base import Store, Write
 from whet_server.values import Failure, Run, RunId, RunKind, RunState, Value, Workspace
@@ -47,6 +47,21 @@ class EventLog:
         self._clock = clock
         self._writers: dict[RunId, RunWriter] = {}
         self._abandoning: set[asyncio.Task[None]] = set()
+        self._listeners: list[Ends] = []
+
+    def tell(self, listener: Ends) -> None:
+        """Tell somebody of every run that ends from now on."""
+        self._listeners.append(listener)
+
+    def writes(self, run: Run) -> Sequence[Write]:
+        """Return what becomes durable together with the end of `run`."""
+        return [write for listener in self._listeners for write in listener.writes(run)]
+
+    def ended(self, run: Run) -> None:
+        """Let go of a run whose end is durable."""
+        del self._writers[run.run_id]
+        for listener in self._listeners:
+            listener.ended(run)
 
     async def open(self, run: Run, opened: RunOpened, *, also: Sequence[Write] = ()) -> RunWriter:
         """Create the run with its first event, in one transaction with `also` (such as the request id). A caller that
@@ -154,16 +169,13 @@ class EventLog:
         return await verify(self._store, run_id, expected_hash)
 
     def _writer(self, run: Run) -> RunWriter:
-        writer = RunWriter(self._store, run, clock=self._clock, on_end=self._ended)
+        writer = RunWriter(self._store, run, clock=self._clock, ends=self)
         self._writers[run.run_id] = writer
         return writer
 
     def _begun(self, run_id: RunId, done: "asyncio.Future[None]") -> None:
         if not done.cancelled() and done.exception() is not None:
             del self._writers[run_id]
-
-    def _ended(self, run: Run) -> None:
-        del self._writers[run.run_id]
 
     async def _abandon(self, writer: RunWriter) -> None:
         await writer.idle()

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
@@ -24,6 +24,17 @@ from whet_server.values import Run
 
 COMMIT_EVENTS: Final = 512
 """Events of one run in one transaction at most, so that other runs get their turn."""
+
+
+class Ends(Protocol):
+    """Who is told that runs end."""
+
+    def writes(self, run: Run) -> Sequence[Write]:
+        """Return what becomes durable together with the end of `run`; asked again when that could not be written."""
+        ...
+
+    def ended(self, run: Run) -> None:
+        """Hear that it is durable. Must not wait."""
 
 
 class _Append(NamedTuple):
@@ -49,13 +60,13 @@ class RunWriter:
     """Set by the writer's owner: the live events that bring a new watcher up to date (texts so far from offset 0,
     states)."""
 
-    def __init__(self, store: Store, run: Run, *, clock: Callable[[], int], on_end: Callable[[Run], None]) -> None:
+    def __init__(self, store: Store, run: Run, *, clock: Callable[[], int], ends: Ends) -> None:
         """`run` is the row as it stands in the store, or is to stand there, with no event, after the first append."""
         self.run = run if run.event_count else replace(run, head_hash=chain.genesis(run.run_id))
         self.snapshot = tuple
         self._store = store
         self._clock = clock
-        self._on_end = on_end
+        self._ends = ends
         self._queue: deque[_Append] = deque()
         self._committing: asyncio.Task[None] | None = None
         self._taps: list[Tap] = []
@@ -90,7 +101,7 @@ class RunWriter:
             raise WrongState(f"run {self.run.run_id} has ended already", metadata=self._metadata())
         self._finishing = True
         try:
-            await self._submit((finished,), also)
+            await self._submit((finished,), (*also, *self._ends.writes(self.run)))
         except StorageUnavailable:
             self._finishing = False
             raise
@@ -190,7 +201,7 @@ class RunWriter:
         for tap in self._taps:
             tap.put_durable(events)
         if run.end_ns is not None:
-            self._on_end(run)
+            self._ends.ended(run)
             self._taps.clear()
 
     def _metadata(self) -> dict[str, str]:

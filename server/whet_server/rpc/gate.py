@@ -2,7 +2,7 @@
 
 An agent's call needs approval when it changes something, other than to cancel what an agent began, or when its worst
 cost is above the workspace's threshold or cannot be known, because a model that is neither on this machine nor on a
-private network has no price.
+private network has no price, and always when it would open a hold-out.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ TOOLS: Final[Mapping[str, options_pb2.Tool]] = {
     for method in service.methods
     if method.GetOptions().HasExtension(options_pb2.tool)
 }
-SECRET_FIELDS: Final = frozenset({"api_key"})
+SECRET_FIELDS: Final = frozenset({"api_key", "secret"})
 """Never shown in an approval. The digest covers them all the same."""
 
 
@@ -37,7 +37,7 @@ class Gate:
 
     def needs_approval(self, plan: Forecast) -> bool:
         """Whether an agent would need approval for what the plan says."""
-        return plan.worst > self.threshold or plan.unbounded
+        return plan.worst > self.threshold or plan.unbounded or plan.opens_seal
 
     async def spends(
         self, principal: Principal, method: str, request: Message, *, request_id: str, plan: Forecast

@@ -64,6 +64,43 @@ class Running:
         await self._gate.cancels(principal, method, request, request_id=new_id("req"), begun_by=begun_by)
         return principal.workspace, run_id
 
+    async def steered(
+        self,
+        method: str,
+        request: Any,
+        run: Callable[[Workspace, RunId], Awaitable[Run]],
+        *,
+        alone: bool,
+        steer: Callable[[Sequence[Write]], Awaitable[object]],
+    ) -> RunId:
+        """Steer the run that the call names, once for its request id, and return it. `alone`: an agent may do it to
+        what an agent began. It happens whole, even if the caller leaves. Raises what the gate, `run` and `steer` raise.
+        """
+        await self._requests.whole(self._steered(method, request, run, alone=alone, steer=steer))
+        return RunId(request.run_id)
+
+    async def _steered(
+        self,
+        method: str,
+        request: Any,
+        run: Callable[[Workspace, RunId], Awaitable[Run]],
+        *,
+        alone: bool,
+        steer: Callable[[Sequence[Write]], Awaitable[object]],
+    ) -> None:
+        principal, run_id = calls.principal(), RunId(request.run_id)
+        calls.enter_run(run_id)
+        await self._life.taken_up()
+        begun_by = (await run(principal.workspace, run_id)).role
+        async with self._requests.turn(principal.workspace, method, request.request_id, request) as turn:
+            if turn.answer is not None:
+                return
+            if alone:
+                await self._gate.cancels(principal, method, request, request_id=turn.request_id, begun_by=begun_by)
+            else:
+                await self._gate.changes(principal, method, request, request_id=turn.request_id)
+            await steer(turn.record(run_id))
+
     async def _begin(
         self, method: str, request: Any, prefix: str, plan: Callable[[], Awaitable[Forecast]], start: Start
     ) -> tuple[RunId, bool]:

@@ -17,12 +17,15 @@ from whet.v1 import (
     calibration_pb2_grpc,
     dataset_pb2_grpc,
     fanout_pb2_grpc,
+    hook_pb2_grpc,
     judge_pb2_grpc,
     ledger_pb2_grpc,
     model_pb2_grpc,
     rubric_pb2_grpc,
     scorer_pb2_grpc,
+    sweep_pb2_grpc,
     trace_pb2_grpc,
+    trial_pb2_grpc,
 )
 from whet_server.approval.approvals import Approvals
 from whet_server.audit.audits import Audits
@@ -30,6 +33,7 @@ from whet_server.calibration.calibrations import Calibrations
 from whet_server.calibration.ratings import Ratings
 from whet_server.dataset.datasets import Datasets
 from whet_server.fanout.fanouts import Fanouts
+from whet_server.hook.hooks import Hooks
 from whet_server.judge.judgements import Judgements
 from whet_server.judge.rubrics import Rubrics
 from whet_server.ledger.ledger import Ledger
@@ -43,6 +47,7 @@ from whet_server.rpc.changing import Changing
 from whet_server.rpc.dataset import DatasetServicer
 from whet_server.rpc.fanout import FanoutServicer
 from whet_server.rpc.gate import Gate
+from whet_server.rpc.hook import HookServicer
 from whet_server.rpc.identity import SERVICES, Tokens, check_allowed
 from whet_server.rpc.interceptors import (
     MAX_REQUEST_BYTES,
@@ -64,10 +69,13 @@ from whet_server.rpc.rules import Rules
 from whet_server.rpc.running import Running
 from whet_server.rpc.scorer import ScorerServicer
 from whet_server.rpc.spans import SpanLayer
+from whet_server.rpc.sweep import SweepServicer
 from whet_server.rpc.trace import TraceServicer
+from whet_server.rpc.trial import TrialServicer
 from whet_server.runs import Capability
 from whet_server.score.scorers import Scorers
 from whet_server.store.base import Store
+from whet_server.sweep.sweeps import Sweeps
 from whet_server.trace.traces import Traces
 from whet_server.values import ModelName, Nanos
 
@@ -117,6 +125,8 @@ class Rooms:
     calibrations: Calibrations
     judgements: Judgements
     audits: Audits
+    sweeps: Sweeps
+    hooks: Hooks
     store: Store
     approval_threshold: Nanos
     panel: frozenset[ModelName] = frozenset()
@@ -125,7 +135,7 @@ class Rooms:
     @property
     def capabilities(self) -> tuple[Capability, ...]:
         """Return the rooms that have runs."""
-        return (self.fanouts, self.judgements)
+        return (self.fanouts, self.judgements, self.sweeps, self.hooks)
 
 
 class RpcServer:
@@ -188,6 +198,9 @@ class RpcServer:
             running,
         )
         calibration_pb2_grpc.add_CalibrationServiceServicer_to_server(calibration, server)
+        sweep_pb2_grpc.add_SweepServiceServicer_to_server(SweepServicer(rooms.sweeps, running), server)
+        trial_pb2_grpc.add_TrialServiceServicer_to_server(TrialServicer(rooms.sweeps, requests, life), server)
+        hook_pb2_grpc.add_HookServiceServicer_to_server(HookServicer(rooms.hooks, changing), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = [service.full_name for service in SERVICES]
         reflection.enable_server_reflection([*names, health.SERVICE, reflection.SERVICE_NAME], server)

@@ -91,11 +91,18 @@ def _model() -> "WordLlamaInference":
     return WordLlama.load(cache_dir=package_folder(), disable_download=True)
 
 
+class RunCaps(Value):
+    """What a run may use at most, as in `CallSpec`."""
+
+    money: Nanos | None = None
+    tokens: int = 0
+
+
 class _Batch:
     """Texts that travel together, and who waits for their vectors."""
 
-    def __init__(self, run_cap: Nanos | None) -> None:
-        self.run_cap = run_cap
+    def __init__(self, caps: RunCaps) -> None:
+        self.caps = caps
         self.waiting: dict[str, asyncio.Future[Vector | Failure]] = {}
         self.characters = 0
         self.totals = Totals()
@@ -143,7 +150,7 @@ class Embeddings:
             by_model.setdefault(model, []).append(text)
         expected, worst, unpriced, unbounded = 0, 0, [], False
         for model, each in by_model.items():
-            estimate = await self._caller.estimate(_spec(workspace, RunId("estimate"), model, each, None))
+            estimate = await self._caller.estimate(_spec(workspace, RunId("estimate"), model, each, RunCaps()))
             expected += estimate.expected or 0
             worst += estimate.worst or 0
             if estimate.worst is None:
@@ -160,7 +167,7 @@ class Embeddings:
         )
 
     async def of(
-        self, workspace: Workspace, run_id: RunId, model: ModelName, texts: Sequence[str], run_cap: Nanos | None
+        self, workspace: Workspace, run_id: RunId, model: ModelName, texts: Sequence[str], caps: RunCaps
     ) -> Embedded:
         """Return the vectors of the texts, or why there are none."""
         batches: list[_Batch] = []
@@ -171,7 +178,7 @@ class Embeddings:
                 continue
             coming = self._coming.get((workspace, run_id, model, text))
             if coming is None:
-                batch = self._batch(workspace, run_id, model, run_cap)
+                batch = self._batch(workspace, run_id, model, caps)
                 batches.append(batch)
                 coming = self._coming[workspace, run_id, model, text] = batch.add(text)
             waiting.append(coming)
@@ -191,12 +198,12 @@ class Embeddings:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _batch(self, workspace: Workspace, run_id: RunId, model: ModelName, run_cap: Nanos | None) -> _Batch:
+    def _batch(self, workspace: Workspace, run_id: RunId, model: ModelName, caps: RunCaps) -> _Batch:
         """Return the batch that is being gathered. It leaves when it is full, or when the loop comes round."""
         key = (workspace, run_id, model)
         batch = self._gathering.get(key)
         if batch is None or batch.is_full:
-            batch = self._gathering[key] = _Batch(run_cap)
+            batch = self._gathering[key] = _Batch(caps)
             asyncio.get_running_loop().call_soon(self._leave, key, batch)
         return batch
 
@@ -227,7 +234,7 @@ class Embeddings:
             self._hand_out(key, batch, texts, result)
 
     async def _ask(self, key: tuple[Workspace, RunId, ModelName], batch: _Batch, texts: Sequence[str]) -> CallResult:
-        result = await self._caller.call(_spec(*key, texts, batch.run_cap), Unheard(), self._stop)
+        result = await self._caller.call(_spec(*key, texts, batch.caps), Unheard(), self._stop)
         batch.totals += result.totals
         batch.simulated |= result.simulated
         return result
@@ -254,9 +261,7 @@ class Embeddings:
 _NOTHING: Final = Failure(reason=Reason.EMPTY_ANSWER.value, message="The endpoint gave no vectors.")
 
 
-def _spec(
-    workspace: Workspace, run_id: RunId, model: ModelName, texts: Sequence[str], run_cap: Nanos | None
-) -> CallSpec:
+def _spec(workspace: Workspace, run_id: RunId, model: ModelName, texts: Sequence[str], caps: RunCaps) -> CallSpec:
     return CallSpec(
         workspace=workspace,
         run_id=run_id,
@@ -265,7 +270,8 @@ def _spec(
         messages=tuple(Message(role=Speaker.USER, content=text) for text in texts),
         parameters=Parameters(max_tokens=0),
         embeds=True,
-        run_cap=run_cap,
+        run_cap=caps.money,
+        run_token_cap=caps.tokens,
     )
 
 

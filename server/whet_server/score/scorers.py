@@ -15,7 +15,7 @@ from whet_server.llm.base import Caller
 from whet_server.llm.registry import Endpoints
 from whet_server.llm.taxonomy import failure
 from whet_server.score.check import check_settings
-from whet_server.score.embedding import Embeddings, cosine, texts_of
+from whet_server.score.embedding import Embeddings, RunCaps, cosine, texts_of
 from whet_server.score.finding import DoesNotApply, Finding
 from whet_server.score.kinds import LIGHT, ScorerInfo, built_in, info_of, measure
 from whet_server.score.remote import RemoteScorers
@@ -76,6 +76,7 @@ class Scorers:
         scorer: Scorer,
         *,
         run_cap: Nanos | None = None,
+        run_token_cap: int = 0,
     ) -> Verdict:
         """Score one item. Whatever a scorer does is a verdict; nothing but a cancellation is raised."""
         start = time.perf_counter_ns()
@@ -83,7 +84,8 @@ class Scorers:
         if isinstance(scorer, RemoteScorer):
             verdict = await self.remotes.score(workspace, item, criterion, scorer)
         elif isinstance(scorer, EmbeddingScorer) and scorer.model:
-            verdict = await self._embedded(workspace, run_id, item, criterion, scorer.model, run_cap)
+            caps = RunCaps(money=run_cap, tokens=run_token_cap)
+            verdict = await self._embedded(workspace, run_id, item, criterion, scorer.model, caps)
         else:
             verdict = await self._pure(item, criterion, scorer)
         return replace(verdict, latency_ns=time.perf_counter_ns() - start)
@@ -110,11 +112,11 @@ class Scorers:
         item: Item,
         criterion: str,
         model: ModelName,
-        run_cap: Nanos | None,
+        caps: RunCaps,
     ) -> Verdict:
         try:
             texts = texts_of(item)
-            found = await self._embeddings.of(workspace, run_id, model, texts, run_cap)
+            found = await self._embeddings.of(workspace, run_id, model, texts, caps)
             if found.failure is not None:
                 return failed(item, criterion, found.failure, found.totals)
             verdict = scored(item, criterion, cosine(*found.vectors))

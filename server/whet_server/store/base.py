@@ -55,6 +55,8 @@ class ReservationRecord(Value):
     output_price: int = 0
     end_ns: int | None = None
     expire_ns: int | None = None
+    reserved_tokens: int = 0
+    """The most that it can use, in and out."""
 
 
 class CapRecord(Value):
@@ -86,6 +88,8 @@ class CachedAnswer(Value):
     simulated: bool
     create_ns: int
     expire_ns: int
+    latency_ns: int = 0
+    """How long it took when it was made; 0: nobody noted it."""
 
 
 class ApprovalRecord(Value):
@@ -131,6 +135,12 @@ class RemoveEndpoint(Value):
     name: str
 
 
+class RemoveDocument(Value):
+    workspace: Workspace
+    collection: str
+    key: str
+
+
 class RemoveCached(Value):
     """Remove a workspace's cached answers: all, or those that expired before `expired_before_ns`."""
 
@@ -151,6 +161,7 @@ Write: TypeAlias = (
     | RemoveCap
     | RemoveEndpoint
     | RemoveCached
+    | RemoveDocument
 )
 """Everything that can become durable. A `Run` is its own row."""
 
@@ -171,6 +182,8 @@ class UsageSum(Value):
     output_tokens: int
     estimated: bool
     entries: int
+    held_tokens: int = 0
+    """Tokens as caps count them: used ones for SETTLED, the most there can be for RESERVED and UNKNOWN."""
 
 
 class Store(Protocol):
@@ -299,6 +312,7 @@ __all__ = [
     "EventRecord",
     "RemoveCached",
     "RemoveCap",
+    "RemoveDocument",
     "RemoveEndpoint",
     "RequestRecord",
     "ReservationRecord",

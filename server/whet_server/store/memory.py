@@ -17,6 +17,7 @@ from whet_server.store.base import (
     EventRecord,
     RemoveCached,
     RemoveCap,
+    RemoveDocument,
     RemoveEndpoint,
     RequestRecord,
     ReservationRecord,
@@ -56,6 +57,9 @@ class MemoryStore:
             ),
             Document: lambda document: self._documents.setdefault((document.workspace, document.collection), {}).update(
                 {document.key: document}
+            ),
+            RemoveDocument: lambda removal: self._documents.get((removal.workspace, removal.collection), {}).pop(
+                removal.key, None
             ),
             RemoveCap: lambda removal: self._caps.pop((removal.workspace, removal.period), None),
             RemoveEndpoint: lambda removal: self._endpoints.pop((removal.workspace, removal.name), None),
@@ -208,6 +212,8 @@ def _newest(values: list[_V], key: Callable[[_V], str], before: str | None, limi
 def _added(so_far: UsageSum | None, key: str, entry: ReservationRecord) -> UsageSum:
     held = entry.reserved if entry.billing in {Billing.RESERVED, Billing.UNKNOWN} else 0
     money = entry.settled if entry.billing is Billing.SETTLED else held
+    most = entry.reserved_tokens if entry.billing in {Billing.RESERVED, Billing.UNKNOWN} else 0
+    tokens = entry.usage.input_tokens + entry.usage.output_tokens if entry.billing is Billing.SETTLED else most
     return UsageSum(
         key=key,
         billing=entry.billing,
@@ -216,4 +222,5 @@ def _added(so_far: UsageSum | None, key: str, entry: ReservationRecord) -> Usage
         output_tokens=entry.usage.output_tokens + (so_far.output_tokens if so_far else 0),
         estimated=entry.usage.estimated or (so_far is not None and so_far.estimated),
         entries=1 + (so_far.entries if so_far else 0),
+        held_tokens=tokens + (so_far.held_tokens if so_far else 0),
     )

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect
 
 from whet_server.errors import StorageUnavailable
 
-NEWEST: Final = "0002"
+NEWEST: Final = "0003"
 """The last migration. A test holds it equal to what the migrations say, so that a file that is up to date is opened
 without loading the migration library."""
 MIGRATIONS: Final = Path(__file__).parent / "migrations"

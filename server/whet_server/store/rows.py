@@ -22,6 +22,7 @@ from whet_server.store.base import (
     EventRecord,
     RemoveCached,
     RemoveCap,
+    RemoveDocument,
     RemoveEndpoint,
     RequestRecord,
     ReservationRecord,
@@ -113,6 +114,7 @@ def _reservation(entry: ReservationRecord) -> Change:
         entry.create_ns,
         entry.end_ns,
         entry.expire_ns,
+        entry.reserved_tokens,
     )
     return Change(tables.RESERVATION, key, cells)
 
@@ -145,6 +147,11 @@ def _approval(approval: ApprovalRecord) -> Change:
 def _document(document: Document) -> Change:
     key = (document.workspace, document.collection, document.key)
     return Change(tables.DOCUMENT, key, (*key, document.data))
+
+
+@_writes(RemoveDocument)
+def _remove_document(removal: RemoveDocument) -> Change:
+    return Change(tables.DOCUMENT, (removal.workspace, removal.collection, removal.key), None)
 
 
 @_writes(RemoveCap)
@@ -234,4 +241,5 @@ def read_reservation(row: Sequence[Any]) -> ReservationRecord:
         create_ns=row[12],
         end_ns=row[13],
         expire_ns=row[14],
+        reserved_tokens=row[15],
     )

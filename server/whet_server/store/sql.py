@@ -193,6 +193,7 @@ class SqlStore:
                 output_tokens=row.output_tokens,
                 estimated=bool(row.estimated),
                 entries=row.entries,
+                held_tokens=row.held_tokens,
             )
             for row in await self._all(query)
         ]
@@ -298,6 +299,11 @@ def _usage_by(key: ColumnElement[str]) -> AnySelect:
         (entry.billing.in_([Billing.RESERVED, Billing.UNKNOWN]), entry.reserved),
         else_=0,
     )
+    tokens = case(
+        (entry.billing == Billing.SETTLED, entry.input_tokens + entry.output_tokens),
+        (entry.billing.in_([Billing.RESERVED, Billing.UNKNOWN]), entry.reserved_tokens),
+        else_=0,
+    )
     named = key.label("key")
     return (
         select(
@@ -308,6 +314,7 @@ def _usage_by(key: ColumnElement[str]) -> AnySelect:
             func.sum(entry.output_tokens).label("output_tokens"),
             func.max(entry.estimated).label("estimated"),
             func.count().label("entries"),
+            func.sum(tokens).label("held_tokens"),
         )
         .group_by(named, entry.billing)
         .order_by(named, entry.billing)

@@ -67,6 +67,7 @@ RESERVATION: Final = Table(
     _number("create_ns"),
     _number("end_ns", optional=True),
     _number("expire_ns", optional=True),
+    _number("reserved_tokens"),
     Index("reservation_by_run", "workspace", "run_id"),
     Index("reservation_by_time", "workspace", "create_ns"),
     Index("reservation_by_billing", "billing", "reservation_id"),

@@ -23,9 +23,11 @@ from whet_server.log.events import (
 )
 from whet_server.sweep.spec import SweepRecord
 from whet_server.sweeping import (
+    Budget,
     Choice,
     Configuration,
     ParameterValue,
+    SearchDimension,
     SweepAction,
     SweepResult,
     Trial,
@@ -72,6 +74,25 @@ class SweepFold:
         self.result: SweepResult | None = None
         self.finished: RunFinished | None = None
         self.paused = False
+
+    @property
+    def budget(self) -> Budget:
+        """The budget after all that was retuned."""
+        budget = self.record.plan.budget
+        for by in (control.budget for control in self.controls):
+            if by is not None:
+                budget = Budget(
+                    money=budget.money if by.money is None else by.money,
+                    tokens=by.tokens or budget.tokens,
+                    trials=by.trials or budget.trials,
+                    time_ns=budget.time_ns if by.time_ns is None else by.time_ns,
+                )
+        return budget
+
+    @property
+    def space(self) -> tuple[SearchDimension, ...]:
+        """The space of the next trial, after all that was retuned."""
+        return next((each.space for each in reversed(self.controls) if each.space), self.record.plan.space)
 
     def take(self, payload: AnyPayload, time_ns: int) -> None:
         """Go on by one durable event."""

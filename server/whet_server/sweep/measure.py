@@ -36,6 +36,17 @@ def higher_is_better(objective: Objective) -> bool:
     return objective.kind in {None, ObjectiveKind.QUALITY}
 
 
+def mean_of(trial: Trial, objective: Objective) -> float | None:
+    """Return an ended trial's mean value of an objective; of a criterion apart from the trial's score, that score."""
+    match objective.kind:
+        case ObjectiveKind.COST:
+            return trial.cost
+        case ObjectiveKind.LATENCY:
+            return None if trial.latency_ns is None else trial.latency_ns / NANOSECONDS
+        case _:
+            return trial.quality.value
+
+
 def by_case(answers: Iterable[TrialCase], objective: Objective) -> dict[str, float]:
     """Return the mean value of each case that has one, in the order in which the cases first came."""
     values: dict[str, list[float]] = defaultdict(list)

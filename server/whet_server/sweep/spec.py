@@ -105,14 +105,13 @@ class SweepRecord(Value):
 
 
 class SweepForecast(Forecast):
-    """What a sweep would do and cost. `opens_seal`: it would open a hold-out, which an agent may not do alone."""
+    """What a sweep would do and cost."""
 
     plan: SweepPlan = SweepPlan()
     low: Nanos = Nanos(0)
     duration_ns: int = 0
     warnings: tuple[str, ...] = ()
     detectable: float | None = None
-    opens_seal: bool = False
 
 
 class SweepView(Value):

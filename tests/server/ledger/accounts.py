@@ -54,16 +54,24 @@ async def store_of(kind: str, directory: Path) -> AsyncIterator[Store]:
 
 
 async def reserve(
-    ledger: Ledger, nanos: int, *, run_cap: int | None = None, call_cap: int | None = None, run_id: str = RUN
+    ledger: Ledger,
+    nanos: int,
+    *,
+    run_cap: int | None = None,
+    run_token_cap: int = 0,
+    call_cap: int | None = None,
+    run_id: str = RUN,
+    price: Price | None = ONE_NANO_A_TOKEN,
 ) -> ReservationRecord:
     """Reserve so much money: a token costs a nano."""
     return await ledger.reserve(
         HOME,
         run_id=run_id,
         model=MODEL,
-        price=ONE_NANO_A_TOKEN,
+        price=price,
         max_input_tokens=nanos // 2,
         max_output_tokens=nanos - nanos // 2,
         run_cap=None if run_cap is None else Nanos(run_cap),
+        run_token_cap=run_token_cap,
         call_cap=None if call_cap is None else Nanos(call_cap),
     )

@@ -36,9 +36,12 @@ def test_an_unknown_preset_is_refused_with_the_list_of_those_there_are() -> None
 
 
 def test_an_unknown_setting_is_refused_with_the_list_of_those_there_are() -> None:
-    with pytest.raises(InvalidField) as refused:
-        sim.parse("sim/judge?speed=9")
-    assert all(setting.name in str(refused.value) for setting in sim.settings())
+    told = ""
+    for model in ("sim/judge?speed=9", "sim/classify?speed=9"):
+        with pytest.raises(InvalidField) as refused:
+            sim.parse(model)
+        told += str(refused.value)
+    assert all(setting.name in told for setting in sim.settings())
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,15 @@ from whet.v1 import (
     event_pb2,
     fanout_pb2,
     fanout_pb2_grpc,
+    hook_pb2_grpc,
     judge_pb2_grpc,
     ledger_pb2_grpc,
     model_pb2_grpc,
     rubric_pb2_grpc,
     scorer_pb2_grpc,
+    sweep_pb2_grpc,
     trace_pb2_grpc,
+    trial_pb2_grpc,
 )
 from whet_server.app import opened_rooms
 from whet_server.config import ServerConfig
@@ -105,6 +108,9 @@ class Client:
         self.rubric = rubric_pb2_grpc.RubricServiceStub(channel)
         self.judge = judge_pb2_grpc.JudgeServiceStub(channel)
         self.calibration = calibration_pb2_grpc.CalibrationServiceStub(channel)
+        self.sweep = sweep_pb2_grpc.SweepServiceStub(channel)
+        self.trial = trial_pb2_grpc.TrialServiceStub(channel)
+        self.hook = hook_pb2_grpc.HookServiceStub(channel)
         self.trace = trace_pb2_grpc.TraceServiceStub(channel)
 
     def run(self, request: fanout_pb2.RunFanoutRequest) -> "RunCall":

@@ -5,12 +5,14 @@ import re
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, cast
 
 import click
 from google.protobuf.message import Message
 
-from whet.v1 import calibration_pb2, dataset_pb2, judge_pb2, judging_pb2, model_pb2, trace_pb2
+from whet.v1 import calibration_pb2, dataset_pb2, judge_pb2, judging_pb2, model_pb2, sweep_pb2, sweeping_pb2, trace_pb2
 from whet_agent.catalogue import Method, to_plain
 from whet_agent.client import CallError, Client
 from whet_agent.connect import connect
@@ -38,12 +40,41 @@ async def person(settings: settings_of.Settings) -> AsyncIterator[Client]:
         await client.close()
 
 
-async def make(launch: Launch, method: Method, request: Message, *, as_json: bool, rename: Callable[[str], str]) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Printing:
+    """How an answer is printed and what the exit code says: `out` takes a file's content, `gate` asks for a sweep's
+    verdict.
+    """
+
+    as_json: bool = False
+    out: Path | None = None
+    gate: bool = False
+
+
+def extras(method: Method) -> list[click.Parameter]:
+    """Return the options that a command has beside its request's fields, for `Printing`."""
+    found: list[click.Parameter] = []
+    if method.response in _FILES:
+        path = click.Path(path_type=Path, dir_okay=False)
+        found.append(click.Option(["--out"], type=path, help="Write it to this file instead of stdout."))
+    if method.response in {sweep_pb2.GetSweepResponse, sweep_pb2.WatchSweepResponse}:
+        about = "Let the exit code say the verdict: 0 better, 1 no difference or failed, 4 undecided."
+        found.append(click.Option(["--gate"], is_flag=True, help=about))
+    return found
+
+
+_FILES: Final = frozenset({sweep_pb2.ExportSweepResponse, sweep_pb2.ReportSweepResponse})
+"""Answers that are a file's content."""
+
+
+async def make(
+    launch: Launch, method: Method, request: Message, printing: Printing, *, rename: Callable[[str], str]
+) -> int:
     """Make the call, print its answer and return the exit code. `rename` puts flags for field paths in errors."""
     async with person(load_settings(launch)) as client:
         try:
             if method.server_streaming:
-                return await _stream(client, method, request, as_json=as_json)
+                return await _stream(client, method, request, printing)
             if method.is_upload:
                 answer = await client.upload(method, request, _progress())
             else:
@@ -54,11 +85,19 @@ async def make(launch: Launch, method: Method, request: Message, *, as_json: boo
             else:
                 error.args = (rename(str(error)),)
             raise
-    if as_json:
+    if printing.as_json:
         click.echo(json_line(to_plain(answer)))
+    elif printing.out is not None:
+        written = cast("sweep_pb2.ReportSweepResponse", answer)
+        printing.out.write_text(written.content, encoding="utf-8")
+        click.echo(f"{written.file_name} is written to {printing.out}")
+    elif isinstance(answer, sweep_pb2.ExportSweepResponse | sweep_pb2.ReportSweepResponse) and not sys.stdout.isatty():
+        click.echo(answer.content, nl=False)
     else:
         for line in shown(answer):
             click.echo(line)
+    if printing.gate and isinstance(answer, sweep_pb2.GetSweepResponse):
+        return sweep_gate(answer.sweep.result.verdict)
     return _verdict(answer)
 
 
@@ -102,13 +141,26 @@ def _verdict(answer: Message) -> int:
             return OK
 
 
+def sweep_gate(verdict: sweeping_pb2.SweepVerdict.ValueType) -> int:
+    """Return the exit code of a verdict. What has not concluded is as undecided as what could not decide."""
+    match verdict:
+        case sweeping_pb2.SWEEP_VERDICT_BETTER:
+            return OK
+        case sweeping_pb2.SWEEP_VERDICT_NO_DIFFERENCE:
+            return FAILED
+        case _:
+            return REFUSED
+
+
 _GATE: Final = {judge_pb2.GATE_DECISION_PASSED: OK, judge_pb2.GATE_DECISION_FAILED: FAILED}
 
 
-async def _stream(client: Client, method: Method, request: Message, *, as_json: bool) -> int:
+async def _stream(client: Client, method: Method, request: Message, printing: Printing) -> int:
     if method.response in {trace_pb2.ExportTraceResponse, dataset_pb2.ExportDatasetResponse}:
         return await _export(client, method, request)
-    follower = Follower(as_json=as_json, run_id=getattr(request, "run_id", ""))
+    if isinstance(request, sweep_pb2.WatchSweepRequest) and not printing.as_json:
+        request.without_cases = True  # they are not told, and there may be a hundred thousand
+    follower = Follower(as_json=printing.as_json, run_id=getattr(request, "run_id", ""))
     try:
         async with aclosing(client.stream(method, request)) as batches:
             async for batch in batches:
@@ -126,6 +178,8 @@ async def _stream(client: Client, method: Method, request: Message, *, as_json: 
     if not follower.ended:
         raise follower.cut("The stream ended before the run did.")
     follower.finish()
+    if printing.gate and follower.ended_well:
+        return sweep_gate(follower.verdict)
     return OK if follower.ended_well else FAILED
 
 

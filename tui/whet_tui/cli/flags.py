@@ -12,6 +12,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from whet_agent.json_object import JsonObject
 from whet_agent.schema import enum_names, rule_of
+from whet_tui.cli.short import FORMS, settle
 
 _ATOMS: Final = frozenset({"google.protobuf.Duration", "google.protobuf.Timestamp", "whet.v1.Money"})
 """Messages that are written as one word."""
@@ -19,6 +20,8 @@ _WORK: Final = "spec"
 """The field that holds the work itself."""
 _UNSAID: Final = frozenset({_WORK, "parameters", "judge", "policy"})
 """Fields whose names say nothing on a command line: `--max-tokens`, not `--spec-parameters-max-tokens`."""
+_SAID: Final = frozenset({"whet.v1.SweepSpec.judge"})
+"""But for these: a judge is what a judgement is about, and one part among many of a sweep."""
 _NAME: Final = "name"
 """The field that stands for the whole message: `--dataset`, not `--dataset-name`."""
 _FOR_THE_CALLER: Final = "request_id"
@@ -43,6 +46,8 @@ class Flag:
     name: str
     """Without the dashes: `finish-deadline`."""
     field: FieldDescriptor
+    whole: bool = False
+    """It gives a message as a whole, from a file; flags of single fields stand above it."""
 
     @property
     def parameter(self) -> str:
@@ -51,7 +56,7 @@ class Flag:
 
     @property
     def required(self) -> bool:
-        return rule_of(self.field).required and self.path != (_FOR_THE_CALLER,)
+        return rule_of(self.field).required and self.path != (_FOR_THE_CALLER,) and not self.whole
 
     @property
     def is_json(self) -> bool:
@@ -72,7 +77,10 @@ def _walk(message: Descriptor, path: tuple[str, ...], prefix: str) -> Iterator[F
             name = prefix.removesuffix("-") if prefix and field.name == _NAME else prefix + word
             yield Flag(path=here, name=name, field=field)
         else:
-            yield from _walk(inner, here, prefix if field.name in _UNSAID else f"{prefix}{word}-")
+            if field.name == _WORK:
+                yield Flag(path=here, name=prefix + word, field=field, whole=True)
+            unsaid = field.name in _UNSAID and field.full_name not in _SAID
+            yield from _walk(inner, here, prefix if unsaid else f"{prefix}{word}-")
 
 
 def parameters_of(flags: Sequence[Flag]) -> list[click.Parameter]:
@@ -108,16 +116,19 @@ def _option(flag: Flag) -> click.Option:
         default=None,
         required=flag.required,
         multiple=flag.field.is_repeated,
-        metavar=_metavar(flag),
+        metavar="FILE" if flag.whole else _metavar(flag),
         help=_help(flag),
     )
 
 
 def _help(flag: Flag) -> str:
+    if flag.whole:
+        return "A YAML or JSON file with all of this, - for stdin; other flags stand above what it says."
     rule = rule_of(flag.field)
     many = " May be given several times." if flag.field.is_repeated else ""
     if flag.is_json and (message := flag.field.message_type) is not None:
-        many += f" Its fields: {', '.join(field.name for field in message.fields)}."
+        short = f" In short: {FORMS[message.full_name][1]}." if message.full_name in FORMS else ""
+        many += f"{short} Its fields: {', '.join(field.name for field in message.fields)}."
     if flag.is_json or flag.field.name in _FROM_FILES:
         many += " @PATH reads it from a file, - from stdin."
     return (rule.description or flag.name.replace("-", " ").capitalize() + ".") + many
@@ -149,9 +160,12 @@ def arguments_from(flags: Sequence[Flag], values: Mapping[str, Any]) -> dict[str
     `click.UsageError`.
     """
     arguments: dict[str, Any] = {}
-    for flag in flags:
+    for flag in sorted(flags, key=lambda flag: not flag.whole):
         value = values.get(flag.parameter)
         if value is None or value == ():
+            continue
+        if flag.whole:
+            arguments[flag.path[0]] = _whole(flag, value)
             continue
         if flag.is_json:
             value = [item for text in value for item in _objects(flag, text)]
@@ -161,13 +175,36 @@ def arguments_from(flags: Sequence[Flag], values: Mapping[str, Any]) -> dict[str
             value = _text(flag, value) if flag.field.name in _FROM_FILES or value == _STDIN else value
         place = arguments
         for step in flag.path[:-1]:
-            place = place.setdefault(step, {})
+            place = _inside(flag, place, step)
         place[flag.path[-1]] = value
     # The work itself must be there, even if nothing of it was said.
     for flag in flags:
         if flag.path[0] == _WORK:
-            arguments.setdefault(_WORK, {})
+            settle(arguments.setdefault(_WORK, {}))
     return arguments
+
+
+def _inside(flag: Flag, place: JsonObject, step: str) -> JsonObject:
+    inside: Any = place.setdefault(step, {})
+    if not isinstance(inside, dict):
+        raise click.UsageError(f"--{flag.name}: the file has no object at {step}.")
+    return inside
+
+
+def _whole(flag: Flag, given: str) -> JsonObject:
+    """Return what a file says in YAML, of which JSON is a part. The @ of other flags may stand before its path."""
+    import yaml  # only who gives a file waits for it
+
+    text = _text(flag, given if given == _STDIN else _FILE + given.removeprefix(_FILE))
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark is not None else ""
+        raise click.UsageError(f"--{flag.name}: {given} is no YAML{where}.") from error
+    if not isinstance(content, dict):
+        raise click.UsageError(f"--{flag.name}: {given} holds no object with fields.")
+    return content
 
 
 def stdin_text(what: str) -> str:
@@ -193,7 +230,14 @@ def _text(flag: Flag, given: str) -> str:
 
 
 def _objects(flag: Flag, given: str) -> list[JsonObject]:
-    """Return the object that was given; from a file or stdin also several, as a list or one a line."""
+    """Return the object that was given, as JSON or in its short form; from a file or stdin also several, as a list or
+    one a line.
+    """
+    form = FORMS.get(flag.field.message_type.full_name) if flag.field.message_type is not None else None
+    if form is not None and not given.startswith((_STDIN, _FILE, "{")):
+        if (found := form[0](given)) is None:
+            raise click.UsageError(f"--{flag.name}: {given!r} is none of: {form[1]}; or give a JSON object.")
+        return [found]
     text = _text(flag, given)
     try:
         values = [json.loads(text)]
@@ -229,6 +273,6 @@ def in_flags(flags: Sequence[Flag], text: str) -> str:
     """Return an error's text with the field it begins with named as the flag that was typed."""
     for flag in sorted(flags, key=lambda flag: -len(flag.path)):
         path = ".".join(flag.path)
-        if text == path or text.startswith((f"{path}:", f"{path}[", f"{path}.")):
+        if text == path or text.startswith((f"{path}:", *([] if flag.whole else [f"{path}[", f"{path}."]))):
             return f"{spelled(flag, flags)}{text[len(path) :]}"
     return text

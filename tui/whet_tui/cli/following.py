@@ -9,16 +9,18 @@ from typing import Final, cast
 import click
 from google.protobuf.message import Message
 
-from whet.v1 import event_pb2, fanout_pb2
+from whet.v1 import event_pb2, fanout_pb2, sweeping_pb2
 from whet_agent.catalogue import to_plain
 from whet_agent.folds import Fold
-from whet_agent.runs import FANOUT, RunKind, kind_of
+from whet_agent.runs import FANOUT, SWEEP, RunKind, kind_of
+from whet_agent.sweeps import SweepFold
 from whet_tui.cli.exits import TRY_AGAIN, Stopped
 from whet_tui.cli.show import shown
+from whet_tui.cli.show_sweeps import opening_line, progress_line
 from whet_tui.entries import Fanout, FanoutState, Judging
 from whet_tui.json_lines import json_line
 from whet_tui.judged import hear_judging, opening_words, progress_words
-from whet_tui.lanes import hear
+from whet_tui.lanes import RUN_STATES, hear
 from whet_tui.plain import FanoutPrinter, answer_lines
 from whet_tui.safe import safe_line
 
@@ -100,6 +102,52 @@ class _JudgingTelling(Telling):
         return self._judging.state
 
 
+class _SweepTelling(Telling):
+    """One line that moves where there is a terminal, else one for each new best; then what was found."""
+
+    def __init__(self, run_id: str) -> None:
+        self._fold = SweepFold(run_id=run_id)
+        self._opened = False
+        self._best: int | None = None
+        self._moves = sys.stderr.isatty()
+
+    def take(self, event: event_pb2.Event) -> None:
+        self._fold.hear(event)
+
+    def told(self) -> None:
+        fold = self._fold
+        if fold.plan.trials and not self._opened:
+            self._opened = True
+            click.echo(safe_line(opening_line(fold.run_id, fold.plan)), err=True)
+        if self._moves:
+            width = shutil.get_terminal_size().columns
+            line = "" if fold.finished is not None else safe_line(progress_line(fold.plan, fold.progress), width - 1)
+            click.echo(f"{_ANEW}{line}", err=True, nl=False)
+        elif fold.finished is None and fold.progress.HasField("best") and fold.progress.best != self._best:
+            self._best = fold.progress.best
+            click.echo(safe_line(progress_line(fold.plan, fold.progress)), err=True)
+
+    def finish(self) -> Iterator[str]:
+        """Progress is told now and then: the last word on the trials is theirs."""
+        answer, fold = self._fold.message(), self._fold
+        answer.sweep.progress.ended, answer.sweep.progress.pruned = fold.ended, fold.pruned
+        answer.sweep.progress.running = 0
+        answer.sweep.progress.totals.CopyFrom(fold.totals)
+        if fold.result is not None and fold.result.history:
+            answer.sweep.progress.best = fold.result.history[-1].number
+            answer.sweep.progress.best_value = fold.result.history[-1].value
+        yield from shown(answer)
+
+    @property
+    def state(self) -> FanoutState:
+        return RUN_STATES.get(self._fold.state, FanoutState.RUNNING)
+
+    @property
+    def verdict(self) -> sweeping_pb2.SweepVerdict.ValueType:
+        result = self._fold.result
+        return result.verdict if result is not None else sweeping_pb2.SWEEP_VERDICT_UNSPECIFIED
+
+
 class Follower:
     """Prints a run's events as they come."""
 
@@ -134,6 +182,12 @@ class Follower:
     def ended_well(self) -> bool:
         return self._telling is not None and self._telling.state in _ENDED_WELL
 
+    @property
+    def verdict(self) -> sweeping_pb2.SweepVerdict.ValueType:
+        """What a sweep found; unspecified for any other run."""
+        telling = self._telling
+        return telling.verdict if isinstance(telling, _SweepTelling) else sweeping_pb2.SWEEP_VERDICT_UNSPECIFIED
+
     def _json(self, batch: event_pb2.EventBatch) -> Iterator[str]:
         last = len(batch.events) - 1
         for index, event in enumerate(batch.events):
@@ -161,16 +215,24 @@ class Follower:
         """Say how to come back when Ctrl-C leaves a run before its end."""
         if self.run_id and not self.ended:
             click.echo(
-                f"\n{self.run_id} goes on. Follow it with: {self._command('watch')}"
-                f" -- or end it with: {self._command('cancel')}",
+                f"\n{self.run_id} goes on. Follow it with: {self._command('watch')} -- or end it with: {self._ending}",
                 err=True,
             )
 
+    @property
+    def _ending(self) -> str:
+        steered = f"whet sweep control --action stop --run-id {self.run_id}"
+        return steered if kind_of(self.run_id) is SWEEP else self._command("cancel")
+
     def _command(self, verb: str) -> str:
-        noun = "fanout" if kind_of(self.run_id) is FANOUT else "judge"
-        return f"whet {noun} {verb} {self.run_id}"
+        return f"whet {_NOUNS.get(kind_of(self.run_id).prefix, 'judge')} {verb} {self.run_id}"
+
+
+_NOUNS: Final = {FANOUT.prefix: "fanout", SWEEP.prefix: "sweep"}
 
 
 def _telling(run_id: str) -> Telling:
     kind = kind_of(run_id)
+    if kind is SWEEP:
+        return _SweepTelling(run_id)
     return _FanoutTelling(run_id) if kind is FANOUT else _JudgingTelling(run_id, kind)

@@ -6,7 +6,7 @@ from typing import Any, Final
 from google.protobuf.message import Message
 
 from whet.v1 import approval_pb2, event_pb2, fanout_pb2, ledger_pb2, model_pb2, trace_pb2, value_pb2
-from whet_tui.cli.show_judging import SHOWN
+from whet_tui.cli import show_judging, show_sweeps
 from whet_tui.cli.tables import (
     Row,
     details,
@@ -273,6 +273,7 @@ _SHOWN: Final[Mapping[type[Message], Callable[[Any], Iterator[str]]]] = {
     trace_pb2.ListTracesResponse: _traces,
     trace_pb2.GetTraceResponse: _trace,
     trace_pb2.VerifyTraceResponse: _verified,
-    **SHOWN,
+    **show_judging.SHOWN,
+    **show_sweeps.SHOWN,
 }
 """Answers with a form of their own; all others are shown as lines."""

@@ -3,13 +3,14 @@
 import asyncio
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 
 from whet_agent import upload
 from whet_agent.catalogue import BadArguments, Method, methods, request_from
-from whet_tui.cli.calls import make
+from whet_tui.cli.calls import Printing, extras, make
 from whet_tui.cli.flags import arguments_from, flags_of, in_flags, parameters_of
 from whet_tui.cli.root import Launch
 
@@ -29,7 +30,7 @@ def _command(method: Method) -> click.Command:
         flags = [flag for flag in flags if flag.path[0] not in upload.COMPUTED]
 
     @click.pass_obj
-    def call(launch: Launch, /, *, as_json: bool, **values: Any) -> int:
+    def call(launch: Launch, /, *, as_json: bool, out: Path | None = None, gate: bool = False, **values: Any) -> int:
         arguments = arguments_from(flags, values)
         if method.is_upload:
             arguments[upload.PATH] = values[upload.PATH]
@@ -37,13 +38,14 @@ def _command(method: Method) -> click.Command:
             request = request_from(method, arguments, request_id=_request_id(arguments))
         except BadArguments as error:
             raise click.UsageError(in_flags(flags, str(error))) from error
-        return asyncio.run(make(launch, method, request, as_json=as_json, rename=lambda text: in_flags(flags, text)))
+        printing = Printing(as_json=as_json, out=out, gate=gate)
+        return asyncio.run(make(launch, method, request, printing, rename=lambda text: in_flags(flags, text)))
 
     file = click.Option([f"--{upload.PATH}"], required=True, metavar="FILE", help=upload.ABOUT)
     as_json = click.Option(["--json", "as_json"], is_flag=True, help="Print JSON: one object, or one a line.")
     return click.Command(
         method.command[1],
-        params=[*parameters_of(flags), *([file] if method.is_upload else []), as_json],
+        params=[*parameters_of(flags), *([file] if method.is_upload else []), *extras(method), as_json],
         callback=call,
         help=f"{method.comment}.\n\n{method.service}/{method.name}".replace("..", "."),
         short_help=method.comment,

@@ -3,6 +3,7 @@ place is in view, what went wrong, the keys.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from rich.style import Style
@@ -147,11 +148,13 @@ class PlaceScreen(Screen[None]):
         if self._hint:
             self.tell("")
 
-    def write(self, selector: str, text: Text) -> None:
-        """Put a text into a widget, if it is another one than before: laying out costs more than looking."""
+    def write(self, selector: str, text: Text, *, layout: bool = True) -> None:
+        """Put a text into a widget, if it is another one than before: laying out costs more than looking. Without
+        `layout` the widget is as high as before.
+        """
         if self._written.get(selector) != text:
             self._written[selector] = text
-            self.query_one(selector, Static).update(text)
+            self.query_one(selector, Static).update(text, layout=layout)
 
     def on_waiting(self) -> None:
         """Tell at once that the chat waits for the person, or that it does not any more."""
@@ -176,7 +179,8 @@ class PlaceScreen(Screen[None]):
         ]
         bar = Text.assemble(" ", *titles)
         if bar.cell_len > self.size.width:
-            bar = Text(" ").join(Text(title.strip(), style) for title, style in titles)
+            shown = _shortened([title.strip() for title, _ in titles], PLACES.index(self.place), self.size.width)
+            bar = Text(" ").join(Text(title, style) for title, (_, style) in zip(shown, titles, strict=True))
         self.write("#place-bar", bar)
         self._keys()
 
@@ -217,3 +221,15 @@ class PlaceScreen(Screen[None]):
     def on_resize(self, event: events.Resize) -> None:
         self.set_class(self.wide, "wide")
         self._frame()
+
+
+def _shortened(titles: Sequence[str], here: int, width: int) -> Sequence[str]:
+    """Titles that fit side by side: the longest are cut first, the one of the place itself last."""
+    for most in range(max(map(len, titles)), 1, -1):
+        cut = [
+            title if place == here or len(title) <= most else f"{title[: most - 1]}…"
+            for place, title in enumerate(titles)
+        ]
+        if len(" ".join(cut)) <= width:
+            return cut
+    return [title[0] for title in titles]

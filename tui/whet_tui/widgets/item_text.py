@@ -22,7 +22,7 @@ def item_text(judged: JudgedItem, ink: Ink, *, blind: bool, rater: str) -> Text:
     """The whole item. `blind`: without anything that was said of it by others than `rater`."""
     item = judged.item
     text = Text(f"item {safe_line(item.item_id, 100)}", ink.you)
-    _section(text, "input", _shown(item.input), ink)
+    _section(text, "input", shown(item.input), ink)
     for place, candidate in enumerate(item.candidates):
         name = "answer" if len(item.candidates) == 1 else f"answer {letter(place)}"
         writer = item.writers[place] if place < len(item.writers) and not blind else ""
@@ -31,7 +31,7 @@ def item_text(judged: JudgedItem, ink: Ink, *, blind: bool, rater: str) -> Text:
             text, f"{name} · {safe_line(writer, 100)}" if writer else name, _with_quotes(candidate, quotes, ink), ink
         )
     if item.reference:
-        _section(text, "what a right answer says", _shown(item.reference), ink)
+        _section(text, "what a right answer says", shown(item.reference), ink)
     if blind:
         text.append(f"\n\n{_HIDDEN}", ink.warning)
         return text
@@ -44,7 +44,8 @@ def _section(text: Text, title: str, content: Text, ink: Ink) -> None:
     text.append(f"\n── {title}\n", ink.muted).append_text(content)
 
 
-def _shown(content: str) -> Text:
+def shown(content: str) -> Text:
+    """A text of somebody else, as much of it as is laid out."""
     cut = safe(content[:_SHOWN])
     return Text(cut + _rest(content))
 
@@ -80,10 +81,10 @@ def _verdicts(text: Text, judged: JudgedItem, ink: Ink) -> None:
         if verdicts:
             text.append(f"\n── {title}", ink.muted)
         for verdict in verdicts:
-            text.append("\n").append_text(_verdict(verdict, ink))
+            text.append("\n").append_text(verdict_text(verdict, ink))
 
 
-def _verdict(verdict: Verdict, ink: Ink) -> Text:
+def verdict_text(verdict: Verdict, ink: Ink) -> Text:
     """One verdict: who, how it ended, and why."""
     who = verdict.judge or verdict.criterion
     text = Text(safe_line(who, 100), ink.accent)

@@ -52,10 +52,10 @@ class Sheet:
     __hash__ = None  # type: ignore[assignment]  # Python's own way to say that it cannot be a key
 
     def head(self, width: int, ink: Ink) -> Strip:
-        return self._line([Cell(column.title, "muted") for column in self._columns], width, ink)
+        return self.line([Cell(column.title, "muted") for column in self._columns], width, ink)
 
     def row(self, place: int, width: int, ink: Ink) -> Strip:
-        return self._line(self._rows[place], width, ink)
+        return self.line(self._rows[place], width, ink)
 
     def text(self, width: int, ink: Ink) -> Text:
         """The whole table with its heading, for a widget that draws text."""
@@ -63,7 +63,8 @@ class Sheet:
         lines = [Text.assemble(*((text, style or "") for text, style, _ in strip), no_wrap=True) for strip in strips]
         return Text("\n").join(lines)
 
-    def _line(self, cells: Sequence[Cell], width: int, ink: Ink) -> Strip:
+    def line(self, cells: Sequence[Cell], width: int, ink: Ink) -> Strip:
+        """Return a row of other cells in the same columns, which are as wide as the sheet's own rows want."""
         segments: list[Segment] = []
         for cell, column, room in zip(cells, self._columns, self._widths(width), strict=True):
             if room:

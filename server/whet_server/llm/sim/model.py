@@ -10,12 +10,15 @@ import msgspec
 
 from whet_server.errors import InvalidField, ModelNotFound
 from whet_server.ledger.ledger import Price
+from whet_server.llm.sim.classify import Classifier
 from whet_server.llm.sim.judge import Bias, Manner
 from whet_server.values import Value
 
 PREFIX: Final = "sim/"
 JUDGE: Final = "judge"
 """The preset that judges; the settings of a judge are for it alone."""
+CLASSIFY: Final = "classify"
+"""The preset that classifies, with settings of its own too."""
 _HOUR_MS: Final = 3_600_000
 _MOST_TOKENS: Final = 20_000
 """An answer as long as a short book: longer ones would only fill memory."""
@@ -78,6 +81,8 @@ class SimModel(Value):
     price_out: int = 0
     manner: Manner | None = None
     """How it judges; None for what is no judge."""
+    classifier: Classifier | None = None
+    """How it classifies; None for what is no classifier."""
 
     def faulted(self, call: int) -> Fault | None:
         """The fault of call number `call` (from 0) under this name, None where it works."""
@@ -134,6 +139,11 @@ _PRESETS: Final = (
         description="Judges by what an answer says; noise, a bias and garbage can be set.",
         query="first_ms=100&rate=2000",
     ),
+    Preset(
+        name=CLASSIFY,
+        description="Gives a label, and is right as often as its settings plant it.",
+        query="first_ms=20&rate=2000",
+    ),
 )
 _BY_NAME: Final[Mapping[str, Preset]] = {preset.name: preset for preset in _PRESETS}
 
@@ -147,14 +157,17 @@ def _integer(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise ValueError("must be a number from 0 to 1")
-    return share
+def _number(high: int) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = -1.0
+        if not 0 <= number <= high:
+            raise ValueError(f"must be a number from 0 to {high}")
+        return number
+
+    return read
 
 
 def _choice(kind: type[StrEnum]) -> Callable[[str], str]:
@@ -170,6 +183,13 @@ def _usage(text: str) -> bool:
     if text not in {"reported", "missing"}:
         raise ValueError("must be reported or missing")
     return text == "reported"
+
+
+def _labels(text: str) -> tuple[str, ...]:
+    labels = tuple(label.strip() for label in text.split(","))
+    if len(labels) < 2 or not all(labels) or len({label.lower() for label in labels}) < len(labels):
+        raise ValueError("must be two or more different labels, joined by commas")
+    return labels
 
 
 def _text(text: str) -> str:
@@ -195,14 +215,27 @@ _SETTINGS: Final[Mapping[str, tuple[Callable[[str], object], str]]] = {
     "price_out": (_integer(0, _MOST_PRICE), "nanos of a US dollar for a million tokens of the answer"),
 }
 _JUDGES: Final[Mapping[str, tuple[Callable[[str], object], str]]] = {
-    "noise": (_share, "how far a judge strays from one request to the next, as a share of its scale"),
+    "noise": (_number(1), "how far a judge strays from one request to the next, as a share of its scale"),
     "bias": (_choice(Bias), f"what a judge is biased by: {', '.join(Bias)}"),
-    "strength": (_share, "how much of a judge's scale its bias is worth; 0.5 unless said"),
-    "garbage": (_share, "the share of a judge's answers that are no verdict"),
-    "abstain": (_share, "the share of a judge's answers that abstain"),
-    "refuse": (_share, "the share of a judge's answers that refuse"),
+    "strength": (_number(1), "how much of a judge's scale its bias is worth; 0.5 unless said"),
+    "garbage": (_number(1), "the share of a judge's answers that are no verdict"),
+    "abstain": (_number(1), "the share of a judge's answers that abstain"),
+    "refuse": (_number(1), "the share of a judge's answers that refuse"),
 }
 """What only a judge's name may carry."""
+_CLASSIFIERS: Final[Mapping[str, tuple[Callable[[str], object], str]]] = {
+    "labels": (_labels, "the labels that a classifier gives, joined by commas; yes and no unless said"),
+    "skill": (_number(1), "how often a classifier is right; 0.7 unless said"),
+    "cue": (_text, "words in the prompt that make a classifier better"),
+    "lift": (_number(1), "how much better the cue makes it; 0.2 unless said"),
+    "cool": (_number(2), "the highest temperature at which a classifier follows its cue; 2 unless said"),
+    "heat": (_number(1), "how much worse a degree of temperature makes a classifier"),
+    "shot": (_number(1), "how much better each of up to four solved cases makes a classifier"),
+    "luck": (_number(1), "the share of a classifier's answers that are as good by chance; 0.2 unless said"),
+}
+"""What only a classifier's name may carry."""
+_OWN: Final = {JUDGE: ("manner", _JUDGES), CLASSIFY: ("classifier", _CLASSIFIERS)}
+"""Presets with settings of their own, and the field of the model that those make."""
 _FIELDS: Final[Mapping[str, str]] = {"usage": "usage_reported"}
 
 
@@ -222,8 +255,9 @@ def parse(model: str) -> SimModel:
         )
     given = _read(preset.query, preset_name) | (_read(query, preset_name) if mark else {})
     said: dict[str, object] = {"name": name, "preset": preset_name, "seed": zlib.crc32(preset_name.encode())}
-    if preset_name == JUDGE:
-        said["manner"] = {field: given.pop(field) for field in _JUDGES if field in given}
+    if preset_name in _OWN:
+        field, own = _OWN[preset_name]
+        said[field] = {name: given.pop(name) for name in own if name in given}
     return msgspec.convert(said | given, SimModel)
 
 
@@ -241,12 +275,13 @@ def presets() -> tuple[Preset, ...]:
 def settings() -> tuple[Setting, ...]:
     """Return the settings that may follow after the question mark."""
     return tuple(
-        Setting(name=name, description=description) for name, (_, description) in {**_SETTINGS, **_JUDGES}.items()
+        Setting(name=name, description=description)
+        for name, (_, description) in {**_SETTINGS, **_JUDGES, **_CLASSIFIERS}.items()
     )
 
 
 def _read(query: str, preset: str) -> dict[str, object]:
-    known = {**_SETTINGS, **(_JUDGES if preset == JUDGE else {})}
+    known = {**_SETTINGS, **(_OWN[preset][1] if preset in _OWN else {})}
     if not query:
         return {}
     try:

@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from whet_server.llm.sim.classify import label
 from whet_server.llm.sim.judge import verdict
 from whet_server.llm.sim.model import PREFIX, SimModel, Stance
 from whet_server.llm.sim.synthesis import answers_in, sentences_of
@@ -95,6 +96,8 @@ def answer(sim: SimModel, messages: Sequence[Message], parameters: Parameters) -
     """Return an answer to the last message of the user, or the synthesis it asks for: at least one whole sentence, at
     most `sim.tokens` words if that allows it.
     """
+    if sim.classifier is not None:
+        return label(sim.classifier, sim.seed, messages, parameters)
     if sim.manner is not None:
         judged = verdict(sim.manner, f"{PREFIX}{sim.name}", sim.seed, messages, parameters)
         if judged is not None:

@@ -57,7 +57,7 @@ def spec_of(message: judge_pb2.JudgementSpec) -> JudgementSpec:
         fanout_run_id=RunId(message.fanout_run_id) if message.fanout_run_id else None,
         judge=value_of(message.judge, Judge) if message.HasField("judge") else None,
         scorers=tuple(message.scorers),
-        criteria=tuple(_criterion(each, f"spec.criteria[{at}]") for at, each in enumerate(message.criteria)),
+        criteria=tuple(criterion_of(each, f"spec.criteria[{at}]") for at, each in enumerate(message.criteria)),
         concurrency=message.concurrency or DEFAULT_CONCURRENCY,
         require_calibrated=message.require_calibrated,
         correct=message.correct,
@@ -69,7 +69,7 @@ def spec_of(message: judge_pb2.JudgementSpec) -> JudgementSpec:
     )
 
 
-def _criterion(message: judge_pb2.Criterion, path: str) -> Criterion:
+def criterion_of(message: judge_pb2.Criterion, path: str) -> Criterion:
     kind = message.WhichOneof("kind")
     try:
         scorer = scorer_of(message.scorer) if kind == "scorer" else None

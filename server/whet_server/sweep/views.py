@@ -1,0 +1,81 @@
+"""Sweeps as they are shown."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from whet_server.log.events import SweepProgress
+from whet_server.sweep import trials
+from whet_server.sweep.fold import SweepFold, TrialFold
+from whet_server.sweep.measure import higher_is_better
+from whet_server.sweep.racing import known, objectives
+from whet_server.sweep.spec import SweepView
+from whet_server.sweeping import BASELINE, SweepPhase, Trial, TrialState
+from whet_server.values import Nanos, Run, RunId
+
+
+def view_of(run: Run, fold: SweepFold, progress: SweepProgress | None, children: Sequence[RunId]) -> SweepView:
+    """Return a sweep as it stands. `progress` is that of one under way."""
+    progress = progress or _came_to(run, fold)
+    best = fold.result.best if fold.result is not None else progress.best
+    return SweepView(
+        run=run,
+        plan=replace(fold.record.plan, budget=fold.budget),
+        progress=progress,
+        best=_trial(fold, best),
+        baseline=_trial(fold, BASELINE),
+        result=fold.result,
+        controls=tuple(fold.controls),
+        failure=fold.finished.failure if fold.finished is not None else None,
+        child_run_ids=tuple(children),
+    )
+
+
+def best_of(fold: SweepFold) -> tuple[int, float] | None:
+    """Return the best complete trial that keeps the conditions, with its value of the first objective."""
+    plan = fold.record.plan
+    sign = 1.0 if higher_is_better(objectives(plan)[0]) else -1.0
+    found: tuple[int, float] | None = None
+    for trial in fold.trials.values():
+        if trial.state is TrialState.COMPLETE:
+            each = known(plan, trial, fold.trials[BASELINE])
+            if each.held and each.values and (found is None or each.mean > sign * found[1]):
+                found = trial.number, sign * each.mean
+    return found
+
+
+def best_number(fold: SweepFold) -> int | None:
+    """Return the best trial: the one that was concluded, else the best so far."""
+    if fold.result is not None:
+        return fold.result.best
+    best = best_of(fold)
+    return best[0] if best else None
+
+
+def _came_to(run: Run, fold: SweepFold) -> SweepProgress:
+    """Return how far a sweep came that is not under way."""
+    ends = [trial for trial in fold.trials.values() if trial.end is not None]
+    best = best_of(fold)
+    money = fold.budget.money
+    paid = run.totals.settled + run.totals.unknown
+    return SweepProgress(
+        phase=SweepPhase.PAUSED if fold.paused and fold.finished is None else SweepPhase.SEARCH,
+        ended=len(ends),
+        pruned=sum(trial.state is TrialState.PRUNED for trial in ends),
+        running=len(fold.trials) - len(ends),
+        answers=sum(len(trial.answers) + len(trial.holdout) for trial in fold.trials.values()),
+        best=best[0] if best else None,
+        best_value=best[1] if best else None,
+        totals=run.totals,
+        money_left=None if money is None else Nanos(max(0, money - paid)),
+    )
+
+
+def _trial(fold: SweepFold, number: int | None) -> Trial | None:
+    trial = fold.trials.get(number) if number is not None else None
+    return None if trial is None else trial.end or under_way(fold, trial)
+
+
+def under_way(fold: SweepFold, trial: TrialFold) -> Trial:
+    """Return a trial that has not ended as it stands."""
+    return trials.stands(fold.record.plan, trial, fold.trials[BASELINE], TrialState.RUNNING)
