@@ -49,7 +49,7 @@ def conclude(record: SweepRecord, fold: SweepFold, end: SweepEnd) -> SweepResult
         verdict=verdict,
         finding=finding(field, verdict, best, field.natural(lift)),
         end=end,
-        best=best.number if best else _fallback(field),
+        best=best.number if best else _fallback(field, history),
         lift=field.natural(lift),
         p_value=field.p_value(best.number) if best else None,
         comparisons=field.comparisons,
@@ -60,7 +60,7 @@ def conclude(record: SweepRecord, fold: SweepFold, end: SweepEnd) -> SweepResult
         convergence=likely,
         converged=converged,
         importance=_importance(field, fold),
-        front=_front(field, best),
+        front=_front(field, best.number if best and best.lift > 0 else _fallback(field, history)),
         history=history,
         simulated=any(case.simulated for trial in fold.trials.values() for case in trial.answers.values()),
     )
@@ -166,9 +166,11 @@ def _importance(field: Field, fold: SweepFold) -> tuple[Importance, ...]:
     return importance(Space(field.plan.space), told, higher=True) if field.plan.space else ()
 
 
-def _fallback(field: Field) -> int | None:
-    """The baseline, where no other trial has enough scores and it has some."""
-    return BASELINE if field.values(BASELINE) else None
+def _fallback(field: Field, history: Sequence[BestPoint]) -> int | None:
+    """Where no trial can be compared: the baseline if it has scores, else the best by its mean alone."""
+    if field.values(BASELINE):
+        return BASELINE
+    return history[-1].number if history else None
 
 
 def _loss(case: ChangedCase) -> tuple[float, str]:
@@ -203,11 +205,10 @@ def _rises(plan: SweepPlan, trials: Sequence[TrialFold]) -> Iterator[BestPoint]:
             yield BestPoint(number=trial.number, ended=ended, value=Field.sign(first) * mean)
 
 
-def _front(field: Field, best: Versus | None) -> tuple[int, ...]:
-    """Trials that no other is as good as in every objective and better in one. Of one objective: the best."""
+def _front(field: Field, top: int | None) -> tuple[int, ...]:
+    """Trials that no other is as good as in every objective and better in one. Of one objective: `top`."""
     aims = objectives(field.plan)
     if len(aims) == 1:
-        top = best.number if best and best.lift > 0 else _fallback(field)
         return () if top is None else (top,)
     points = {}
     for number in (BASELINE, *(each.number for each in field.eligible if each.held)):

@@ -12,6 +12,13 @@ Two tests, for two questions:
   test (McNemar 1947), which holds whenever the two means are equal. It names winners: to stop a trial early
   because it does badly can only take false winners away, so the sharper test needs no price for early looks.
 
+Measured on 150 simulated sweeps in which one of ten trials was better by 15 points, on 100 cases asked once with
+unrelated noise in every answer: `flip_p` found it in 48, `betting_p` in its place in 11, half the level for each in 40.
+
+Graded differences need more than equal means for `flip_p` to be exact: that gains and losses of one size be as likely.
+Where many small gains make up for few great losses (+0.1 nine times, -0.9 once), it says 5 % and was wrong in 11 % of
+400 draws of 20 or 50 cases, in 4 to 6 % of 100 or 400; at the smaller levels of many comparisons it is further off.
+
 All are one-sided: small p-values speak for a mean gain above zero. Pure; numpy loads on first use.
 """
 

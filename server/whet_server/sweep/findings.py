@@ -50,7 +50,7 @@ def convergence(history: Sequence[BestPoint], ended: int) -> tuple[bool, str]:
 
 def _nothing(field: Field) -> str:
     scored = len(field.values(BASELINE))
-    if not scored and not field.compared:
+    if not field.scored:
         return "Nothing has a score, so there is nothing to compare."
     if not scored:
         return "The baseline has no score, so there is nothing to compare with."

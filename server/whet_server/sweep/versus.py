@@ -103,6 +103,8 @@ class Field:
         self._by_hand = any(each.action in {SweepAction.STOP, SweepAction.CANCEL} for each in fold.controls)
         base = self.values(BASELINE)
         others = [number for number in self._trials if number != BASELINE]
+        self.scored = any(self.values(number) for number in self._trials)
+        """Anything has a value of the first objective."""
         self.compared = [number for number in others if not base.keys().isdisjoint(self.values(number))]
         """The trials that were looked at beside the baseline, however they ended."""
         self.eligible = sorted(

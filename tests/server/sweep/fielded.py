@@ -81,9 +81,15 @@ class Bench:
         return conclude(self.record, self.fold, end)
 
 
-def swept(trials: Mapping[int, Scores], **rest: Racing | Sequence[Objective]) -> Bench:
+def swept(
+    trials: Mapping[int, Scores],
+    *,
+    costs: Mapping[int, Sequence[float]] | None = None,
+    racing: Racing | None = None,
+    aims: Sequence[Objective] = (QUALITY,),
+) -> Bench:
     """A sweep that came to its end, every trial with all its cases."""
-    bench = Bench(planned(len(trials[0]), len(trials), **rest))  # type: ignore[arg-type]  # passed on as they are
+    bench = Bench(planned(len(trials[0]), len(trials), racing=racing, aims=aims))
     for number, scores in trials.items():
-        bench.trial(number, scores)
+        bench.trial(number, scores, costs=(costs or {}).get(number, ()))
     return bench
