@@ -388,6 +388,16 @@ class PipelineTarget:
             earlier.append(stage.name)
         return used
 
+    def fault(self, stage: str, template: str) -> str:
+        """Say why a text cannot be the template of a stage; empty when it can."""
+        names = [each.name for each in self.pipeline.stages]
+        known: dict[str, Any] = {INPUT: None, FIELDS: self._fields, PARAMS: self.variables, EXAMPLES: None}
+        try:
+            self._checked(template, stage, known | dict.fromkeys(names[: names.index(stage)]))
+        except InvalidField as error:
+            return error.violations[0][1]
+        return ""
+
     def _checked(self, text: str, path: str, known: Known) -> Template:
         if not text.strip():
             raise InvalidField((path, "must not be empty"))

@@ -90,7 +90,8 @@ class Planner:
         _check(spec, space, objectives, asked)
         sampler = filled(spec.sampler, len(_aims(objectives)))
         baseline = _baseline(spec, space, target)
-        most = space.size + (not space.contains(baseline)) if space.size else 0
+        size = 0 if sampler.kind is SamplerKind.REFLECTION else space.size
+        most = size + (not space.contains(baseline)) if size else 0
         budget = _budget(spec.budget, most, grid=sampler.kind is SamplerKind.GRID)
         items = in_order(gathered.items, spec.seed)
         if len(items) * budget.trials > MAX_ANSWERS:
@@ -100,7 +101,7 @@ class Planner:
         plan = SweepPlan(
             target="pipeline" if spec.pipeline else "fanout" if spec.fanout else "outside",
             space=spec.space,
-            size=space.size,
+            size=size,
             baseline=written(baseline),
             trials=budget.trials,
             cases=len(items),

@@ -55,7 +55,7 @@ from whet_server.values import Failure, Nanos, Run, RunId, RunState, Totals
 BLIND_TRIALS: Final = 5
 """So many trials at the beginning without a single score end a sweep: what all of them lack, the next ones lack too."""
 CANCELLED: Final = Failure(reason=Reason.CANCELLED, message="Cancelled as asked.")
-_ENDS: Final[Mapping[str, SweepEnd]] = {"run": SweepEnd.MONEY, "tokens": SweepEnd.TOKENS}
+ENDS: Final[Mapping[str, SweepEnd]] = {"run": SweepEnd.MONEY, "tokens": SweepEnd.TOKENS}
 _EARLY: Final = frozenset({SweepEnd.MONEY, SweepEnd.TOKENS, SweepEnd.TIME})
 """Ends before the search came to its own."""
 _AMPLE: Final = 1.5
@@ -158,7 +158,7 @@ class SweepRun:
         for trial in sorted(self.fold.trials.values(), key=lambda each: each.number):
             if trial.end is not None:
                 self._note(trial)
-        await self._suggesting.restore()
+        await self._restore()
         for trial in self.fold.trials.values():
             if trial.end is None:
                 self._launch(trial)
@@ -167,6 +167,10 @@ class SweepRun:
         if self._end is not None:
             return self._end
         return SweepEnd.SPACE if exhausted else SweepEnd.TRIALS
+
+    async def _restore(self) -> None:
+        """Bring the study to where the record has it."""
+        await self._suggesting.restore()
 
     async def _try_all(self) -> bool:
         """Start trials until there is nothing more to try; return whether the space is exhausted."""
@@ -192,7 +196,7 @@ class SweepRun:
             self._post(started, also=also)
             trial = self.fold.trials[number]
             if number == BASELINE:
-                await self._suggesting.restore()
+                await self._restore()
             self._launch(trial)
             return trial
 
@@ -226,6 +230,9 @@ class SweepRun:
             if (item.item_id, 1) not in trial.answers
         ]
         await self._ask_all(missing)
+
+    def _asked(self, trial: TrialFold, place: int, case_id: str, sample: int = 1) -> Question:
+        return Question(trial.number, place, self._item_of[case_id], sample)
 
     async def _ask_all(self, questions: Sequence[Question]) -> None:
         if self._crew is not None and questions:
@@ -511,7 +518,7 @@ class SweepRun:
         concurrency = next((each.concurrency for each in reversed(self.fold.controls) if each.concurrency), 0)
         crew = Crew(
             self._ask,
-            Hears(self._landed, lambda cap: self._stop_search(_ENDS[cap]), self._pause_for_cap),
+            Hears(self._landed, lambda cap: self._stop_search(ENDS[cap]), self._pause_for_cap),
             spawn=group.create_task,
             concurrency=concurrency or self.plan.concurrency,
             paused=self.fold.paused,

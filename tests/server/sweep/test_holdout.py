@@ -1,6 +1,7 @@
 """The hold-out is opened once, at the end, by the sweep that was asked to; else it stays under seal."""
 
 import json
+from typing import Any
 
 import pytest
 from tests.server.fanout.panel import HOME, ME
@@ -44,9 +45,11 @@ async def test_the_best_and_the_baseline_answer_all_rows_of_the_holdout_once() -
         result = (await made.fold(run_id)).result
         events = await made.events(run_id)
         dataset = await made.datasets.get(HOME, "cases")
-        opened = [event for event in await made.log.events(HOME, RunId(dataset.open_run_id)) if event.payload]
+        opened = await made.log.events(HOME, RunId(dataset.open_run_id))
         asked = [each for each in made.lab.asked if each.holdout]
-    assert result is not None and result.holdout is not None and result.best is not None
+    assert result is not None
+    assert result.holdout is not None
+    assert result.best is not None
     assert result.best != 0
     assert (result.holdout.dataset, result.holdout.rows, result.holdout.pairs) == ("cases@1", 20, 20)
     assert run_id in dataset.open_reason
@@ -89,7 +92,7 @@ async def test_the_seal_stays_closed_when_a_sweep_is_cancelled_or_finds_nothing(
         await made.sweeps.control(ME, run_id, SweepAction.CANCEL)
         await made.events(run_id)
         assert await is_sealed(made)
-    async with room(truth=lambda configuration, item, sample: None) as made:
+    async with room(truth=lambda *_: None) as made:
         await concluded(made)
         assert await is_sealed(made)
 
@@ -105,8 +108,8 @@ async def test_the_seal_stays_closed_when_the_time_is_up() -> None:
     )
 
 
-def spec_with(**changed: object) -> SweepSpec:
-    base: dict[str, object] = {"items": (), "dataset": WITH_SEAL.dataset, "holdout": True}
+def spec_with(**changed: Any) -> SweepSpec:
+    base: dict[str, Any] = {"items": (), "dataset": WITH_SEAL.dataset, "holdout": True}
     return spec(**(base | changed))
 
 
@@ -116,7 +119,8 @@ async def test_money_is_held_back_for_the_holdout() -> None:
         run_id = await concluded(made, spec_with(budget=Budget(trials=12, money=money)))
         fold = await made.fold(run_id)
         totals = (await made.sweeps.run(HOME, run_id)).totals
-    assert fold.result is not None and fold.result.holdout is not None
+    assert fold.result is not None
+    assert fold.result.holdout is not None
     assert fold.result.holdout.failure is None
     assert fold.result.holdout.pairs == 20
     assert totals.settled <= money
