@@ -5,6 +5,7 @@ nothing: what is seen is what happened.
 """
 
 import asyncio
+import json
 import re
 import subprocess
 import sys
@@ -27,6 +28,9 @@ SECONDS: Final = 180.0
 DATASET: Final = "problem-answers"
 RUBRIC: Final = "problem-solving"
 EXAMPLE: Final = Path(judging.__path__[0]).relative_to(ROOT)
+SWEEP: Final = "Longer answers for less"
+_MANY: Final = 4
+"""Trials that have ended when the picture of a sweep under way is taken."""
 CONFIG: Final = "[chat]\nallowance = 0.25\n"
 ESCAPE: Final = "\x1b"
 HEAD: Final = """# Screens
@@ -69,6 +73,8 @@ def captures(chat: Terminal, whet: Whet) -> Iterator[Capture]:
     _judge(whet)
     yield from _judges(chat)
     yield from _datasets(chat)
+    _sweep(whet)
+    yield from _experiments(chat)
     yield from _help(chat)
 
 
@@ -211,6 +217,59 @@ def _datasets(chat: Terminal) -> Iterator[Capture]:
     yield Capture(
         title="The seal",
         caption="Opening it is for good: it wants a reason and the name.",
+        lines=chat.still(timeout=30),
+    )
+    chat.send(ESCAPE)
+    chat.still(timeout=30)
+
+
+def _sweep(whet: Whet) -> None:
+    """Let a small sweep over the example's questions run: two simulated models, how long and how freely they answer."""
+    dimensions = (
+        {"name": "answer.model", "choices": {"choices": [{"label": "sim/fast"}, {"label": "sim/costly"}]}},
+        {"name": "answer.temperature", "float_range": {"low": 0.0, "high": 1.0}},
+        {"name": "answer.max_tokens", "int_range": {"low": 20, "high": 120}},
+    )
+    told = [word for each in dimensions for word in ("--dimension", json.dumps(each))]
+    told += ["--objective", json.dumps({"kind": "quality"}), "--objective", json.dumps({"kind": "cost"})]
+    told += ["--pipeline-stage", json.dumps({"name": "answer", "model": "sim/costly"}), "--scorer", "length:100-200"]
+    whet("sweep", "start", "--title", SWEEP, "--dataset", DATASET, "--budget-trials", "30", *told)
+
+
+def _experiments(chat: Terminal) -> Iterator[Capture]:
+    chat.send(f"{ESCAPE}9")
+    chat.until_shown(SWEEP, timeout=30)
+    chat.send("\r")
+    chat.until_shown("▸ running", timeout=30)
+    yield Capture(
+        title="A sweep under way",
+        caption="Each trial with its quality and interval; what is left of money and time; why a trial was stopped.",
+        lines=chat.until(lambda lines: sum("✓ complete" in line for line in lines) > _MANY, timeout=SECONDS),
+    )
+    chat.until(lambda lines: any("✓ succeeded" in line or "◐ partial" in line for line in lines), timeout=SECONDS)
+    chat.send("v")
+    chat.until_shown("how sure it is", timeout=30)
+    yield Capture(
+        title="The verdict",
+        caption="What was found, how sure that is, what got worse, and what the estimate was worth.",
+        lines=chat.still(timeout=30),
+    )
+    chat.send("vf")
+    chat.until_shown("best so far", timeout=30)
+    chat.send("fd")
+    chat.until_shown("against answer.temperature", timeout=30)
+    yield Capture(
+        title="A figure",
+        caption="An objective against a parameter; p shows the same in words.",
+        lines=chat.still(timeout=30),
+    )
+    chat.send(ESCAPE)
+    chat.still(timeout=30)
+    chat.send("c")
+    chat.until_shown("trial 0 · baseline", timeout=30)
+    yield Capture(
+        title="Cases side by side",
+        caption="What the baseline and the best answered, those first that were scored most differently.",
         lines=chat.still(timeout=30),
     )
     chat.send(ESCAPE)

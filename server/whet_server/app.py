@@ -132,14 +132,13 @@ async def opened_rooms(
         judgements = Judgements(
             log, caller, store, planner, scorers, calibrations, clock=clock, on_end=ledger.forget_run
         )
-        answering = defaults.panel[0].model
         sweeps = Sweeps(
             log,
             store,
             ledger,
             SweepPlanner(planner, items, datasets),
             datasets,
-            Targets(caller, scorers, datasets, answering, defaults.synthesiser or answering),
+            Targets(caller, scorers, datasets, defaults),
             clock=clock,
             on_end=ledger.forget_run,
         )

@@ -117,7 +117,7 @@ async def test_a_sweep_under_way_is_followed_and_says_what_is_left() -> None:
     async with studied(story.RUNNING) as stage:
         for words in ("12 of 40 trials", "4 pruned", "4 running", "512 answers", "32 in flight"):
             assert words in told(stage, "study-progress")
-        assert "$1.57 left, ~$0.80 to go · 1 min gone · ~2 min to go, 8 min at most" in told(stage, "study-progress")
+        assert "$1.57 left, ~$0.80 to go · 1 min in · ~2 min to go, max 8 min" in told(stage, "study-progress")
         assert "searching · best so far trial 7: 0.90" in told(stage, "study-head")
         assert len(stage.rows("trials").keys) == 16
         await stage.until(lambda: stage.desk.sweeping.watchers == 1)

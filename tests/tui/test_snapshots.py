@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.tui import judging_story, story
+from tests.tui import judging_story, story, sweep_story
 from tests.tui.pictures import Grid, runs, taken, words, written
 from tests.tui.test_datasets_place import asked as seal_asked
 from tests.tui.test_datasets_place import opened as datasets_opened
@@ -245,7 +245,61 @@ async def judges_reading(stage: Stage) -> str:
     return "── judges"
 
 
+async def experiments(stage: Stage) -> str:
+    """A sweep that has ended stands above one that is under way."""
+    await sweep_story.put_running(stage.desk)
+    await sweep_story.put_ended(stage.desk)
+    await stage.go("experiments")
+    return "── how sure it is"
+
+
+async def study(stage: Stage) -> str:
+    """Trials of a sweep under way, two of them marked."""
+    await sweep_story.put_running(stage.desk)
+    await stage.go("experiments")
+    await stage.until_shown("A better prompt")
+    await stage.pilot.press("enter")
+    await stage.until_shown("on the front")
+    await stage.pilot.press("space", "down", "space")
+    return "◆ 0"
+
+
+async def study_figures(stage: Stage) -> str:
+    await study(stage)
+    await stage.pilot.press("f", "f", "d")
+    await stage.until_shown("quality against answer.temperature")
+    return "quality against answer.temperature"
+
+
+async def study_verdict(stage: Stage) -> str:
+    await experiments(stage)
+    await stage.pilot.press("enter")
+    await stage.until_shown("✓ complete")
+    await stage.pilot.press("v")
+    return "corrected for 39 comparisons"
+
+
+async def study_cases(stage: Stage) -> str:
+    await experiments(stage)
+    await stage.pilot.press("enter")
+    await stage.until_shown("✓ complete")
+    await stage.pilot.press("c")
+    return "── trial 0 · baseline"
+
+
+async def study_retune(stage: Stage) -> str:
+    await study(stage)
+    await stage.pilot.press("R")
+    return "cases at once"
+
+
 SCENES: dict[str, Scene] = {
+    "experiments": experiments,
+    "study": study,
+    "study-figures": study_figures,
+    "study-verdict": study_verdict,
+    "study-cases": study_cases,
+    "study-retune": study_retune,
     "chat-empty": chat_empty,
     "chat-markdown": chat_markdown,
     "chat-streaming": chat_streaming,

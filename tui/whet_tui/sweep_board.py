@@ -18,8 +18,8 @@ MOST: Final = 20_000
 _SLICE: Final = 500
 """Trials that are looked at before a key may have its turn: about a millisecond."""
 
-_Place: TypeAlias = tuple[int, float, int]
-"""Where a trial stands: its group, its value, its number."""
+_Place: TypeAlias = tuple[int, float, int, str]
+"""Where a trial stands: its group, its value, its number, and that as the key of its row."""
 
 
 class Order(StrEnum):
@@ -73,9 +73,14 @@ class Board:
         """Trials that have changed while all are put in order."""
 
     @property
-    def numbers(self) -> Sequence[int]:
-        """The trials that pass, in order."""
-        return [place[2] for place in self._ordered]
+    def keys(self) -> Sequence[str]:
+        """The numbers of the trials that pass, in order."""
+        return [place[3] for place in self._ordered]
+
+    @property
+    def shown(self) -> int:
+        """How many trials pass."""
+        return len(self._ordered)
 
     def take(self, trials: Iterable[Trial]) -> None:
         """Let these trials stand as told. One that has ended does not run again."""
@@ -102,7 +107,7 @@ class Board:
         trials = list(self.trials.values())
         for start in range(0, len(trials), _SLICE):
             for trial in trials[start : start + _SLICE]:
-                if self._shown(trial):
+                if self._passing(trial):
                     places[trial.number] = self._place(trial)
             await asyncio.sleep(0)
         self._places, self._ordered = places, sorted(places.values())
@@ -115,31 +120,32 @@ class Board:
         before = self._places.pop(trial.number, None)
         if before is not None:
             del self._ordered[bisect_left(self._ordered, before)]
-        if self._shown(trial):
+        if self._passing(trial):
             place = self._places[trial.number] = self._place(trial)
             insort(self._ordered, place)
 
-    def _shown(self, trial: Trial) -> bool:
+    def _passing(self, trial: Trial) -> bool:
         return (not self._only_front or trial.number in self.front) and self._passes(trial)
 
     def _place(self, trial: Trial) -> _Place:
         number = trial.number
         if self.order is Order.NUMBER:
-            return 0, -number, number
-        if self.order is Order.COST:
-            return _ranked(trial.cost, number)
-        if self.order is Order.LATENCY:
-            return _ranked(trial.latency_ns, number)
-        _, value, _ = _ranked(_signed(trial.value(self._goal), self._goal), number)
-        return _GROUPS[trial.state], value, number
+            group, value = 0, -float(number)
+        elif self.order is Order.COST:
+            group, value = _ranked(trial.cost)
+        elif self.order is Order.LATENCY:
+            group, value = _ranked(trial.latency_ns)
+        else:
+            group, value = _GROUPS[trial.state], _signed(trial.value(self._goal), self._goal)
+        return group, value, number, str(number)
 
 
-def _ranked(value: float | None, number: int) -> _Place:
+def _ranked(value: float | None) -> tuple[int, float]:
     """What has no value stands last."""
-    return (1, 0.0, number) if value is None else (0, value, number)
+    return (1, 0.0) if value is None else (0, value)
 
 
-def _signed(value: float | None, goal: Goal) -> float | None:
+def _signed(value: float | None, goal: Goal) -> float:
     """The value so that less is better; without one it is worse than any."""
     if value is None:
         return float("inf")

@@ -56,16 +56,16 @@ async def screen_figures(base: Path) -> AsyncIterator[Figure]:
             yield figure
 
 
-async def racing_figures(base: Path) -> AsyncIterator[Figure]:
-    """Simulated sweeps: false winners, and what racing saves. No server."""
-    for figure in racing.figures():
-        yield figure
-
-
 async def experiment_figures(base: Path) -> AsyncIterator[Figure]:
     """A large sweep, watched in a real terminal."""
     figures = experiments.figures(base)
     while (figure := await asyncio.to_thread(next, figures, None)) is not None:
+        yield figure
+
+
+async def racing_figures(base: Path) -> AsyncIterator[Figure]:
+    """Simulated sweeps: false winners, and what racing saves. No server."""
+    for figure in racing.figures():
         yield figure
 
 

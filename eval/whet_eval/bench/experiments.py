@@ -8,7 +8,7 @@ import asyncio
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -61,7 +61,7 @@ def _watched(chat: Terminal) -> Iterator[Figure]:
     yield Figure(name=f"resident at {TRIALS:,} trials", value=chat.memory() / 1e6, unit="MB", bar=MEMORY_BAR_MB)
 
 
-def _ended(lines: "list[str] | tuple[str, ...]") -> int:
+def _ended(lines: Sequence[str]) -> int:
     """How many trials have ended, as the screen says it."""
     found = next((found for line in lines if (found := _ENDED.search(line)) is not None), None)
     return int(found[1].replace(",", "")) if found is not None else 0
@@ -69,16 +69,16 @@ def _ended(lines: "list[str] | tuple[str, ...]") -> int:
 
 def _echoes(chat: Terminal, when: str) -> Iterator[Figure]:
     """Type into the filter; what was typed is taken out again."""
-    before, began = _ended(chat.screen()), time.perf_counter()
+    before, began, used = _ended(chat.screen()), time.perf_counter(), chat.processor_seconds()
     chat.send("/")
     chat.until_shown("filter by", timeout=10)
     taken = chat.echoes(ECHOES)
-    rate = (_ended(chat.screen()) - before) / (time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    rate, share = (_ended(chat.screen()) - before) / seconds, (chat.processor_seconds() - used) / seconds
     chat.send(ESCAPE)
     chat.until(lambda lines: not any("ᚠ" in line for line in lines), timeout=10)
-    note = f"{rate:.0f} trials a second"
-    for name, share in (("p50", 0.5), ("p95", 0.95)):
-        value = (median(taken) if share == 0.5 else percentile(taken, share)) * 1e3
+    note = f"{rate:.0f} trials a second; {share:.0%} of a core"
+    for name, value in (("p50", median(taken) * 1e3), ("p95", percentile(taken, 0.95) * 1e3)):
         yield Figure(
             name=f"key echo {name}, {TRIALS:,} trials, {when}", value=value, unit="ms", bar=ECHO_P50_BAR_MS, note=note
         )

@@ -6,6 +6,7 @@ is taken up from its record goes on as if nothing had been.
 """
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -157,7 +158,7 @@ class SweepRun:
         """Run trials until nothing more is to be tried."""
         for trial in sorted(self.fold.trials.values(), key=lambda each: each.number):
             if trial.end is not None:
-                self._note(trial)
+                self._note(trial, await asyncio.to_thread(known, self.plan, trial, self.fold.trials[BASELINE]))
         await self._restore()
         for trial in self.fold.trials.values():
             if trial.end is None:
@@ -241,13 +242,9 @@ class SweepRun:
     async def _decision(self, trial: TrialFold, rung: int) -> str | None:
         """Return why racing stops a trial, from the trials that it may know and the cases up to the rung."""
         prefix = frozenset(self._order[:rung])
-        mine = known(self.plan, trial, self.fold.trials[BASELINE])
-        mine = Known(
-            number=mine.number,
-            state=mine.state,
-            values={case_id: value for case_id, value in mine.values.items() if case_id in prefix},
-            held=mine.held,
-        )
+        mine = await asyncio.to_thread(known, self.plan, trial, self.fold.trials[BASELINE])
+        values = {case_id: value for case_id, value in mine.values.items() if case_id in prefix}
+        mine = dataclasses.replace(mine, values=values)
         last = trial.number - self.plan.trials_at_once
         others = [self._known[number] for number in range(max(last, 0) + 1)]
         return await asyncio.to_thread(decision, self.plan, mine, others, self._order)
@@ -257,9 +254,11 @@ class SweepRun:
             await self._until(lambda: self._has_ended(BASELINE))
         baseline = self.fold.trials[BASELINE]
         failure, now = self._failure_of(trial), self._tools.clock()
+        # In a thread: there may be twenty thousand cases to go through.
         ended = await asyncio.to_thread(trials.ended, self.plan, trial, baseline, state, reason, now, failure)
+        found = await asyncio.to_thread(known, self.plan, trial, baseline)
         self._post(TrialFinished(trial=ended))
-        self._note(trial)
+        self._note(trial, dataclasses.replace(found, state=ended.state))
         blind = [self.fold.trials[number] for number in range(min(self._prefix, BLIND_TRIALS))]
         if len(blind) == BLIND_TRIALS and not any(each.end and each.end.scored_cases for each in blind):
             self._stop_search(SweepEnd.FAILED)
@@ -267,9 +266,8 @@ class SweepRun:
     def _failure_of(self, trial: TrialFold) -> Failure | None:
         """Return why a whole trial failed, whatever its cases say."""
 
-    def _note(self, trial: TrialFold) -> None:
-        """Take note of a trial that has ended."""
-        found = known(self.plan, trial, self.fold.trials[BASELINE])
+    def _note(self, trial: TrialFold, found: Known) -> None:
+        """Take note of a trial that has ended, and of what racing knows of it."""
         self._known[trial.number] = found
         self._running.discard(trial.number)
         self._pruned += trial.state is TrialState.PRUNED

@@ -26,7 +26,7 @@ from whet_server.sweep.fold import SweepFold, folded
 from whet_server.sweep.follow_ups import check_chain, followed
 from whet_server.sweep.measure import higher_is_better
 from whet_server.sweep.outside import OutsideRun, closed_trials
-from whet_server.sweep.plan import Chained, Planned, Planner, narrowed, plan_hash, warnings
+from whet_server.sweep.plan import Chained, Planned, Planner, detectable, narrowed, plan_hash, warnings
 from whet_server.sweep.racing import objectives
 from whet_server.sweep.recovery import fold_of, taken_up
 from whet_server.sweep.reflecting import ReflectingRun
@@ -279,6 +279,7 @@ class Sweeps:
             low=Nanos(min(costs.low, worst)),
             duration_ns=costs.duration_ns,
             warnings=tuple(warnings(plan, unpriced)),
+            detectable=None if plan.target == "outside" else detectable(plan),
             opens_seal=bool(plan.holdout_rows),
         )
         return planned, forecast

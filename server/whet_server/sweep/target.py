@@ -9,6 +9,7 @@ from whet_server.llm.base import ModelInfo
 from whet_server.sweep.examples import Examples
 from whet_server.sweep.guess import Guess
 from whet_server.sweep.means import Answered, Means, field_names
+from whet_server.sweep.panel import PanelTarget
 from whet_server.sweep.pipeline import PipelineTarget
 from whet_server.sweep.places import Place
 from whet_server.sweep.spec import SweepSpec
@@ -66,4 +67,6 @@ def open_target(spec: SweepSpec, means: Means, items: Sequence[Item], examples: 
     if spec.pipeline is not None:
         shots = Examples(examples, spec.seed)
         return PipelineTarget(spec.pipeline, spec.space, means, shots, field_names(items))
+    if spec.fanout is not None:
+        return PanelTarget(spec.fanout, spec.space, means, items)
     raise TypeError("an outside program answers by itself")

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from whet_server.dataset.datasets import Datasets
 from whet_server.dataset.spec import DatasetRef, Split
 from whet_server.errors import InvalidField
+from whet_server.fanout.fanouts import FanoutDefaults
 from whet_server.judging import Item
 from whet_server.llm.base import Caller, ModelInfo
 from whet_server.log.lifecycle import BranchState
@@ -19,6 +20,7 @@ from whet_server.sweep.crew import Question
 from whet_server.sweep.evaluate import HOLDOUT, Evaluator
 from whet_server.sweep.forecast import Costs, costs
 from whet_server.sweep.means import PLANNED, Answered, Means
+from whet_server.sweep.panel import filled as filled_panel
 from whet_server.sweep.pipeline import PipelineTarget, filled
 from whet_server.sweep.plan import Planned
 from whet_server.sweep.spec import SweepRecord, SweepSpec
@@ -86,24 +88,25 @@ class Targets(Protocol):
 
 
 class Models:
-    """Targets whose answers come from models. `model` answers and `reflects` rewrites when nobody says who."""
+    """Targets whose answers come from models. `defaults` say who answers, and who rewrites, when nobody does."""
 
-    def __init__(
-        self, caller: Caller, scorers: Scorers, datasets: Datasets, model: ModelName, reflects: ModelName
-    ) -> None:
+    def __init__(self, caller: Caller, scorers: Scorers, datasets: Datasets, defaults: FanoutDefaults) -> None:
         self._caller = caller
         self._scorers = scorers
         self._datasets = datasets
-        self._model = model
-        self._reflects = reflects
+        self._defaults = defaults
+        self._model = defaults.panel[0].model
+        self._reflects = defaults.synthesiser or self._model
 
     async def prepared(self, workspace: Workspace, spec: SweepSpec, items: Sequence[Item]) -> Prepared:
         """See `Targets`."""
         if spec.outside is not None:
             return Prepared(spec=spec, baseline={}, models={})
         if spec.pipeline is not None:
-            examples = await self._pinned(workspace, spec)
-            spec = replace(spec, pipeline=replace(filled(spec.pipeline, self._model), examples=examples))
+            pipeline = filled(spec.pipeline, self._model)
+            spec = replace(spec, pipeline=replace(pipeline, examples=await self._pinned(workspace, spec)))
+        elif spec.fanout is not None:
+            spec = replace(spec, fanout=filled_panel(spec.fanout, self._defaults.panel, self._defaults.synthesiser))
         means = Means(self._caller, workspace, PLANNED, spec)
         target = await self._target(workspace, spec, means, items)
         models = await target.check()

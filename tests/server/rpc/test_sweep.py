@@ -1,6 +1,7 @@
 """SweepService over the wire: plan, start, follow, steer, and what an agent may not do alone."""
 
 import json
+from typing import Any
 
 from tests.server.rpc.conftest import Client, Served, refused
 from tests.server.rpc.test_approval_gate import decide
@@ -17,13 +18,13 @@ DEAR = f"{MODEL}&price_out=900000000000000"
 SHORT = value_pb2.Parameters(max_tokens=20)
 
 
-def spec(model: str = MODEL, **changed: object) -> sweep_pb2.SweepSpec:
+def spec(model: str = MODEL, **changed: Any) -> sweep_pb2.SweepSpec:
     """A small sweep over two prompts and a temperature of a simulated classifier."""
     choices = [
         sweeping_pb2.Choice(label="plain", text="Yes or no? {{ input }}"),
         sweeping_pb2.Choice(label="careful", text="Read carefully. Yes or no? {{ input }}"),
     ]
-    whole: dict[str, object] = {
+    whole: dict[str, Any] = {
         "pipeline": sweep_pb2.Pipeline(
             stages=[sweep_pb2.Stage(name="s", template="Yes or no? {{ input }}", model=model, parameters=SHORT)]
         ),
@@ -60,8 +61,8 @@ async def watched(client: Client, run_id: str, *, without_cases: bool = False) -
     ]
 
 
-async def steer(client: Client, run_id: str, action: int, **more: object) -> sweep_pb2.Sweep:
-    request = sweep_pb2.ControlSweepRequest(run_id=run_id, action=action, **more)  # type: ignore[arg-type] -- by name
+async def steer(client: Client, run_id: str, action: event_pb2.SweepAction.ValueType, **more: Any) -> sweep_pb2.Sweep:
+    request = sweep_pb2.ControlSweepRequest(run_id=run_id, action=action, **more)
     return (await client.sweep.ControlSweep(request, metadata=client.metadata, timeout=30)).sweep
 
 

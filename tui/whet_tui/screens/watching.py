@@ -10,8 +10,10 @@ from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
+from textual.geometry import Size
 from textual.widgets import Static
 
+from whet_tui import memory
 from whet_tui.desk import DeskError
 from whet_tui.screens.place import PlaceScreen
 from whet_tui.sweep_board import Board, Order
@@ -101,6 +103,8 @@ class WatchingScreen(PlaceScreen):
         self.study = study
         self.progress: Progress = study.sweep.progress
         self._frame_pending = False
+        self._sized = Size(0, 0)
+        """The size that was drawn for."""
         self._behind = 0
         """Looks in a row in which the server had more ended trials than the board."""
         self._front: frozenset[int] = frozenset()
@@ -114,7 +118,7 @@ class WatchingScreen(PlaceScreen):
             yield Figure(id="figure", pictures=self.around.pictures)
         with VerticalScroll(id="verdict"):
             yield Static(id="verdict-text")
-        yield FilterLine("quality>0.8, cost<0.01, name=value or a word")
+        yield FilterLine("quality>0.8 cost<0.01 name=value or words")
 
     async def sweeping(self) -> "SweepDesk":
         return (await self.around.desk()).sweeping
@@ -207,7 +211,9 @@ class WatchingScreen(PlaceScreen):
             self.tell(f"{error} Trying again.", bad=True)
             return
         self.study.filled = True
+        memory.settle()
         self._draw_soon()
+        self.refresh_bindings()
         if ended:
             self.look_again()
 
@@ -312,11 +318,11 @@ class WatchingScreen(PlaceScreen):
         ink, now, board = self.ink, self.around.now_ns(), self.board
         self.write("#study-head", headline(self.sweep, self.progress, ink), layout=False)
         self.write("#study-progress", self._progress_text(now), layout=False)
-        numbers = board.numbers
+        keys = board.keys
         painter = TrialRows(
-            self.sweep.plan, board.trials, numbers, best=self.best, front=self._front, marked=self.study.marked
+            self.sweep.plan, board.trials, keys, best=self.best, front=self._front, marked=self.study.marked
         )
-        self.query_one("#trials", Rows).show([str(number) for number in numbers], painter)
+        self.query_one("#trials", Rows).show(keys, painter)
         self.draw_trial()
         self.draw_more()
 
@@ -324,7 +330,7 @@ class WatchingScreen(PlaceScreen):
         board, room = self.board, self.size.width - _MARGIN
         text = progress_text(self.sweep, self.progress, self.ink, now, room)
         told = [board.order.words] if board.order is not Order.BEST else []
-        told += [f"{len(board.numbers):,} of {len(board.trials):,} pass"] if self._filters else []
+        told += [f"{board.shown:,} of {len(board.trials):,} pass"] if self._filters else []
         told += [f"{board.left_out:,} more are not listed"] if board.left_out else []
         return text.append("".join(f" · {each}" for each in told), self.ink.accent)
 
@@ -359,7 +365,9 @@ class WatchingScreen(PlaceScreen):
         self.draw()
 
     def on_resize(self, event: events.Resize) -> None:
-        self._size_up()
+        if event.size != self._sized:  # it comes after each layout
+            self._sized = event.size
+            self._size_up()
 
     def _size_up(self) -> None:
         self.set_class(self.app.size.height >= _TALL, "tall")

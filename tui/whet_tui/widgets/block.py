@@ -199,7 +199,8 @@ class Block:
             lines += _judging(call.judging, width, ink)
         if call.sweep is not None:
             lines += sweep_lines(call.sweep, width, ink)
-        if call.fanout is None or (call.state is CallState.FAILED and not call.fanout.ended):
+        followed = call.fanout is None and (call.sweep is None or not call.sweep.left)
+        if followed or (call.fanout is not None and call.state is CallState.FAILED and not call.fanout.ended):
             lines += _result(call, width, ink, unfolded=self.unfolded)
         return lines
 

@@ -136,8 +136,19 @@ class Rows(ScrollView, can_focus=True):
             self.post_message(self.Moved(self, self.key))
 
     def _measure(self) -> None:
-        self.virtual_size = Size(self.scrollable_content_region.width, len(self._keys) + _HEAD)
+        size = Size(self.scrollable_content_region.width, len(self._keys) + _HEAD)
+        if self.show_vertical_scrollbar and size.height > self.size.height:
+            self._grow(size)
+        else:
+            self.virtual_size = size
         self._reveal()
+
+    def _grow(self, size: Size) -> None:
+        """Take another number of rows without laying the screen out anew: all stay where they are, but for the bar."""
+        self.set_reactive(Rows.virtual_size, size)
+        self.vertical_scrollbar.window_virtual_size = size.height
+        self.vertical_scrollbar.refresh()
+        self.scroll_y = self.validate_scroll_y(self.scroll_y)
 
     def _reveal(self) -> None:
         """Scroll so that the cursor's row is in view below the heading."""

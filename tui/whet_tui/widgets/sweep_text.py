@@ -168,8 +168,8 @@ def _used(sweep: Sweep, progress: Progress, now_ns: int) -> list[str]:
     left += [f"~{dollars(progress.expected_left)} to go"] if progress.expected_left else []
     later = [f"~{roughly(progress.time_left_ns)} to go"] if progress.time_left_ns else []
     if sweep.plan.budget.time_ns:
-        later.append(f"{roughly(sweep.plan.budget.time_ns - spent)} at most")
-    return [each for each in (money, ", ".join(left), f"{roughly(spent)} gone", ", ".join(later)) if each]
+        later.append(f"max {roughly(sweep.plan.budget.time_ns - spent)}")
+    return [each for each in (money, ", ".join(left), f"{roughly(spent)} in", ", ".join(later)) if each]
 
 
 def verdict_text(sweep: Sweep, ink: Ink) -> Text:

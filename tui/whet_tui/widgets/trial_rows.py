@@ -42,20 +42,20 @@ _PARAMETERS: Final = 18
 
 
 class TrialRows:
-    """A painter of trials. `best` and `marked` are numbers."""
+    """A painter of trials. Keys, `best` and `marked` are their numbers."""
 
     def __init__(
         self,
         plan: Plan,
         trials: Mapping[int, Trial],
-        numbers: Sequence[int],
+        keys: Sequence[str],
         *,
         best: int | None,
         front: Collection[int],
         marked: Collection[int],
     ) -> None:
         self._trials = trials
-        self._numbers = numbers
+        self._keys = keys
         self._best = best
         self._front = front
         self._marked = marked
@@ -70,7 +70,7 @@ class TrialRows:
         return self._sheet.head(width, ink)
 
     def row(self, place: int, width: int, ink: Ink) -> Strip:
-        return self._sheet.line(self._cells(self._trials[self._numbers[place]]), width, ink)
+        return self._sheet.line(self._cells(self._trials[int(self._keys[place])]), width, ink)
 
     def _cells(self, trial: Trial) -> Sequence[Cell]:
         glyph, ink = STATES[trial.state]
