@@ -30,12 +30,14 @@ def test_what_a_model_cannot_call_is_exactly_this() -> None:
         "ApprovalService.DecideApproval",
         "ScorerService.ServeScorer",
         "CalibrationService.PutRatings",
+        "TrialService.AskTrials",
+        "TrialService.TellTrial",
     ]
 
 
 def test_tool_names_are_unique() -> None:
     names = [method.GetOptions().Extensions[options_pb2.tool].name for method in METHODS.values() if is_tool(method)]
-    assert len(names) == len(set(names)) == len(METHODS) - 5
+    assert len(names) == len(set(names)) == len(METHODS) - 7
 
 
 def test_every_method_that_changes_something_can_be_repeated_safely() -> None:

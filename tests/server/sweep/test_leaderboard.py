@@ -99,7 +99,7 @@ def test_ten_thousand_trials_are_ordered_and_filtered_at_once() -> None:
     trials = [
         trial(number, chance.random(), cost=chance.random(), temperature=chance.random()) for number in range(10_000)
     ]
-    start = time.perf_counter()
+    start = time.process_time()
     shown = leaderboard(BOTH, trials, None, Wanted(where=filters(["classify.temperature<0.5"], SPACE)))
     assert 4_000 < len(shown) < 6_000
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
