@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from tests.agent.listening import listening
 from tests.agent.real import CENT, connection_to, real_server
-from tests.server.rpc.conftest import Served
+from tests.server.rpc.conftest import HELD, Served
 
 from whet.v1 import dataset_pb2, event_pb2, judging_pb2, sweep_pb2, sweeping_pb2, trial_pb2, value_pb2
 from whet_agent.account import Account, capped
@@ -245,7 +245,7 @@ def panel(*models: str) -> tuple[BranchSpec, ...]:
 
 
 async def test_a_wish_becomes_a_plan_a_sweep_and_a_verdict(tmp_path: Path) -> None:
-    async with real_server(tmp_path, panel=panel("sim/any?first_ms=1&rate=5000")) as served:
+    async with real_server(tmp_path, panel=panel("sim/fast")) as served:
         await support(served)
         session = await AgentSession.open(connection_to(served), SessionSettings(folder=tmp_path / "agent"))
         async with listening(session) as listener:
@@ -264,11 +264,11 @@ async def test_a_wish_becomes_a_plan_a_sweep_and_a_verdict(tmp_path: Path) -> No
 
 
 async def test_a_followed_sweep_lets_the_person_speak_and_is_followed_again(tmp_path: Path) -> None:
-    async with real_server(tmp_path, panel=panel("sim/slow?first_ms=600000")) as served:
+    async with real_server(tmp_path) as served:
         await support(served)
         session = await AgentSession.open(connection_to(served), SessionSettings(folder=tmp_path / "agent"))
         async with listening(session) as listener:
-            await session.send("sweep the temperature over the data set support")
+            await session.send(f"sweep the temperature with {HELD} over the data set support")
             run = (await listener.wait(RunHeard)).run_id
             await session.steer("pause it")
             left = await listener.wait(ToolAnswered, lambda answer: answer.tool == "watch_sweep")
