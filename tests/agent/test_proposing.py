@@ -124,12 +124,24 @@ def wished(text: str, situation: Situation = AFTER) -> Propose:
     ("text", "wish"),
     [
         ("find me a better prompt for support", Wish(dataset="support")),
-        ("find a cheaper model on the data set faq that is no worse", Wish(dataset="faq", goal="cheaper", parts=frozenset({"model"}))),
-        ("sweep temperature and model over support for at most 2 dollars", Wish(dataset="support", parts=frozenset({"temperature", "model"}), money="$2")),
-        ("optimise the prompt \"Which team?\" for support with 40 trials and give me the final figure", Wish(dataset="support", prompt="Which team?", trials=40, final=True)),
-        ("tune the temperature on support with a grid in half an hour", Wish(dataset="support", parts=frozenset({"temperature"}), sampler="grid")),
+        (
+            "find a cheaper model on the data set faq that is no worse",
+            Wish(dataset="faq", goal="cheaper", parts=frozenset({"model"})),
+        ),
+        (
+            "sweep temperature and model over support for at most 2 dollars",
+            Wish(dataset="support", parts=frozenset({"temperature", "model"}), money="$2"),
+        ),
+        (
+            'optimise the prompt "Which team?" for support with 40 trials and give me the final figure',
+            Wish(dataset="support", prompt="Which team?", trials=40, final=True),
+        ),
+        (
+            "tune the temperature on support with a grid in half an hour",
+            Wish(dataset="support", parts=frozenset({"temperature"}), sampler="grid"),
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_wish_is_read_with_everything_it_says(text: str, wish: Wish) -> None:
     assert wished(text).wish == wish
 
