@@ -121,7 +121,8 @@ def test_plain_lines_tell_each_new_best_and_nothing_twice() -> None:
         printer.hear(envelope)
     told = [line.strip() for line in lines]
     assert told[2] == (
-        "swp_1: up to 30 trials of 60 cases, data set support@1, dev, over answer.temperature, at most $1.00 (simulated)"
+        "swp_1: up to 30 trials of 60 cases, data set support@1, dev, over answer.temperature, "
+        "at most $1.00 (simulated)"
     )
     assert [line.partition(" · ")[0] for line in told[3:-2]] == [
         "best so far: the baseline, quality 0.500",
