@@ -47,6 +47,8 @@ class Entry(TypedDict, total=False):
     """The keys of calls whose arguments the person has changed."""
     caps: dict[str, int]
     """The most that each of these calls may spend, in nanos, by its key: shares of what was left for the session."""
+    plan: str
+    """The hash of the plan that the tool made, to which a start of the same work is held."""
     unsure: bool
     """The call may have begun a run, though nobody knows which."""
 
@@ -122,6 +124,21 @@ def from_tool(
         "simulated": simulated,
         "unsure": unsure,
     }
+
+
+def planned(call: OpenCall, entries: Sequence[Entry]) -> str:
+    """Return the hash of the latest plan of exactly the work that a call begins; empty when it was not planned."""
+    hashes = {entry["k"]: entry["plan"] for entry in entries if entry.get("plan")}
+    asked = [other for entry in entries if hashes and entry["m"]["role"] == "assistant" for other in calls_of(entry)]
+    same = [hashes[other.k] for other in asked if other.k in hashes and _same(other.arguments, call.arguments)]
+    return same[-1] if same else ""
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return bool(arguments_of(one) == arguments_of(other))
+    except ValueError:
+        return False
 
 
 def unlimited(entry: Entry) -> Entry:

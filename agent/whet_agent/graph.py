@@ -24,7 +24,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, Send, StateSnapshot, interrupt
 from langsmith.run_helpers import tracing_context
 
-from whet_agent.conversation import Entry, OpenCall, from_user, open_calls, turn_of, upsert
+from whet_agent.conversation import Entry, OpenCall, from_user, open_calls, planned, turn_of, upsert
 from whet_agent.events import Happening
 from whet_agent.json_object import JsonObject, JsonView
 from whet_agent.nodes import Context, TooManySteps, act, think, unnamed_file
@@ -59,6 +59,8 @@ class Task(TypedDict):
     turn: int
     unnamed: NotRequired[str]
     """A file that the call would read and the person has not named."""
+    planned: NotRequired[str]
+    """The hash of the plan that was made of the same work."""
 
 
 def build(saver: AsyncSqliteSaver) -> "CompiledStateGraph[State, Context, State, State]":
@@ -71,7 +73,8 @@ def build(saver: AsyncSqliteSaver) -> "CompiledStateGraph[State, Context, State,
     async def _act(state: Task, runtime: Runtime[Context]) -> JsonObject:
         inside = _step_out()
         live = replace(runtime.context, hear=inside(runtime.stream_writer), ask=inside(interrupt))
-        return {"log": await act(OpenCall(**state["call"]), state["turn"], live, unnamed=state.get("unnamed", ""))}
+        unnamed, hashed = state.get("unnamed", ""), state.get("planned", "")
+        return {"log": await act(OpenCall(**state["call"]), state["turn"], live, unnamed=unnamed, planned=hashed)}
 
     def _calls(state: State) -> list[Send] | str:
         return [Send("act", _task(call, state)) for call in open_calls(state["log"])] or END
@@ -222,4 +225,5 @@ class Thread:
 
 def _task(call: OpenCall, state: State) -> Task:
     unnamed = unnamed_file(call, state["log"])
-    return Task(call=asdict(call), turn=state["turn"], unnamed=unnamed)
+    hashed = planned(call, state["log"]) if call.name == "sweep" else ""
+    return Task(call=asdict(call), turn=state["turn"], unnamed=unnamed, planned=hashed)

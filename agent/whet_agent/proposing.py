@@ -172,8 +172,9 @@ def _models(wish: Wish, facts: Facts, grounds: list[str]) -> list[KnownModel]:
     known = {model.name: model for model in facts.models}
     if wish.models:
         return [known.get(name, KnownModel(name=name)) for name in wish.models]
-    panel = [model for model in facts.models if model.in_panel] or list(facts.models)
+    panel = [model for model in facts.models if model.in_panel]
     if not panel:
+        grounds.append("The model is the first of the panel, of which no prices are known.")
         return []
     now = panel[0]
     others = [model for model in facts.models if model.name != now.name and model.simulated == now.simulated]

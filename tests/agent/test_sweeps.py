@@ -2,18 +2,19 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from tests.agent.listening import listening
 from tests.agent.real import CENT, connection_to, real_server
-from tests.server.rpc.conftest import Served
+from tests.server.rpc.conftest import HELD, Served
 
 from whet.v1 import dataset_pb2, event_pb2, judging_pb2, sweep_pb2, sweeping_pb2, trial_pb2, value_pb2
 from whet_agent.account import Account, capped
-from whet_agent.catalogue import method_named, request_from, tools
-from whet_agent.conversation import NO_LONGER_FOLLOWED, OpenCall
+from whet_agent.catalogue import request_from, tools
+from whet_agent.conversation import NO_LONGER_FOLLOWED, OpenCall, ToolRequest, calls_of, from_mind, from_tool, planned
 from whet_agent.events import AssistantSaid, RunHeard, ToolAnswered, ToolAsked
 from whet_agent.mcp.progress import Progress
 from whet_agent.model.messages import tool_schemas
@@ -24,7 +25,7 @@ from whet_agent.session import AgentSession, SessionSettings
 from whet_agent.sums import RunSums
 from whet_agent.sweep_words import about, told
 from whet_agent.sweeps import KEPT_TRIALS, SweepFold, fetched_sweep
-from whet_server.config import BranchSpec
+from whet_server.fanout.spec import BranchSpec
 from whet_server.values import ModelName
 
 Event = event_pb2.Event
@@ -245,16 +246,16 @@ def panel(*models: str) -> tuple[BranchSpec, ...]:
 
 
 async def test_a_wish_becomes_a_plan_a_sweep_and_a_verdict(tmp_path: Path) -> None:
-    async with real_server(tmp_path, panel=panel("sim/any?first_ms=1&rate=5000")) as served:
+    async with real_server(tmp_path, panel=panel("sim/fast")) as served:
         await support(served)
         session = await AgentSession.open(connection_to(served), SessionSettings(folder=tmp_path / "agent"))
         async with listening(session) as listener:
-            turn = await session.send("find a better prompt for the data set support with 3 trials")
+            turn = await session.send("find a better prompt for the data set support with a grid and 3 trials")
             assert (await listener.turn_ended(turn)).state == "done"
             assert [asked.tool for asked in listener.all(ToolAsked)] == ["plan_sweep", "sweep", "watch_sweep"]
             said = [each.text for each in listener.all(AssistantSaid)]
             assert "its 2 labels (billing, technical)" in said[0]
-            assert "up to 3 trials by tpe out of 45 combinations" in said[1]
+            assert "up to 3 trials by grid out of 45 combinations" in said[1]
             assert "3 of 3 trials ended" in said[-1]
             assert "No difference" in said[-1]
             specs = [json.loads(asked.arguments_json).get("spec") for asked in listener.all(ToolAsked)]
@@ -264,11 +265,11 @@ async def test_a_wish_becomes_a_plan_a_sweep_and_a_verdict(tmp_path: Path) -> No
 
 
 async def test_a_followed_sweep_lets_the_person_speak_and_is_followed_again(tmp_path: Path) -> None:
-    async with real_server(tmp_path, panel=panel("sim/slow?first_ms=600000")) as served:
+    async with real_server(tmp_path) as served:
         await support(served)
         session = await AgentSession.open(connection_to(served), SessionSettings(folder=tmp_path / "agent"))
         async with listening(session) as listener:
-            await session.send("sweep the temperature over the data set support")
+            await session.send(f"sweep the temperature with {HELD} over the data set support")
             run = (await listener.wait(RunHeard)).run_id
             await session.steer("pause it")
             left = await listener.wait(ToolAnswered, lambda answer: answer.tool == "watch_sweep")
@@ -283,6 +284,11 @@ async def test_a_followed_sweep_lets_the_person_speak_and_is_followed_again(tmp_
         await session.close()
 
 
-def test_every_part_of_the_tool_is_there_for_a_mind() -> None:
-    assert method_named("SweepService", "StartSweep").request is sweep_pb2.StartSweepRequest
-    assert "plan_hash" not in tools()["sweep"].schema["properties"]
+def test_a_start_is_held_to_the_plan_of_the_same_work_and_to_no_other() -> None:
+    work = '{"spec": {"dataset": {"name": "support"}}}'
+    asked = from_mind(1, 1, "", (ToolRequest(call_id="c", name="plan_sweep", arguments=work),), author="mind")
+    answered = from_tool(calls_of(asked)[0], "a plan", ok=True)
+    answered["plan"] = "abc"
+    start = OpenCall(k="1/2.1", call_id="c", name="sweep", arguments=work.replace(" ", ""))
+    assert planned(start, [asked, answered]) == "abc"
+    assert planned(replace(start, arguments='{"spec": {}}'), [asked, answered]) == ""

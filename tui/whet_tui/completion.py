@@ -75,7 +75,7 @@ def own_commands() -> Mapping[str, Takes]:
 def all_commands(named: Callable[[], Named]) -> Mapping[str, Takes]:
     """Every command, the agent's short names included. Loads the contract: call it when the agent is loaded anyway."""
     from whet_agent.catalogue import tools  # after the first frame
-    from whet_agent.planner.commands import SHORT, loose_of, options_of  # the same
+    from whet_agent.planner.commands import PROPOSE, SHORT, loose_of, options_of  # the same
 
     def taking(name: str) -> Takes:
         tool = tools()[name]
@@ -87,6 +87,7 @@ def all_commands(named: Callable[[], Named]) -> Mapping[str, Takes]:
         )
 
     agents = {name: taking(name) for name in tools()} | {short: taking(name) for short, name in SHORT.items()}
+    agents[PROPOSE] = Takes(summary="Propose a sweep: a better prompt, a cheaper model, for a data set")
     return {**agents, **own_commands()}
 
 

@@ -45,9 +45,10 @@ def unnamed_file(call: OpenCall, entries: Sequence[Entry]) -> str:
     return "" if said(entries, path) else path
 
 
-async def act(call: OpenCall, turn: int, context: Context, *, unnamed: str = "") -> list[Entry]:
+async def act(call: OpenCall, turn: int, context: Context, *, unnamed: str = "", planned: str = "") -> list[Entry]:
     """Return the answer to the call. Whatever goes wrong is an answer too: the mind is told and decides what to do.
-    `unnamed` is a file that the call would read and the person has not named.
+    `unnamed` is a file that the call would read and the person has not named, `planned` the hash of the plan that was
+    made of the same work.
     """
     key = f"{context.session_id}/{call.k}"
     context.hear(ToolAsked(turn=turn, key=key, tool=call.name, arguments_json=call.arguments))
@@ -57,7 +58,7 @@ async def act(call: OpenCall, turn: int, context: Context, *, unnamed: str = "")
                 ok=False, text=f"Not done: the person has not named the file {unnamed!r}. Ask them for it."
             )
         else:
-            outcome = await _outcome(call, turn, key, context)
+            outcome = await _outcome(call, turn, key, context, planned)
     context.running.pop(key, None)
     if call.cap is not None and not outcome.ok:
         share = f"It could spend {dollars(call.cap)} at most: its share of what is left for the session."
@@ -65,24 +66,25 @@ async def act(call: OpenCall, turn: int, context: Context, *, unnamed: str = "")
     if call.changed:
         outcome = replace(outcome, text=f"{CHANGED_NOTE}\n\n{outcome.text}")
     context.hear(heard_answer(turn, key, call.name, outcome))
-    return [
-        from_tool(
-            call,
-            outcome.text,
-            ok=outcome.ok,
-            run=outcome.run_id,
-            answer=outcome.answer,
-            simulated=outcome.simulated,
-            unsure=outcome.unsure,
-        )
-    ]
+    entry = from_tool(
+        call,
+        outcome.text,
+        ok=outcome.ok,
+        run=outcome.run_id,
+        answer=outcome.answer,
+        simulated=outcome.simulated,
+        unsure=outcome.unsure,
+    )
+    if isinstance(outcome.message, sweep_pb2.PlanSweepResponse):
+        entry["plan"] = outcome.message.plan_hash
+    return [entry]
 
 
 def heard_answer(turn: int, key: str, tool: str, outcome: Outcome) -> ToolAnswered:
     return ToolAnswered(turn=turn, key=key, tool=tool, ok=outcome.ok, text=outcome.text, run_id=outcome.run_id)
 
 
-async def _outcome(call: OpenCall, turn: int, key: str, context: Context) -> Outcome:
+async def _outcome(call: OpenCall, turn: int, key: str, context: Context, planned: str) -> Outcome:
     tool = context.tools.get(call.name)
     if tool is None:
         return Outcome(ok=False, text=f"There is no tool {call.name!r}. Tools: {', '.join(context.tools)}.")
@@ -92,7 +94,10 @@ async def _outcome(call: OpenCall, turn: int, key: str, context: Context) -> Out
         request = request_from(tool.method, arguments_of(call.arguments), request_id=key)
     except (BadArguments, ValueError) as error:
         return Outcome(ok=False, text=f"Not called: {error}")
+    before = request.SerializeToString(deterministic=True)
     capped(request, call.cap)
+    if isinstance(request, sweep_pb2.StartSweepRequest) and request.SerializeToString(deterministic=True) == before:
+        request.plan_hash = planned  # less money than was planned is another plan
     reporter = Reporter(turn=turn, key=key, hear=context.hear, running=context.running)
     try:
         return await _approved(tool, request, call.cap, context, reporter)

@@ -34,12 +34,15 @@ SHORT: Final[Mapping[str, str]] = {
     "endpoints": "list_endpoints",
     "export": "export_trace",
     "gate": "gate_judgement",
+    "hook": "put_hook",
+    "hooks": "list_hooks",
     "judgement": "get_judgement",
     "judgements": "list_judgements",
     "ledger": "list_reservations",
     "models": "list_models",
     "plan": "plan_fanout",
     "ratings": "list_ratings",
+    "report": "report_sweep",
     "rows": "list_rows",
     "rubric": "get_rubric",
     "rubrics": "list_rubrics",
@@ -47,15 +50,20 @@ SHORT: Final[Mapping[str, str]] = {
     "runs": "list_fanouts",
     "scorers": "list_scorers",
     "start": "start_fanout",
+    "sweeps": "list_sweeps",
     "test": "test_endpoint",
     "trace": "get_trace",
     "traces": "list_traces",
+    "trials": "list_trials",
     "uncap": "delete_cap",
     "upload": "put_dataset",
     "usage": "get_usage",
     "verify": "verify_trace",
     "watch": "watch_fanout",
 }
+
+PROPOSE: Final = "propose"
+"""The command that proposes a sweep, whoever thinks. It is no tool: what it comes to are calls of several."""
 
 _OPTION: Final = re.compile(r"--(?P<a>[a-z][a-z_-]*)(?:=(?P<b>.*))?|(?P<c>[a-z][a-z_]*)=(?P<d>.*)", re.DOTALL)
 
@@ -317,4 +325,5 @@ def help_text(tools: Mapping[str, Tool], topic: str = "") -> str:
         "Ask anything: the question goes to the panel and one answer is drafted from theirs. "
         "Or say what you want, or type a command:"
     )
-    return "\n".join([head, "", *lines])
+    wish = f"- `/{PROPOSE} WISH` – Propose a sweep: `/{PROPOSE} a cheaper model for the data set NAME`."
+    return "\n".join([head, "", *lines, wish])

@@ -48,7 +48,7 @@ class Looking:
         return budget.money.nanos if budget.HasField("money") else None
 
     async def _references(self, dataset: dataset_pb2.Dataset, column: str) -> Sequence[str]:
-        request = dataset_pb2.ListRowsRequest(name=dataset.name, version=dataset.version, split=dataset_pb2.SPLIT_DEV)
+        request = dataset_pb2.ListRowsRequest(name=dataset.name, version=dataset.version)
         request.page.size = ROWS
         answer = await self.backend.call(method_named("DatasetService", "ListRows"), request)
         rows = [json.loads(row.json) for row in cast("dataset_pb2.ListRowsResponse", answer).rows]

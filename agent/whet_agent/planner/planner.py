@@ -13,7 +13,7 @@ from whet_agent.conversation import NO_LONGER_FOLLOWED, Entry, ToolRequest
 from whet_agent.events import OFFLINE_PLANNER
 from whet_agent.model.base import Moment, Saying, Thought
 from whet_agent.planner import wishing
-from whet_agent.planner.commands import is_command, parse
+from whet_agent.planner.commands import PROPOSE, is_command, parse
 from whet_agent.planner.facts import Looking
 from whet_agent.planner.match import Matcher
 from whet_agent.planner.plan import Call, Calls, Follow, GiveMore, Plan, Propose, Say, Situation, situation_of
@@ -22,7 +22,7 @@ from whet_agent.planner.sweeps import Sweeping
 
 _WATCHED: Final = frozenset({"fanout", "watch_fanout"})
 _OPTION: Final = re.compile(r"^(\d)\. `(/[^`]+)`", re.MULTILINE)
-_PROPOSING: Final = re.compile(rf"/{wishing.COMMAND}\b\s*", re.IGNORECASE)
+_PROPOSING: Final = re.compile(rf"/{PROPOSE}\b\s*", re.IGNORECASE)
 _ORDINALS: Final = {"first": "1", "second": "2", "third": "3", "the first": "1", "the second": "2", "the third": "3"}
 
 

@@ -7,14 +7,13 @@ wondered about, or denied, is asked about: a sweep spends.
 import re
 from typing import Final
 
+from whet_agent.planner.commands import PROPOSE
 from whet_agent.planner.extract import NUMBERS, number_of
 from whet_agent.planner.named import Named, names_in
 from whet_agent.planner.plan import Plan, Propose, Say, Situation
 from whet_agent.planner.words import NEGATIONS
 from whet_agent.proposing import Goal, Part, Wish
 
-COMMAND: Final = "propose"
-"""The command that proposes a sweep, whoever thinks: `/propose a cheaper model for the data set support`."""
 NIGHT_SECONDS: Final = 8 * 3600.0
 
 _COUNT: Final = rf"(?:\d+|{'|'.join(NUMBERS)})"
@@ -102,7 +101,7 @@ def read(text: str, situation: Situation) -> Plan | None:
     if _OURS.search(bare) and not re.match(r"(?:how|why|what|explain)\b", bare, re.IGNORECASE):
         return Say(
             text="What do you mean? This? Answer yes, or say it otherwise.\n\n"
-            f"1. `/{COMMAND} a better prompt for the data set {named.found['dataset']}` – propose a sweep"
+            f"1. `/{PROPOSE} a better prompt for the data set {named.found['dataset']}` – propose a sweep"
         )
     return None
 
@@ -111,7 +110,7 @@ def read_command(rest: str, situation: Situation) -> Plan:
     """Read what follows the command that proposes a sweep."""
     named = names_in(rest, known=situation.names)
     if "dataset" not in named.found:
-        return Say(text=f"`/{COMMAND}`: over which data set? `/{COMMAND} a cheaper model for the data set NAME`")
+        return Say(text=f"`/{PROPOSE}`: over which data set? `/{PROPOSE} a cheaper model for the data set NAME`")
     return Propose(wish=wish_of(rest, named), behind=_BEHIND.search(rest) is not None)
 
 
