@@ -61,6 +61,7 @@ async def assemble(
         account=account,
         decisions=Decisions(record, person, account),
         unheard=steering.unheard,
+        spoken=steering.spoken,
     )
     thread = await Thread.open(settings.folder / CHECKPOINTS, home.name, context, number=record.tally.thread)
     turns = Turns(

@@ -17,6 +17,9 @@ CANCELLED = "cancelled by the person"
 """What an open call is answered with after a cancel."""
 
 
+NO_LONGER_FOLLOWED = "No longer followed, because the person has said something. The sweep goes on by itself."
+"""What following a sweep is answered with then: it may be followed again."""
+
 NOT_JSON = "not_json"
 """The name under which arguments that could not be read are kept, so that the conversation itself stays readable."""
 

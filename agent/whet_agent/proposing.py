@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Final, Literal, TypeAlias
 
+from whet_agent.arguments import money_nanos
 from whet_agent.json_object import JsonObject
+from whet_agent.results import dollars
 
 Goal: TypeAlias = Literal["better", "cheaper", "faster"]
 Part: TypeAlias = Literal["prompt", "examples", "temperature", "model"]
@@ -141,7 +143,8 @@ def propose(wish: Wish, facts: Facts) -> Proposal:
         "dataset": _dataset(wish, facts),
         "racing": {"method": "paired"},
     }
-    spec |= _measure(wish, facts, grounds) | _search(wish, space, grounds) | _holdout(wish, facts, grounds)
+    free = bool(models) and all(model.price == 0 for model in models)
+    spec |= _measure(wish, facts, grounds) | _search(wish, space, grounds, free=free) | _holdout(wish, facts, grounds)
     return Proposal(spec=spec, grounds=tuple(grounds))
 
 
@@ -291,7 +294,7 @@ def _measure(wish: Wish, facts: Facts, grounds: list[str]) -> JsonObject:
     return measure
 
 
-def _search(wish: Wish, space: Sequence[JsonObject], grounds: list[str]) -> JsonObject:
+def _search(wish: Wish, space: Sequence[JsonObject], grounds: list[str], *, free: bool) -> JsonObject:
     """Return the sampler and the budget."""
     size = prod(map(_values, space))
     trials = wish.trials or next((enough for most, enough in TRIALS if size <= most), MOST_TRIALS)
@@ -305,8 +308,10 @@ def _search(wish: Wish, space: Sequence[JsonObject], grounds: list[str]) -> Json
     budget: JsonObject = {"trials": min(trials, size)}
     if wish.money:
         budget["money"] = wish.money
-        grounds.append(f"It may spend {wish.money} at most and stops before it would cross that.")
-    else:
+        grounds.append(
+            f"It may spend {dollars(money_nanos(wish.money, 'money'))} at most and stops before it would cross that."
+        )
+    elif not free:
         grounds.append("You named no sum: the worst cost of the plan below is the most that it can come to.")
     if wish.seconds:
         budget["time"] = wish.seconds

@@ -4,6 +4,7 @@ It is on the disk at once. The mind hears it before its next step; a turn does n
 unheard. When the turn fails first, it becomes a message of its own; when the person cancels the turn, they are told.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 
 from whet_agent.conversation import Entry, from_steer
@@ -19,6 +20,8 @@ class Steering:
         self._unheard: dict[int, list[Steered]] = {}
         self._last: dict[int, int] = {}
         """The number of the last words of each turn, heard or not."""
+        self._knocked: set[int] = set()
+        self._spoken = asyncio.Event()
 
     def restore(self, restored: Iterable[Envelope]) -> None:
         """Learn from the journal what was said. The conversation tells later what of it was heard."""
@@ -57,14 +60,27 @@ class Steering:
         """Whether something is unheard."""
         return bool(self._unheard.get(turn))
 
+    def knock(self, turn: int) -> None:
+        """Know of a message that waits behind the turn."""
+        self._knocked.add(turn)
+        self._spoken.set()
+
+    async def spoken(self, turn: int) -> None:
+        """Wait until something is unheard, or a message waits behind the turn."""
+        while not (self.waits(turn) or turn in self._knocked):
+            self._spoken.clear()
+            await self._spoken.wait()
+
     def take_back(self, turn: int) -> list[Steered]:
         """Return what the turn has not heard, and forget the turn."""
         self._last.pop(turn, None)
+        self._knocked.discard(turn)
         return self._unheard.pop(turn, [])
 
     def _take(self, words: Steered) -> None:
         self._unheard.setdefault(words.turn, []).append(words)
         self._last[words.turn] = words.number
+        self._spoken.set()
 
 
 def _entry(words: Steered) -> Entry:

@@ -23,6 +23,8 @@ _MINUTES_FROM: Final = 120
 _HOURS_FROM: Final = 120
 """Minutes that are said in hours from here on."""
 _PERCENT: Final = 100
+_DIGITS: Final = 3
+"""Of an amount in a sentence."""
 
 VERDICTS: Final = {
     sweeping_pb2.SWEEP_VERDICT_BETTER: "Better",
@@ -47,6 +49,12 @@ PHASES: Final = {
 }
 
 
+def about(nanos: int) -> str:
+    """Return an amount in three digits, never less than it is: it may be the most that something costs."""
+    unit = 10 ** max(0, len(str(nanos)) - _DIGITS)
+    return dollars(-(-nanos // unit) * unit)
+
+
 def told(message: Message) -> str:
     """Return an answer about sweeps in words; empty for any other."""
     match message:
@@ -68,7 +76,7 @@ def trial_words(trial: sweeping_pb2.Trial) -> str:
     """Return a trial in a line: what it set, and what came of it."""
     name = "trial 0 (the baseline)" if trial.number == 0 else f"trial {trial.number}"
     figures = [f"quality {estimate(trial.quality)}"] if trial.quality.HasField("value") else []
-    figures += [f"{dollars(round(trial.cost * 1e9))} a case"] if trial.HasField("cost") else []
+    figures += [f"{about(round(trial.cost * 1e9))} a case"] if trial.HasField("cost") else []
     figures += [f"{trial.latency.ToTimedelta().total_seconds():.2f} s a case"] if trial.HasField("latency") else []
     figures += [f"{trial.cases} cases"] if trial.cases else []
     figures += [trial.reason] if trial.reason else []
@@ -117,12 +125,14 @@ def controlled_words(controlled: event_pb2.SweepControlled) -> str:
 
 def result_lines(result: sweeping_pb2.SweepResult, trials: Mapping[int, sweeping_pb2.Trial]) -> list[str]:
     """Return what a sweep found: the verdict first, then what it stands on, then what could follow."""
-    lines = [f"**{VERDICTS.get(result.verdict, 'No verdict')}.** {result.finding}".rstrip(), ""]
+    lines = [result.finding or VERDICTS.get(result.verdict, "No verdict"), ""]
     if result.HasField("best"):
         best = trials.get(result.best)
         lines.append(f"- best: {trial_words(best) if best is not None else f'trial {result.best}'}")
     if result.HasField("lift"):
-        chance = f", p {result.p_value:.3g} corrected for {result.comparisons} comparisons"
+        chance = (
+            f", p {result.p_value:.3g} corrected for {result.comparisons} comparison{'s' * (result.comparisons != 1)}"
+        )
         sure = f" at {result.lift.level:.0%}" if result.lift.level else ""
         paired = f", {result.pairs} cases paired{chance if result.HasField('p_value') else ''}"
         lines.append(f"- difference to the baseline: {_signed(result.lift)}{sure}{paired}")
@@ -161,8 +171,11 @@ def plan_words(answer: sweep_pb2.PlanSweepResponse) -> str:
     on = f" of {plan.origin}" if plan.origin else ""
     lines = [f"- size: up to {plan.trials} trials by {kind} out of {size}, {plan.cases} cases each{on}"]
     lines.append(f"- calls: {answer.calls:,} at most, of which the cache would answer {answer.cache_hits:,} now")
-    amounts = [dollars(each.nanos) for each in (answer.low_cost, answer.expected_cost, answer.worst_cost)]
-    lines.append(f"- cost: {amounts[2]} at most; {amounts[1]} expected, {amounts[0]} if racing stops most trials early")
+    low, expected, worst = (about(each.nanos) for each in (answer.low_cost, answer.expected_cost, answer.worst_cost))
+    if answer.worst_cost.nanos or answer.unpriced_models:
+        lines.append(f"- cost: {worst} at most; {expected} expected, {low} if racing stops most trials early")
+    else:
+        lines.append("- cost: nothing, as its models are free")
     if answer.expected_duration.seconds:
         lines.append(f"- time: about {time_words(answer.expected_duration.seconds)}")
     if answer.HasField("detectable"):
@@ -242,7 +255,7 @@ def file_words(answer: sweep_pb2.ExportSweepResponse | sweep_pb2.ReportSweepResp
 
 def _trial_row(trial: sweeping_pb2.Trial) -> str:
     state = short_enum_name(sweeping_pb2.TrialState.DESCRIPTOR, trial.state)
-    cost = dollars(round(trial.cost * 1e9)) if trial.HasField("cost") else "–"
+    cost = about(round(trial.cost * 1e9)) if trial.HasField("cost") else "–"
     time = f"{trial.latency.ToTimedelta().total_seconds():.2f}" if trial.HasField("latency") else "–"
     settings = ", ".join(f"{each.name} = {value_words(each)}" for each in trial.parameters).replace("|", "\\|")
     number = f"{trial.number}{' (baseline)' if not trial.number else ''}"

@@ -31,8 +31,10 @@ class SweepFold(Fold):
     children: Sequence[str] = ()
     _states: dict[int, sweeping_pb2.TrialState.ValueType] = field(default_factory=dict)
     """How each trial ended, by its number: a trial may be told again after replicates."""
-    _trials: dict[int, sweeping_pb2.Trial] = field(default_factory=dict)
+    trials: dict[int, sweeping_pb2.Trial] = field(default_factory=dict)
     """The baseline and the best."""
+    _ranks: dict[int, tuple[bool, float, int]] = field(default_factory=dict)
+    """How good each of them is, but for the baseline, which is always kept."""
 
     def _take(self, event: event_pb2.Event) -> None:
         match event.WhichOneof("payload"):
@@ -57,14 +59,16 @@ class SweepFold(Fold):
 
     def keep(self, trials: Iterable[sweeping_pb2.Trial]) -> None:
         """Take trials that were fetched."""
-        self._trials.update((trial.number, trial) for trial in trials)
+        self.trials.update((trial.number, trial) for trial in trials)
 
     def _finish(self, trial: sweeping_pb2.Trial) -> None:
         self._states[trial.number] = trial.state
-        self._trials[trial.number] = trial
-        if len(self._trials) > KEPT_TRIALS + 1:
-            worst = min((each for each in self._trials.values() if each.number), key=self._rank)
-            del self._trials[worst.number]
+        self.trials[trial.number] = trial
+        if trial.number:
+            self._ranks[trial.number] = self._rank(trial)
+        if len(self._ranks) > KEPT_TRIALS:
+            worst = min(self._ranks, key=self._ranks.__getitem__)
+            del self.trials[worst], self._ranks[worst]
 
     def _rank(self, trial: sweeping_pb2.Trial) -> tuple[bool, float, int]:
         """How good a trial is by the first objective; the greatest is the best."""
@@ -116,7 +120,7 @@ class SweepFold(Fold):
         if self.result is None:
             lines += self._so_far()
         else:
-            lines += ["", *result_lines(self.result, self._trials)]
+            lines += ["", *result_lines(self.result, self.trials)]
         lines += [f"- followed by: {', '.join(self.children)}"] if self.children else []
         return "\n".join(lines)
 
@@ -136,8 +140,8 @@ class SweepFold(Fold):
         lines = []
         if self.best is not None:
             lines.append(f"- best so far: {self._named(self.best)}")
-        if self.best != 0 and 0 in self._trials:
-            lines.append(f"- baseline: {trial_words(self._trials[0])}")
+        if self.best != 0 and 0 in self.trials:
+            lines.append(f"- {trial_words(self.trials[0])}")
         if left := left_words(self.progress):
             lines.append(f"- left: {left}")
         if self.controlled is not None:
@@ -145,7 +149,7 @@ class SweepFold(Fold):
         return lines
 
     def _named(self, number: int) -> str:
-        trial = self._trials.get(number)
+        trial = self.trials.get(number)
         return trial_words(trial) if trial is not None else f"trial {number}"
 
     def message(self) -> sweep_pb2.GetSweepResponse:
@@ -157,8 +161,8 @@ class SweepFold(Fold):
             result=self.result,
             totals=self.totals,
             controls=[self.controlled] if self.controlled is not None else [],
-            best=self._trials.get(self.best) if self.best is not None else None,
-            baseline=self._trials.get(0),
+            best=self.trials.get(self.best) if self.best is not None else None,
+            baseline=self.trials.get(0),
             child_run_ids=self.children,
         )
         if self.failure.ByteSize():

@@ -100,6 +100,8 @@ class Turns:
         turn = self._record.tally.last_turn + 1
         self._record.tell(UserSaid(turn=turn, text=text, steered=steered))
         self._queue(turn, lambda hear: self._thread.begin(turn, text, hear))
+        if self._turn:
+            self._steering.knock(self._turn)
         return turn
 
     def steer(self, text: str) -> int:

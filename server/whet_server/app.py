@@ -138,7 +138,7 @@ async def opened_rooms(
             ledger,
             SweepPlanner(planner, items, datasets),
             datasets,
-            Targets(caller, scorers, datasets, defaults.panel[0].model),
+            Targets(caller, scorers, datasets, defaults),
             clock=clock,
             on_end=ledger.forget_run,
         )

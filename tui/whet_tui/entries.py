@@ -238,6 +238,58 @@ class Judging:
 
 
 @dataclass(slots=True, kw_only=True)
+class Sweeping:
+    """How far a sweep is, and its verdict. What else it found is told by its result."""
+
+    run_id: str = ""
+    origin: str = ""
+    """Where its cases come from."""
+    space: tuple[str, ...] = ()
+    """The names of what it searches."""
+    objective: str = "quality"
+    """What it optimises above all: `quality`, `cost` or `time`."""
+    planned: int = 0
+    """Trials at most."""
+    cases: int = 0
+    """Cases of a whole trial."""
+    trials: int = 0
+    """Trials that have ended."""
+    pruned: int = 0
+    """Those that were stopped early."""
+    running: int = 0
+    answers: int = 0
+    phase: str = ""
+    """What it is at, in words; empty while it searches."""
+    best: int | None = None
+    best_value: float | None = None
+    controlled: str = ""
+    """What was done to it last."""
+    verdict: str = ""
+    finding: str = ""
+    money: Money = field(default_factory=Money)
+    cap_nanos: int = 0
+    """What it may spend at most; 0: no cap of its own."""
+    left_nanos: int | None = None
+    """What of it is left; None where it has no cap."""
+    to_come_nanos: int = 0
+    """What the rest is likely to cost."""
+    left_ns: int = 0
+    """How long the rest is likely to take; 0 while nobody knows."""
+    state: FanoutState = FanoutState.RUNNING
+    failure: str = ""
+    simulated: bool = False
+    latency_ns: int = 0
+    heard: int = 0
+    """The sequence of the last durable event."""
+    left: bool = False
+    """Nobody listens any more: the call ended before the run told its end."""
+
+    @property
+    def ended(self) -> bool:
+        return self.state is not FanoutState.RUNNING
+
+
+@dataclass(slots=True, kw_only=True)
 class Said:
     """What the person wrote. `steering`: into a turn that was running."""
 
@@ -275,7 +327,7 @@ class CallState(StrEnum):
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """One tool call, with the fan-out, the judgement or the audit that it started if it did."""
+    """One tool call, with the fan-out, the judgement, the audit or the sweep that it started or follows."""
 
     key: str
     turn: int
@@ -288,6 +340,7 @@ class Call:
     run_id: str = ""
     fanout: Fanout | None = None
     judging: Judging | None = None
+    sweep: Sweeping | None = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -7,6 +7,7 @@ whole. The state is the reducer's (`whet_tui.view`), the same that the chat draw
 from collections.abc import Callable, Iterator
 
 from whet_agent.events import Envelope
+from whet_tui import swept
 from whet_tui.entries import (
     Answer,
     Call,
@@ -20,6 +21,7 @@ from whet_tui.entries import (
     LaneState,
     Note,
     Said,
+    Sweeping,
     dollars,
     money_line,
     with_amounts,
@@ -88,6 +90,34 @@ class JudgingPrinter:
             yield safe_line(progress_words(judging))
 
 
+class SweepPrinter:
+    """Tells of one sweep what was not told yet: its beginning, each new best, what was done to it, its end."""
+
+    def __init__(self) -> None:
+        self._opened = False
+        self._best: int | None = None
+        self._controlled = ""
+        self._closed = False
+
+    def lines(self, sweep: Sweeping) -> Iterator[str]:
+        """Yield the lines that are new since the last time."""
+        if not self._opened and sweep.planned:
+            self._opened = True
+            yield safe_line(swept.opening_words(sweep))
+        if sweep.ended and not self._closed:
+            self._closed = True
+            why = f": {sweep.failure}" if sweep.failure else ""
+            yield safe_line(f"{swept.progress_words(sweep)}{why}")
+            if verdict := swept.verdict_words(sweep):
+                yield safe_line(verdict)
+        elif not sweep.ended and sweep.best != self._best:
+            self._best = sweep.best
+            yield safe_line(f"{swept.best_words(sweep)} · {swept.progress_words(sweep)}")
+        if sweep.controlled != self._controlled:
+            self._controlled = sweep.controlled
+            yield safe_line(sweep.controlled)
+
+
 def lane_line(lane: Lane) -> str:
     """One branch that has ended, in a line."""
     sample = f" #{lane.sample}" if lane.sample > 1 else ""
@@ -151,6 +181,7 @@ class PlainPrinter:
         self._answer = answer
         self._fanouts: dict[str, FanoutPrinter] = {}
         self._judgings: dict[str, JudgingPrinter] = {}
+        self._sweeps: dict[str, SweepPrinter] = {}
         self._told: set[str] = set()
 
     def hear(self, envelope: Envelope) -> None:
@@ -192,6 +223,9 @@ class PlainPrinter:
                 self._aside(f"  {line}")
         if call.judging is not None:
             for line in self._judgings.setdefault(call.key, JudgingPrinter()).lines(call.judging):
+                self._aside(f"  {line}")
+        if call.sweep is not None:
+            for line in self._sweeps.setdefault(call.key, SweepPrinter()).lines(call.sweep):
                 self._aside(f"  {line}")
         if call.state is CallState.FAILED and call.fanout is None and self._new(f"failed/{call.key}"):
             self._aside(f"  {safe_line(call.result)}")

@@ -33,9 +33,10 @@ from whet_agent.events import (
     UserSaid,
     Withdrawn,
 )
-from whet_tui.entries import Answer, Call, CallState, Card, Entry, Fanout, Judging, Money, Note, Said, Status
+from whet_tui.entries import Answer, Call, CallState, Card, Entry, Fanout, Judging, Money, Note, Said, Status, Sweeping
 from whet_tui.judged import hear_judging, is_judging
 from whet_tui.lanes import grown, hear
+from whet_tui.swept import hear_sweep, is_sweep
 
 
 @dataclass(slots=True, kw_only=True)
@@ -206,8 +207,10 @@ def _tool_asked(view: View, asked: ToolAsked) -> list[Entry]:
 def _run_heard(view: View, heard: RunHeard) -> list[Entry]:
     call = _call(view, heard.key, heard.turn)
     call.run_id = heard.run_id or call.run_id
-    if call.fanout is None and call.judging is None:
-        if is_judging(heard.event):
+    if call.fanout is None and call.judging is None and call.sweep is None:
+        if is_sweep(heard.event):
+            call.sweep = Sweeping(run_id=heard.run_id)
+        elif is_judging(heard.event):
             call.judging = Judging(run_id=heard.run_id)
         else:
             call.fanout = Fanout(run_id=heard.run_id)
@@ -217,6 +220,9 @@ def _run_heard(view: View, heard: RunHeard) -> list[Entry]:
     if call.judging is not None:
         hear_judging(call.judging, heard.event)
         call.judging.left &= not call.judging.ended
+    if call.sweep is not None:
+        hear_sweep(call.sweep, heard.event)
+        call.sweep.left &= not call.sweep.ended
     return [call]
 
 
@@ -326,7 +332,7 @@ def _close(entry: Entry, ended: TurnEnded) -> bool:
 
 def _leave(call: Call) -> None:
     """A run whose end was not told is no longer listened to."""
-    for run in (call.fanout, call.judging):
+    for run in (call.fanout, call.judging, call.sweep):
         if run is not None:
             run.left = not run.ended
 

@@ -1,5 +1,6 @@
 """Make one call that the mind asked for, with a person's yes where the server wants one."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final
@@ -7,12 +8,12 @@ from typing import Any, Final
 from google.protobuf.message import Message
 from opentelemetry import trace
 
-from whet.v1 import approval_pb2, options_pb2
+from whet.v1 import approval_pb2, options_pb2, sweep_pb2
 from whet_agent.account import capped
 from whet_agent.calls import Outcome, is_lost, make, unary
 from whet_agent.catalogue import BadArguments, Tool, method_named, request_from, tools
 from whet_agent.client import CallError
-from whet_agent.conversation import Entry, OpenCall, arguments_of, from_tool, said
+from whet_agent.conversation import NO_LONGER_FOLLOWED, Entry, OpenCall, arguments_of, from_tool, said
 from whet_agent.events import ApprovalAsked, ToolAnswered, ToolAsked
 from whet_agent.nodes.context import Context
 from whet_agent.nodes.reporter import Reporter
@@ -108,7 +109,7 @@ async def _approved(tool: Tool, request: Message, cap: int | None, context: Cont
     """
     for _ in range(ASKS):
         try:
-            return await make(context.agent, tool, request, reporter)
+            return await _made(tool, request, context, reporter)
         except CallError as error:
             if error.reason not in {"APPROVAL_REQUIRED", "APPROVAL_NOT_OPEN"}:
                 raise
@@ -121,6 +122,24 @@ async def _approved(tool: Tool, request: Message, cap: int | None, context: Cont
             reason = str(decision.get("reason") or "no reason given")
             return Outcome(ok=False, text=f"Not done: rejected by the person: {reason}")
     return Outcome(ok=False, text="Not done: the approval ran out again and again. Ask the person what to do.")
+
+
+async def _made(tool: Tool, request: Message, context: Context, reporter: Reporter) -> Outcome:
+    """Make the call. A sweep may take a night: following one ends when the person says something, and the sweep goes
+    on.
+    """
+    making = make(context.agent, tool, request, reporter)
+    if not isinstance(request, sweep_pb2.WatchSweepRequest):
+        return await making
+    watching = asyncio.ensure_future(making)
+    speaking = asyncio.ensure_future(context.spoken(reporter.turn))
+    try:
+        await asyncio.wait({watching, speaking}, return_when=asyncio.FIRST_COMPLETED)
+        return watching.result() if watching.done() else Outcome(text=NO_LONGER_FOLLOWED, run_id=request.run_id)
+    finally:
+        watching.cancel()
+        speaking.cancel()
+        await asyncio.wait({watching, speaking})
 
 
 async def _question(approval_id: str, tool: Tool, context: Context, reporter: Reporter) -> ApprovalAsked:

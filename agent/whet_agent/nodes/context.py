@@ -1,6 +1,7 @@
 """The live things that a node works with. They never enter the state, which is kept on disk."""
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from whet_agent.account import Account
@@ -20,6 +21,11 @@ def _nobody(happening: Happening) -> None:
 def _nothing(turn: int, entries: Sequence[Entry]) -> list[Entry]:
     """Nothing was said in the meantime."""
     return []
+
+
+async def _silence(turn: int) -> None:
+    """Nobody ever speaks."""
+    await asyncio.Event().wait()
 
 
 def _no_person(question: JsonObject) -> JsonObject:
@@ -44,6 +50,8 @@ class Context:
     """How calls that need a yes are answered in the session's mode."""
     unheard: Callable[[int, Sequence[Entry]], list[Entry]] = _nothing
     """What the person has said into a turn and its conversation does not hold yet."""
+    spoken: Callable[[int], Awaitable[None]] = _silence
+    """Wait until the person says something into a turn."""
     hear: Callable[[Happening], None] = _nobody
     ask: Callable[[JsonObject], JsonObject] = _no_person
     """Ask the person and wait, however long, over restarts too. Takes and returns what can be kept on disk."""

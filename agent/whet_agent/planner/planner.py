@@ -9,7 +9,7 @@ from typing import Final
 
 from whet_agent.calls import Backend
 from whet_agent.catalogue import Tool
-from whet_agent.conversation import Entry, ToolRequest
+from whet_agent.conversation import NO_LONGER_FOLLOWED, Entry, ToolRequest
 from whet_agent.events import OFFLINE_PLANNER
 from whet_agent.model.base import Moment, Saying, Thought
 from whet_agent.planner import wishing
@@ -55,13 +55,19 @@ class OfflinePlanner:
         asked = [place for place in fresh if roles[place] == "user"]
         last = asked.pop() if asked else _last(roles, "user")
         before = [await self._calls(moment.entries[: place + 1], moment, done=()) for place in asked]
+        left_sweep = _left_sweep(moment.entries[:last])
         steps = await self._calls(moment.entries[: last + 1], moment, done=moment.entries[last + 1 :])
         calls = steps.calls if isinstance(steps, Calls) else steps
+        if left_sweep and not isinstance(calls, Say) and calls[-1].tool != "watch_sweep":
+            calls = (*calls, Call(tool="watch_sweep", arguments={"run_id": left_sweep}))
         made = roles[last:].count("assistant")
-        thoughts = [_handed_on(answer) for answer in answers] + [_begun(plan) for plan in before]
+        left = () if isinstance(calls, Say) else calls[made:]
+        follows = bool(left) and left[0].tool == "watch_sweep"  # which shows that it has begun
+        thoughts = [_handed_on(answer) for answer in answers if not (follows and answer["tool"] == "sweep")]
+        thoughts += [_begun(plan) for plan in before]
         if isinstance(calls, Say):
             thoughts.append(Thought(text=calls.text))
-        elif (left := calls[made:]) and made and not all(answer["ok"] for answer in answers):
+        elif left and made and not all(answer["ok"] for answer in answers):
             thoughts.append(Thought(text=_left(left)))
         elif left:
             before_all = steps.before if isinstance(steps, Calls) and not made else ""
@@ -114,6 +120,13 @@ def _last(roles: Sequence[str], role: str) -> int:
     return max((place for place, other in enumerate(roles) if other == role), default=-1)
 
 
+def _left_sweep(entries: Sequence[Entry]) -> str:
+    """Return the sweep that was followed until the person said what is answered now; empty when there is none."""
+    entry = next((entry for entry in reversed(entries) if entry["m"]["content"] or entry.get("tool")), None)
+    left = entry is not None and entry.get("tool") == "watch_sweep" and entry["m"]["content"] == NO_LONGER_FOLLOWED
+    return entry["run"] if entry is not None and left else ""
+
+
 def _begun(plan: Calls | Say) -> Thought:
     """Return the thought that makes these calls. They are named when it is known what else is asked for."""
     if isinstance(plan, Say):
@@ -150,6 +163,8 @@ def _handed_on(entry: Entry) -> Thought:
     if entry.get("answer") and entry["tool"] in _WATCHED:
         return Thought(text=entry["answer"], simulated=entry["simulated"], quoted_run=entry["run"])
     text = entry["m"]["content"]
+    if text == NO_LONGER_FOLLOWED:
+        return Thought()  # whoever has just spoken knows why
     if entry.get("run") and entry["tool"] in _WATCHED:
         text = text.partition("\n\n")[0]  # what became of each branch has been seen
     return Thought(text=text, simulated=entry.get("simulated", False))

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from whet_eval.bench import calls, experiments, judging, report, screen
+from whet_eval.bench import calls, experiments, judging, racing, report, screen, sweeping
 from whet_eval.bench.children import provider, resident_mb, server
 from whet_eval.bench.figure import Figure
 
@@ -39,12 +39,27 @@ async def judging_figures(base: Path) -> AsyncIterator[Figure]:
             yield figure
 
 
+async def sweeping_figures(base: Path) -> AsyncIterator[Figure]:
+    """Sweeps: through a server, and what thousands of trials take."""
+    async with provider() as url, server(base / "sweeping", sweeping.config(url)) as running:
+        async for figure in sweeping.sweeping(running):
+            yield figure
+    async for figure in sweeping.overhead(base / "overhead"):
+        yield figure
+
+
 async def screen_figures(base: Path) -> AsyncIterator[Figure]:
     """The chat through a real terminal."""
     async with provider() as url:
         figures = screen.figures(base / "screen", url)
         while (figure := await asyncio.to_thread(next, figures, None)) is not None:
             yield figure
+
+
+async def racing_figures(base: Path) -> AsyncIterator[Figure]:
+    """Simulated sweeps: false winners, and what racing saves. No server."""
+    for figure in racing.figures():
+        yield figure
 
 
 async def experiment_figures(base: Path) -> AsyncIterator[Figure]:
@@ -54,12 +69,20 @@ async def experiment_figures(base: Path) -> AsyncIterator[Figure]:
         yield figure
 
 
+async def racing_figures(base: Path) -> AsyncIterator[Figure]:
+    """Simulated sweeps: false winners, and what racing saves. No server."""
+    for figure in racing.figures():
+        yield figure
+
+
 MEASURES: Final[Mapping[str, Callable[[Path], AsyncIterator[Figure]]]] = {
     "calls": call_figures,
     "experiments": experiment_figures,
     "judging": judging_figures,
+    "racing": racing_figures,
     "rest": at_rest,
     "screen": screen_figures,
+    "sweeping": sweeping_figures,
 }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from whet_eval.bench import calls, judging_peers, report, whet
+from whet_eval.bench import calls, judging_peers, report, sweeping_peers, whet
 from whet_eval.bench.children import Server, provider, server
 from whet_eval.bench.figure import Figure, median
 from whet_eval.bench.venvs import prepare
@@ -70,7 +70,11 @@ def main() -> int:
     """Measure, write the report, and return 1 when a figure is short."""
     for name in PEERS:
         prepare(name)
-    figures = [*asyncio.run(measure(SIZES)), *asyncio.run(judging_peers.figures())]
+    figures = [
+        *asyncio.run(measure(SIZES)),
+        *asyncio.run(judging_peers.figures()),
+        *asyncio.run(sweeping_peers.figures()),
+    ]
     print(f"report: {report.write(figures, Path('results'), name='bench-peers')}")
     return int(any(figure.short for figure in figures))
 

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from whet_server.errors import Reason
+from whet_server.fanout.recorder import Recorder
 from whet_server.llm.base import Caller, CallResult, CallSpec
 from whet_server.log.events import AttemptFailed, BranchDelta, BranchFinished, BranchPlan, BranchProgress, LivePayload
 from whet_server.log.lifecycle import BranchState
-from whet_server.log.log import RunWriter
 from whet_server.values import Attempt, BranchId, Failure, Totals
 
 CANCELLED_BY_CALLER = Failure(reason=Reason.CANCELLED, message="Cancelled as asked.")
@@ -25,7 +25,7 @@ class Lane:
 
     __slots__ = ("_emit", "_length", "_over", "_pieces", "_spent", "_writer", "call", "cause", "plan", "state", "stop")
 
-    def __init__(self, plan: BranchPlan, call: CallSpec, writer: RunWriter, spent: Totals) -> None:
+    def __init__(self, plan: BranchPlan, call: CallSpec, writer: Recorder, spent: Totals) -> None:
         self.plan = plan
         self.call = call
         self.state = BranchState.WAITING

@@ -10,13 +10,13 @@ from itertools import chain
 
 from whet_server.fanout.branches import CANCELLED_BY_CALLER, ENOUGH, TOO_LATE, Branches, Lane, no_answer
 from whet_server.fanout.plan import branch_calls
+from whet_server.fanout.recorder import Recorder
 from whet_server.fanout.spec import FanoutSpec
 from whet_server.fanout.synthesis import Synthesis
 from whet_server.fanout.view import History, sum_of
 from whet_server.llm.base import Caller
 from whet_server.log.events import BranchFinished, LivePayload, RunFinished, SynthesisFinished
 from whet_server.log.lifecycle import BranchState
-from whet_server.log.log import RunWriter
 from whet_server.values import BranchId, Failure, RunState, Totals
 
 
@@ -25,15 +25,18 @@ class FanoutRun:
 
     def __init__(
         self,
-        writer: RunWriter,
+        writer: Recorder,
         caller: Caller,
         spec: FanoutSpec,
         history: History,
         *,
         budget: int,
         clock: Callable[[], int],
+        with_evidence: bool = True,
     ) -> None:
-        """`history` is what the record says already: of a new run, that it was opened."""
+        """`history` is what the record says already: of a new run, that it was opened. Without evidence the synthesis
+        does not say which branches support it.
+        """
         self._writer = writer
         self._caller = caller
         self._spec = spec
@@ -48,7 +51,7 @@ class FanoutRun:
                 for plan, call in zip(plans, calls, strict=True)
             },
         )
-        self._synthesis = Synthesis(writer, caller, spec, self.branches, budget=budget)
+        self._synthesis = Synthesis(writer, caller, spec, self.branches, budget=budget, with_evidence=with_evidence)
         self._cancelled = False
         for finished in history.finished.values():
             self.branches.land(finished)

@@ -12,10 +12,11 @@ from collections.abc import Iterator, Sequence
 from whet_server.errors import Reason
 from whet_server.fanout import vote
 from whet_server.fanout.branches import CANCELLED_BY_CALLER, Branches, no_answer
-from whet_server.fanout.evidence import gather
+from whet_server.fanout.evidence import Evidence, gather
 from whet_server.fanout.fence import Fence, Unfenced
 from whet_server.fanout.plan import MAX_DRAFTS, draft_call
 from whet_server.fanout.prompts import draft_messages, fence_of
+from whet_server.fanout.recorder import Recorder
 from whet_server.fanout.spec import FanoutSpec, SynthesisMode
 from whet_server.fanout.view import History
 from whet_server.llm.base import Caller, CallResult
@@ -30,7 +31,6 @@ from whet_server.log.events import (
     VoteCount,
 )
 from whet_server.log.lifecycle import BranchState
-from whet_server.log.log import RunWriter
 from whet_server.values import Attempt, BranchId, Failure, Value
 
 OVERTAKEN = Failure(reason=Reason.CANCELLED, message="Cut off: further answers came in, which the next revision sees.")
@@ -41,7 +41,7 @@ _NO_FAULT = frozenset({Reason.CANCELLED, Reason.INTERRUPTED})
 class Sheet:
     """One draft under way. Hears its call: every piece of text becomes a live event with its offset."""
 
-    def __init__(self, revision: int, seen: Sequence[BranchId], fence: Fence, writer: RunWriter) -> None:
+    def __init__(self, revision: int, seen: Sequence[BranchId], fence: Fence, writer: Recorder) -> None:
         self.revision = revision
         self._fence = fence
         self.seen = tuple(seen)
@@ -94,13 +94,23 @@ class Draft(Value):
 class Synthesis:
     """The synthesis of one run. `drafts` are those that ended."""
 
-    def __init__(self, writer: RunWriter, caller: Caller, spec: FanoutSpec, branches: Branches, *, budget: int) -> None:
+    def __init__(
+        self,
+        writer: Recorder,
+        caller: Caller,
+        spec: FanoutSpec,
+        branches: Branches,
+        *,
+        budget: int,
+        with_evidence: bool = True,
+    ) -> None:
         self.drafts: list[DraftEnded] = []
         self._writer = writer
         self._caller = caller
         self._spec = spec
         self._branches = branches
         self._budget = budget
+        self._with_evidence = with_evidence
         self._revision = 0
         self._whole: Draft | None = None
         self._failed: Draft | None = None
@@ -214,7 +224,8 @@ class Synthesis:
         draft: DraftEnded | None = None,
         votes: tuple[VoteCount, ...] = (),
     ) -> SynthesisFinished:
-        evidence = await gather(text, {answer.branch_id: answer.text for answer in answers})
+        texts = {answer.branch_id: answer.text for answer in answers} if self._with_evidence else {}
+        evidence = await gather(text, texts) if texts else Evidence()
         return SynthesisFinished(
             state=BranchState.DONE,
             text=text,

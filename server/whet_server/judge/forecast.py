@@ -90,7 +90,7 @@ async def _summed(caller: Caller, workspace: Workspace, planned: Planned, blocke
     run_id = RunId("plan")
     total = planned.record.plan.verdicts
     every = max(1, total // SAMPLE)
-    calls = looked = cached = low = expected = worst = 0
+    calls = looked = cached = low = expected = most = 0
     asked: Counter[ModelName] = Counter()
     for number, question in enumerate(questions(planned.record, planned.items), start=1):
         if question.criterion in blocked:
@@ -98,7 +98,7 @@ async def _summed(caller: Caller, workspace: Workspace, planned: Planned, blocke
         if not calls % _AT_ONCE:
             await asyncio.sleep(0)
         call = call_of(planned.record, question, workspace, run_id, number)
-        worst += _worst(call, planned.models[question.model])
+        most += worst(call, planned.models[question.model])
         asked[question.model] += 1
         if not calls % every:
             found = await caller.estimate(call)
@@ -107,11 +107,11 @@ async def _summed(caller: Caller, workspace: Workspace, planned: Planned, blocke
             expected += found.expected or 0
             low += 0 if found.cached else _low(call, planned.models[question.model])
         calls += 1
-    return _Sums(calls=calls, looked=looked, cached=cached, low=low, expected=expected, worst=worst, asked=dict(asked))
+    return _Sums(calls=calls, looked=looked, cached=cached, low=low, expected=expected, worst=most, asked=dict(asked))
 
 
-def _worst(call: CallSpec, info: ModelInfo) -> int:
-    """Bound a question and its repair."""
+def worst(call: CallSpec, info: ModelInfo) -> int:
+    """Bound what a question and its repair cost, in nanos."""
     if info.price is None:
         return 0
     size, limit = Worst(call.messages, call.parameters).input_tokens, call.parameters.max_tokens or 0

@@ -37,7 +37,9 @@ class Items:
     async def gather(
         self, workspace: Workspace, spec: JudgementSpec, modes: Sequence[JudgeMode], *, answered: bool = True
     ) -> Gathered:
-        """Return the items. `answered`: rows of a data set hold answers. Raises `InvalidField`, `DatasetNotFound`, `HoldoutSealed`, `RunNotFound`."""
+        """Return the items. `answered`: rows of a data set hold answers. Raises `InvalidField`, `DatasetNotFound`,
+        `HoldoutSealed`, `RunNotFound`.
+        """
         given = [bool(spec.items), spec.dataset is not None, spec.fanout_run_id is not None]
         if sum(given) != 1:
             raise InvalidField(("spec.items", "give either items, or a data set, or a fan-out"))

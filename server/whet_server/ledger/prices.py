@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Final
 
-from whet_server.values import NANOS_PER_USD, Value
+from whet_server.values import NANOS_PER_USD, Nanos, Usage, Value, cost
 
 if TYPE_CHECKING:
     from genai_prices.types import ConditionalPrice, ModelInfo, ModelPrice
@@ -23,6 +23,10 @@ class Price(Value):
     input: int
     output: int
     source: str = ""
+
+    def of(self, usage: Usage) -> Nanos:
+        """Return what so many tokens cost."""
+        return Nanos(cost(usage.input_tokens, self.input) + cost(usage.output_tokens, self.output))
 
 
 def find_price(base_url: str, model: str) -> Price | None:

@@ -91,7 +91,7 @@ class Work:
         parameters = route.parameters(self._spec.parameters)
         question = Question.of(self._spec, route, parameters)
         key = b"" if self._spec.cache_bypass else question.key()
-        if key and await self._cached(question, key):
+        if key and await self._cached(route, question, key):
             return True
         worst = Worst(self._spec.messages, parameters)
         route.endpoint.budget.called()
@@ -109,7 +109,7 @@ class Work:
             self._keep(question, key)
         return True
 
-    async def _cached(self, question: Question, key: bytes) -> bool:
+    async def _cached(self, route: Route, question: Question, key: bytes) -> bool:
         found = await self._tools.cache.get(question.workspace, key)
         if found is None:
             return False
@@ -121,6 +121,8 @@ class Work:
             cached=True,
             simulated=found.simulated,
             finish_reason=found.finish_reason,
+            made_ns=found.latency_ns or None,
+            made_cost=None if route.info.price is None else route.info.price.of(found.usage),
         )
         return True
 
@@ -132,6 +134,7 @@ class Work:
             usage=self._attempts[-1].usage,
             finish_reason=self._result.finish_reason,
             simulated=self._result.simulated,
+            latency_ns=self._took_ns(),
             ttl=self._spec.cache_ttl,
         )
 
@@ -297,6 +300,9 @@ class Work:
     def _left(self) -> float:
         return self._deadline - self._now()
 
+    def _took_ns(self) -> int:
+        return int((self._now() - self._start) * 1e9)
+
     def _finished(self) -> CallResult:
         attempts = tuple(self._attempts)
         first = self._first_token if self._result.text and not self._result.cached else None
@@ -304,7 +310,7 @@ class Work:
             self._result,
             attempts=attempts,
             totals=_totals(attempts, cached=self._result.cached, unpriced=self._unpriced),
-            latency_ns=int((self._now() - self._start) * 1e9),
+            latency_ns=self._took_ns(),
             first_token_ns=None if first is None else int((first - self._start) * 1e9),
         )
 

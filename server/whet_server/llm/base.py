@@ -80,6 +80,10 @@ class CallResult(Value):
     cached: bool = False
     simulated: bool = False
     finish_reason: str = ""
+    made_ns: int | None = None
+    """Of a cached answer, how long it took when it was made; None: nobody knows, or it was made now."""
+    made_cost: Nanos | None = None
+    """Of a cached answer, what making it costs; None: the price is unknown, or it was made now."""
 
     @property
     def usage(self) -> Usage:

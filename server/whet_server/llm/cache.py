@@ -116,6 +116,7 @@ class ResponseCache:
         usage: Usage,
         finish_reason: str,
         simulated: bool,
+        latency_ns: int = 0,
         ttl: float | None = None,
     ) -> None:
         """Keep a whole answer. It can be found at once and is durable soon."""
@@ -129,6 +130,7 @@ class ResponseCache:
             finish_reason=finish_reason,
             simulated=simulated,
             create_ns=now,
+            latency_ns=latency_ns,
             expire_ns=now + int((self._ttl if ttl is None else ttl) * 1e9),
         )
         if answer.expire_ns <= now:

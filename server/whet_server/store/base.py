@@ -88,6 +88,8 @@ class CachedAnswer(Value):
     simulated: bool
     create_ns: int
     expire_ns: int
+    latency_ns: int = 0
+    """How long it took when it was made; 0: nobody noted it."""
 
 
 class ApprovalRecord(Value):

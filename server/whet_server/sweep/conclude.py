@@ -17,6 +17,7 @@ from whet_server.sweeping import (
     BestPoint,
     ChangedCase,
     HoldoutFigure,
+    Importance,
     Objective,
     ObjectiveKind,
     SweepEnd,
@@ -58,6 +59,7 @@ def conclude(record: SweepRecord, fold: SweepFold, end: SweepEnd) -> SweepResult
         improved=sum(each.after > each.before for each in changed),
         convergence=likely,
         converged=converged,
+        importance=_importance(field, fold),
         front=_front(field, best),
         history=history,
         simulated=any(case.simulated for trial in fold.trials.values() for case in trial.answers.values()),
@@ -152,6 +154,16 @@ def _verdict(field: Field, winner: Versus | None, best: Versus | None, lift: Est
     if best is None or best.pairs < FEWEST_PAIRS or not best.held or lift.high is None:
         return SweepVerdict.UNDECIDED
     return SweepVerdict.NO_DIFFERENCE if lift.high <= field.worth else SweepVerdict.UNDECIDED
+
+
+def _importance(field: Field, fold: SweepFold) -> tuple[Importance, ...]:
+    """What matters among all that was compared; what was stopped early shows as much by the cases it has."""
+    from whet_server.sweep.space import Space  # with the next one
+    from whet_server.sweep.study import importance  # loads Optuna
+
+    lifts = {number: field.lifts(number) for number in field.compared}
+    told = [(fold.trials[number].configuration, sum(of) / len(of)) for number, of in lifts.items()]
+    return importance(Space(field.plan.space), told, higher=True) if field.plan.space else ()
 
 
 def _fallback(field: Field) -> int | None:

@@ -5,7 +5,7 @@ Two tests, for two questions:
 - `betting_p` may be looked at after every case. Somebody bets against "the mean gain is zero or less"; no way to bet
   makes a gain from a true null, so that capital of 20 comes about with a chance of at most 1 in 20 at any time (Ville
   1939; Waudby-Smith and Ramdas 2024, Estimating means of bounded random variables by betting, JRSS B 86). It asks
-  nothing of the gains but a lower bound. Racing stops by it, and conditions are held by it.
+  nothing of the gains but bounds. Racing stops trials by it.
 - `flip_p` is for a number of cases that was set before. If the configurations do not differ, each difference would have
   come as well with the other sign; the chance that chosen signs give a sum as large as the one that was seen is counted
   exactly (Fisher 1935, The Design of Experiments, section 21). For differences of -1, 0 and 1 it is McNemar's exact
@@ -24,22 +24,22 @@ STEPS: Final = 120
 """Steps of the largest difference that are told apart: halves, thirds, up to sixths of it are exact."""
 MANY: Final = 2000
 """Above so many differences the sum of signs is as good as normal, and counting would take long."""
-_BETS: Final = (0.02, 0.04, 0.08, 0.12, 0.18, 0.25, 0.35, 0.45, 0.6, 0.8, 0.98)
+_BETS: Final = (0.03, 0.07, 0.15, 0.3, 0.6, 0.98)
 """Shares of the most that may be bet, each by one of equally rich players: small ones for small gains on many cases."""
 _LEAST: Final = 1e-12
 """Sums of so small chances are rounding errors."""
 
 
-def betting_p(gains: Sequence[float], least: float = -1.0) -> float:
+def betting_p(gains: Sequence[float]) -> float:
     """Return the any-time-valid p-value against a mean gain of zero or less: one over the most that the players ever
-    had together, who began with 1. `gains` in the order in which they came, none below `least`, which is below zero.
+    had together, who began with 1. `gains` are -1 to 1, in the order in which they came.
     """
     import numpy as np
 
     if not len(gains):
         return 1.0
-    bets = np.asarray(_BETS) / -least
-    capital = np.exp(np.cumsum(np.log1p(np.outer(np.asarray(gains, dtype=np.float64), bets)), axis=0)).mean(axis=1)
+    stakes = np.outer(np.asarray(gains, dtype=np.float64), _BETS)
+    capital = np.exp(np.cumsum(np.log1p(stakes), axis=0)).mean(axis=1)
     return float(min(1.0, 1.0 / capital.max()))
 
 

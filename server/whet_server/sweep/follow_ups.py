@@ -49,9 +49,10 @@ _BEST_PART: Final = 0.25
 """The part of the complete trials whose choices a narrower space keeps."""
 _LIMITS: Final[Mapping[str, tuple[float, float]]] = {
     "temperature": (0.0, 2.0),
-    "top_p": (0.0, 1.0),
+    "top_p": (0.01, 1.0),
     "max_tokens": (1, math.inf),
     "examples.count": (0, 100),
+    "samples": (1, 100),
 }
 """Beyond these a place of a target has no meaning."""
 _TEMPERATURES: Final = FloatRange(low=0.0, high=1.0)

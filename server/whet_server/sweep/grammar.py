@@ -105,7 +105,7 @@ def _code(source: str, place: int) -> tuple[list[_Token], int]:
     while found := _TOKEN.match(source, place):
         place = found.end()
         kind = found.lastgroup or ""
-        if kind == "close":
+        if kind == "close" or len(tokens) > _MOST_TOKENS:
             break
         if kind != "space":
             tokens.append(_Token(kind, found.group(), found.start()))

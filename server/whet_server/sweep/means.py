@@ -1,12 +1,12 @@
 """What a sweep's calls are made with, and what comes of those for one answer."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from whet_server.errors import InvalidField, NotFound
 from whet_server.judging import Item
-from whet_server.llm.base import Caller, CallResult, CallSpec, ModelInfo, Unheard
+from whet_server.llm.base import Caller, CallResult, CallSpec, Listener, ModelInfo, Unheard
 from whet_server.sweep.spec import SweepSpec
 from whet_server.sweeping import Budget, StageOutput
 from whet_server.values import (
@@ -25,19 +25,22 @@ from whet_server.values import (
 
 _MANY: Final = 1_000_000
 """Calls at once where nobody says how many."""
+UNHEARD: Final = Unheard()
 PLANNED: Final = RunId("plan")
 """The run of calls that are only estimated."""
 
 
 class Answered(Value):
-    """What a target answered to a case. `failure` None: it did. `cost` None: some price is unknown."""
+    """What a target answered to a case. `failure` None: it did. `cost` and `latency_ns` are those of making the answer,
+    also of a cached one, so that what the cache has looks no cheaper and quicker than it is; None: unknown.
+    """
 
     output: str = ""
     stages: tuple[StageOutput, ...] = ()
     models: tuple[ModelName, ...] = ()
     totals: Totals = Totals()
     cost: Nanos | None = Nanos(0)
-    latency_ns: int = 0
+    latency_ns: int | None = 0
     cached: bool = False
     simulated: bool = False
     failure: Failure | None = None
@@ -81,10 +84,10 @@ class Means:
             run_token_cap=self.budget.tokens,
         )
 
-    async def ask(self, call: CallSpec, stop: asyncio.Event) -> CallResult:
+    async def ask(self, call: CallSpec, stop: asyncio.Event, listener: Listener = UNHEARD) -> CallResult:
         """Make a call. What waits for a place at its model does so before it begins, so that no limit of time runs."""
         async with self.place(call.models[0], (await self.info(call.models[0])).at_once):
-            return await self.caller.call(call, Unheard(), stop)
+            return await self.caller.call(call, listener, stop)
 
     def place(self, model: ModelName, most: int) -> asyncio.Semaphore:
         """Return what holds the places of a model that may have `most` calls before it; 0: as many as there are."""
@@ -117,7 +120,8 @@ class Tally:
         self.stages: list[StageOutput] = []
         self._models: dict[ModelName, None] = {}
         self._totals = Totals()
-        self._latency_ns = 0
+        self._latency_ns: int | None = 0
+        self._cost: int | None = 0
         self._calls = 0
         self._cached = 0
         self._simulated = False
@@ -125,25 +129,43 @@ class Tally:
     def add(self, result: CallResult) -> None:
         self._models[result.model] = None
         self._totals += result.totals
-        self._latency_ns += result.latency_ns
+        self._latency_ns = whole((self._latency_ns, took(result)))
+        self._cost = whole((self._cost, paid(result)))
         self._calls += 1
         self._cached += result.cached
         self._simulated |= result.simulated
 
     def answered(self, output: str, failure: Failure | None = None) -> Answered:
         """Return what it came to."""
-        totals = self._totals
         return Answered(
             output=output,
             stages=tuple(self.stages),
             models=tuple(self._models),
-            totals=totals,
-            cost=None if totals.unpriced else Nanos(totals.settled + totals.unknown),
+            totals=self._totals,
+            cost=None if self._cost is None else Nanos(self._cost),
             latency_ns=self._latency_ns,
             cached=0 < self._calls == self._cached,
             simulated=self._simulated,
             failure=failure,
         )
+
+
+def took(result: CallResult) -> int | None:
+    """Return how long making an answer took, in nanoseconds."""
+    return result.made_ns if result.cached else result.latency_ns
+
+
+def paid(result: CallResult) -> int | None:
+    """Return what making an answer cost, in nanos; None where its price is unknown."""
+    if result.cached:
+        return result.made_cost
+    return None if result.totals.unpriced else result.totals.settled + result.totals.unknown
+
+
+def whole(parts: Iterable[int | None]) -> int | None:
+    """Return the sum; None where a part is unknown."""
+    known = list(parts)
+    return None if None in known else sum(part or 0 for part in known)
 
 
 def field_names(items: Sequence[Item]) -> frozenset[str]:

@@ -119,12 +119,16 @@ class OutsideRun(SweepRun):
             if given and not begun:
                 await self._writer.append(also=record([trial.number for trial in given]))
         await self._journal.settled()
-        ended = self._end is not None or self._over
         return Asked(
             trials=tuple(self.given(trial) for trial in given),
-            ended=ended,
-            retry_after=None if given or ended else RETRY_SECONDS,
+            ended=self.ended,
+            retry_after=None if given or self.ended else RETRY_SECONDS,
         )
+
+    @property
+    def ended(self) -> bool:
+        """Whether it gives no more trials."""
+        return self._end is not None or self._over
 
     def given(self, trial: TrialFold) -> Given:
         """Return a trial as programs get it."""
@@ -146,8 +150,8 @@ class OutsideRun(SweepRun):
                 await self._close(trial, failure)
             elif finished:
                 await self._leave_out(trial)
-            await self._digested(trial)
-            await self._journal.settled()
+        await self._digested(trial)
+        await self._journal.settled()
         return trial.end or under_way(self.fold, trial), self._end is not None or stopped(trial)
 
     # -- trials ----------------------------------------------------------------------------------------------------
@@ -249,23 +253,25 @@ class OutsideRun(SweepRun):
         for key, each in fresh.items():
             if key not in unscored and key not in self._told:
                 await self._journal.land(trial.number, _case(each))
+        if unscored:
+            await self._score(unscored)
+        self._progress.news()
+
+    async def _score(self, unscored: Mapping[tuple[int, str, int], ToldCase]) -> None:
+        """Have answers scored, those that another call has brought along included."""
         new = {key: each for key, each in unscored.items() if key not in self._told}
         self._told.update(new)
         scoring = asyncio.ensure_future(self._ask_all([self._question(*key) for key in new]))
-        scoring.add_done_callback(lambda _: self._news.set())
-        await self._until(
-            lambda: (
-                (scoring.done() and not unscored.keys() & self._told.keys())
-                or self._end is not None
-                or self._over
-                or self.fold.paused
+        try:
+            await self._until(
+                lambda: not unscored.keys() & self._told.keys() or self.ended or self.fold.paused  # `_landed` tells
             )
-        )
-        if not scoring.done() and self.fold.paused:
+        finally:
+            scoring.cancel()
+        if self._end is None and unscored.keys() & self._told.keys():
+            if self._over:
+                raise Draining("The server is about to stop. Tell the results again when it is back.", retry_after=1.0)
             raise _paused(self._writer.run.run_id)
-        if self._over and self._end is None:
-            raise Draining("The server is about to stop. Tell the results again when it is back.", retry_after=1.0)
-        self._progress.news()
 
     def _question(self, number: int, case_id: str, sample: int) -> Question:
         place = self._order.index(case_id) if self.items else 0
@@ -343,10 +349,11 @@ class OutsideTrials:
         """Return trials that were given before, as they stand."""
         live = await self._live(workspace, run_id)
         if live is not None:
-            return Asked(trials=tuple(live.given(live.fold.trials[number]) for number in numbers))
+            trials = [live.given(live.fold.trials[number]) for number in numbers]
+            return Asked(trials=tuple(trials), ended=live.ended)
         _, fold = await self._sweeps.fold(workspace, run_id)
-        trials = [fold.trials[number] for number in numbers]
-        return Asked(trials=tuple(given_of(fold, trial, (), trial.start_ns) for trial in trials), ended=True)
+        over = [given_of(fold, trial, (), trial.start_ns) for trial in map(fold.trials.__getitem__, numbers)]
+        return Asked(trials=tuple(over), ended=True)
 
     async def tell(
         self,

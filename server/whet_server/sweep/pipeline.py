@@ -6,6 +6,8 @@ reference. A stage that is switched off answers what it would have been asked ab
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from math import prod
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
@@ -13,16 +15,19 @@ from msgspec.structs import replace
 from whet_server.errors import InvalidField, Reason, TemplateFailed, failure_of
 from whet_server.judging import Item
 from whet_server.llm.base import CallSpec, ModelInfo
+from whet_server.llm.tab import Worst
 from whet_server.llm.taxonomy import failure
 from whet_server.log.lifecycle import BranchState
 from whet_server.sweep import examples, places
+from whet_server.sweep.dimensions import PARAMS, Dimensions
 from whet_server.sweep.examples import Examples, shown
+from whet_server.sweep.guess import LONGEST_TOKEN, Guess, dearest, guess, likely_text
 from whet_server.sweep.means import Answered, Means, Tally
 from whet_server.sweep.places import Place, PlaceKind
 from whet_server.sweep.spec import FewShot, Pipeline, Stage
-from whet_server.sweep.template import Known, Template, check
+from whet_server.sweep.template import MOST_OUTPUT, Known, Template, check
 from whet_server.sweeping import Configuration, SearchDimension, Setting, StageOutput
-from whet_server.values import CallId, Failure, Message, ModelName, Parameters, Speaker
+from whet_server.values import CallId, Failure, Message, ModelName, Nanos, Parameters, Speaker
 
 _PLACES: Final[Mapping[str, Place]] = {
     "template": places.TEXT,
@@ -38,11 +43,11 @@ _PLACES: Final[Mapping[str, Place]] = {
 }
 INPUT: Final = "input"
 FIELDS: Final = "fields"
-PARAMS: Final = "params"
 EXAMPLES: Final = "examples"
 _TAKEN: Final = frozenset({INPUT, FIELDS, PARAMS, EXAMPLES, "loop", "range", "reference"})
 """Names that a stage cannot have, because they mean something else in templates."""
-_SELF: Final = "."
+_MOST_COMBINED: Final = 64
+"""Combinations of variables whose prompts are measured one by one, for the worst cost."""
 
 
 class Asked(NamedTuple):
@@ -81,33 +86,21 @@ class PipelineTarget:
         self.pipeline = pipeline
         self.means = means
         self.shots = shots
-        self._dimensions = tuple(dimensions)
         self._fields = fields
-        self._texts = {
-            each.name: {choice.label: places.text_of(choice) for choice in each.choices.choices}
-            for each in dimensions
-            if each.choices is not None
-        }
         self._places = {f"{stage.name}.{name}": place for stage in pipeline.stages for name, place in _PLACES.items()}
+        self._dimensions = Dimensions(dimensions, self._places)
         self._compiled: dict[str, Template] = {}
 
     def places(self) -> Mapping[str, Place]:
         return self._places
 
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """The dimensions that are no places: templates see them as `params.<name>`."""
-        return tuple(each.name for each in self._dimensions if each.name not in self._places)
-
     async def check(self, path: str = "spec") -> dict[ModelName, ModelInfo]:
         """Check stages and dimensions; see `Target.check`."""
-        wrong = [*self._wrong_stages(f"{path}.pipeline"), *self._wrong_dimensions(f"{path}.space")]
+        wrong = list(self._wrong_stages(f"{path}.pipeline"))
         if wrong:
             raise InvalidField(*wrong)
-        used = self._check_texts(path)
-        unused = [name for name in self.variables if not {PARAMS, f"{PARAMS}.{name}"} & used]
-        if unused:
-            raise InvalidField(*(self._unused(name, path) for name in unused))
+        self._dimensions.check(f"{path}.space", "pipeline")
+        self._dimensions.check_used(self._check_texts(path), f"{path}.space")
         models: dict[ModelName, ModelInfo] = {}
         for where, model in self._models(path):
             if model not in models:
@@ -116,27 +109,13 @@ class PipelineTarget:
 
     def baseline(self) -> Configuration:
         """Return what the stages say at the dimensions' places."""
-        found: Configuration = {}
-        for dimension in self._dimensions:
-            stage, _, name = dimension.name.partition(_SELF)
-            said = next((self._said(each, name) for each in self.pipeline.stages if each.name == stage), None)
-            if dimension.name in self._places and said is not None:
-                setting = _setting(dimension, said)
-                if setting is not None:
-                    found[dimension.name] = setting
-        return found
+        return self._dimensions.settings(
+            {f"{stage.name}.{name}": self._said(stage, name) for stage in self.pipeline.stages for name in _PLACES}
+        )
 
     def asked(self, configuration: Configuration, texts: Mapping[str, str]) -> tuple[Asked, ...]:
         """Return the stages under a configuration."""
         return tuple(self._asked(stage, configuration, texts) for stage in self.pipeline.stages)
-
-    def params(self, configuration: Configuration, texts: Mapping[str, str]) -> dict[str, Setting]:
-        """Return the variables of templates under a configuration."""
-        return {
-            name: self._text(name, setting, texts) if isinstance(setting, str) else setting
-            for name, setting in configuration.items()
-            if name not in self._places
-        }
 
     async def answer(
         self,
@@ -171,9 +150,70 @@ class PipelineTarget:
             tally.stages.pop()
         return tally.answered(output)
 
+    async def guess(self, configuration: Configuration, item: Item) -> tuple[Guess, str]:
+        """See `Target.guess`. Earlier answers are made up, as long as they are likely to be."""
+        seen, output, found = self.seen(configuration, {}, item), item.input, Guess()
+        for stage in self.asked(configuration, {}):
+            if stage.on:
+                try:
+                    call = await self.call(stage, seen, item, CallId(f"{self.means.run_id}/{stage.name}"), 1)
+                except TemplateFailed:  # nothing further is asked then
+                    break
+                estimate = await self.means.caller.estimate(call)
+                found += guess(call, estimate)
+                output = likely_text(call.parameters, estimate.info)
+            seen[stage.name] = output
+        return found, output
+
+    async def worst(self, item: Item) -> tuple[str, Nanos]:
+        """See `Target.worst`: for each stage its dearest model, its longest texts and its longest answer."""
+        seen: dict[str, Any] = {INPUT: item.input, FIELDS: dict(item.fields)}
+        output, money = item.input, 0
+        for stage in self.pipeline.stages:
+            infos = [await self.means.info(model) for model in self._models_of(stage)]
+            most = self._dimensions.highest(f"{stage.name}.max_tokens", stage.parameters.max_tokens)
+            money += dearest(infos, self._longest_prompt(stage, seen), most)
+            longest = LONGEST_TOKEN * max(most or info.default_max_tokens for info in infos)
+            output = max(output, "x" * min(longest, MOST_OUTPUT // 2), key=len)  # it may be off, and hand its input on
+            seen[stage.name] = output
+        return output, Nanos(money)
+
+    def _longest_prompt(self, stage: Stage, seen: Mapping[str, Any]) -> int:
+        """Return the most tokens that a prompt of the stage can have, a byte each: over every template with every
+        system message and every value of the variables, or of many the longest values.
+        """
+        solved = self.shots.longest(self._most_shots(stage))
+        asked = self._asked(stage, {}, {})
+        longest = 0
+        templates = dict.fromkeys(text for _, text in self.variants(stage, "template"))
+        systems = dict.fromkeys(text for _, text in self.variants(stage, "system"))
+        for template, system, params in product(templates, systems, self._every_params()):
+            variant = asked._replace(template=template, system=system)
+            try:
+                messages = tuple(self.messages(variant, {**seen, PARAMS: params}, solved))
+            except TemplateFailed:  # it will not be asked like this
+                continue
+            longest = max(longest, Worst(messages, Parameters()).input_tokens)
+        return longest
+
+    def _every_params(self) -> list[dict[str, Setting]]:
+        """Return every combination of the variables' values, of ranges the ends; of many combinations the longest."""
+        at, names = self._dimensions, self._dimensions.variables
+        values = [[at.params({name: end}, {})[name] for end in at.ends(name)] for name in names]
+        if prod(map(len, values)) > _MOST_COMBINED:
+            values = [[max(each, key=lambda value: len(str(value)))] for each in values]
+        return [dict(zip(names, combined, strict=True)) for combined in product(*values)]
+
+    def _models_of(self, stage: Stage) -> list[ModelName]:
+        dimension = self._dimensions.of(f"{stage.name}.model")
+        if dimension is None or dimension.choices is None:
+            return [stage.model]
+        labels = [ModelName(choice.label) for choice in dimension.choices.choices]
+        return [*labels, stage.model] if dimension.only_if else labels
+
     def seen(self, configuration: Configuration, texts: Mapping[str, str], item: Item) -> dict[str, Any]:
         """Return what the first stage's templates see of a case, without examples."""
-        return {INPUT: item.input, FIELDS: dict(item.fields), PARAMS: self.params(configuration, texts)}
+        return {INPUT: item.input, FIELDS: dict(item.fields), PARAMS: self._dimensions.params(configuration, texts)}
 
     async def call(self, stage: Asked, seen: dict[str, Any], item: Item, call_id: CallId, sample: int) -> CallSpec:
         """Return the call of a stage. A seed counts up with the samples, so that they differ. Raises
@@ -208,42 +248,28 @@ class PipelineTarget:
 
     def variants(self, stage: Stage, name: str) -> Iterator[tuple[str, str]]:
         """Yield every text that a place of a stage may have, each with the end of its path."""
-        place = f"{stage.name}.{name}"
-        if place in self._texts:
-            at = next(at for at, each in enumerate(self._dimensions) if each.name == place)
-            for number, text in enumerate(self._texts[place].values()):
-                yield f"space[{at}].choices.choices[{number}].text", text
+        for where, text in self._dimensions.texts(f"{stage.name}.{name}"):
+            yield f"space{where}", text
         at = self.pipeline.stages.index(stage)
         yield f"pipeline.stages[{at}].{name}", str(self._said(stage, name))
 
-    def dimension(self, name: str) -> SearchDimension | None:
-        return next((each for each in self._dimensions if each.name == name), None)
-
     def _asked(self, stage: Stage, configuration: Configuration, texts: Mapping[str, str]) -> Asked:
-        own = {name: configuration[place] for name in _PLACES if (place := f"{stage.name}.{name}") in configuration}
-        written = {
-            name: self._text(f"{stage.name}.{name}", str(setting), texts)
-            for name, setting in own.items()
-            if name in {"template", "system"}
-        }
-        numbers = {name: places.number_of(own[name]) for name in ("temperature", "top_p") if name in own}
-        whole = {name: int(places.number_of(own[name]) or 0) for name in ("max_tokens", "seed") if name in own}
-        shots = stage.examples
+        at, named = self._dimensions, {name: f"{stage.name}.{name}" for name in _PLACES}
+        written = {name: at.text(named[name], configuration, texts) for name in ("template", "system", "model")}
+        count = at.integer(named["examples.count"], configuration)
+        selection = at.text(named["examples.selection"], configuration, texts)
         return Asked(
             name=stage.name,
-            template=written.get("template", stage.template),
-            system=written.get("system", stage.system),
-            model=ModelName(str(own.get("model", stage.model))),
-            parameters=replace(stage.parameters, **numbers, **whole),
+            template=stage.template if written["template"] is None else written["template"],
+            system=stage.system if written["system"] is None else written["system"],
+            model=ModelName(written["model"] or stage.model),
+            parameters=at.parameters(configuration, f"{stage.name}.").over(stage.parameters),
             shots=FewShot(
-                count=int(places.number_of(own.get("examples.count", shots.count)) or 0),
-                selection=str(own.get("examples.selection", shots.selection)) or examples.FIRST,
+                count=stage.examples.count if count is None else count,
+                selection=selection or stage.examples.selection or examples.FIRST,
             ),
-            on=own.get("on") != places.NO,
+            on=configuration.get(named["on"]) != places.NO,
         )
-
-    def _text(self, name: str, label: str, texts: Mapping[str, str]) -> str:
-        return texts.get(label) or self._texts.get(name, {}).get(label, label)
 
     def _said(self, stage: Stage, name: str) -> Setting | None:
         """Return what a stage itself says at a place."""
@@ -279,25 +305,13 @@ class PipelineTarget:
                 if place.kind in {PlaceKind.NUMBER, PlaceKind.INTEGER} and said is not None:
                     yield from places.wrong_number(said, place, f"{path}.stages[{at}].{_field(name)}")
 
-    def _wrong_dimensions(self, path: str) -> Iterator[tuple[str, str]]:
-        for at, dimension in enumerate(self._dimensions):
-            place = self._places.get(dimension.name)
-            if place is not None:
-                yield from places.wrong(dimension, place, f"{path}[{at}]")
-            elif not dimension.name.isidentifier():
-                there = ", ".join(_PLACES)
-                what = f"{dimension.name} is no place of the pipeline; a stage has {there}, after its name and a dot"
-                yield f"{path}[{at}].name", what
-            elif dimension.choices is not None:
-                yield from places.wrong(dimension, places.TEXT, f"{path}[{at}]")
-
     def _check_texts(self, path: str) -> set[str]:
         """Check every template there may be; return what they ask for."""
         used: set[str] = set()
         earlier: list[str] = []
         for at, stage in enumerate(self.pipeline.stages):
-            known: dict[str, Any] = {INPUT: None, FIELDS: self._fields, PARAMS: self.variables, EXAMPLES: None}
-            known |= dict.fromkeys(earlier)
+            known: dict[str, Any] = {FIELDS: self._fields, PARAMS: self._dimensions.variables}
+            known |= dict.fromkeys((INPUT, EXAMPLES, *earlier))
             systems = [check(text, f"{path}.{where}", known) for where, text in self.variants(stage, "system") if text]
             shows = any(EXAMPLES in system.variables for system in systems)
             for where, text in self.variants(stage, "template"):
@@ -311,6 +325,17 @@ class PipelineTarget:
                 raise InvalidField((f"{path}.pipeline.stages[{at}].examples", what))
             earlier.append(stage.name)
         return used
+
+    def fault(self, stage: str, template: str) -> str:
+        """Say why a text cannot be the template of a stage; empty when it can."""
+        names = [each.name for each in self.pipeline.stages]
+        known: dict[str, Any] = {FIELDS: self._fields, PARAMS: self._dimensions.variables}
+        earlier = names[: names.index(stage)]
+        try:
+            self._checked(template, stage, known | dict.fromkeys((INPUT, EXAMPLES, *earlier)))
+        except InvalidField as error:
+            return error.violations[0][1]
+        return ""
 
     def _checked(self, text: str, path: str, known: Known) -> Template:
         if not text.strip():
@@ -327,37 +352,14 @@ class PipelineTarget:
             raise InvalidField((path, what))
 
     def _most_shots(self, stage: Stage) -> int:
-        dimension = self.dimension(f"{stage.name}.examples.count")
-        if dimension is None:
-            return stage.examples.count
-        if dimension.choices is not None:
-            return max(int(places.number_of(choice.label) or 0) for choice in dimension.choices.choices)
-        return dimension.int_range.high if dimension.int_range else stage.examples.count
+        return self._dimensions.highest(f"{stage.name}.examples.count", stage.examples.count) or 0
 
     def _models(self, path: str) -> Iterator[tuple[str, ModelName]]:
         for at, stage in enumerate(self.pipeline.stages):
             yield f"{path}.pipeline.stages[{at}].model", stage.model
-        for at, dimension in enumerate(self._dimensions):
-            if self._places.get(dimension.name) is places.MODEL and dimension.choices is not None:
-                for number, choice in enumerate(dimension.choices.choices):
-                    yield f"{path}.space[{at}].choices.choices[{number}].label", ModelName(choice.label)
-
-    def _unused(self, name: str, path: str) -> tuple[str, str]:
-        at = next(at for at, each in enumerate(self._dimensions) if each.name == name)
-        what = f"nothing uses it: no template says {PARAMS}.{name}, and it is no place of the pipeline"
-        return f"{path}.space[{at}].name", what
-
-
-def _setting(dimension: SearchDimension, said: Setting) -> Setting | None:
-    """Return a value as the dimension says it: a label, a whole number or a number."""
-    if dimension.choices is not None:
-        labels = (each.label for each in dimension.choices.choices if said in {each.text, each.label})
-        return next(labels, None) or next(
-            (each.label for each in dimension.choices.choices if places.same(each.label, said)), None
-        )
-    if isinstance(said, str):
-        return None
-    return int(said) if dimension.int_range is not None else float(said)
+            name = f"{stage.name}.model"
+            for number, label in enumerate(self._dimensions.labels(name)):
+                yield f"{path}.space{self._dimensions.where(name)}.choices.choices[{number}].label", ModelName(label)
 
 
 def _field(name: str) -> str:

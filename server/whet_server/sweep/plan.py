@@ -1,8 +1,10 @@
 """What a sweep will do: defaults filled in, every field checked, cases, criteria, target and baseline looked up."""
 
 import hashlib
+import math
 import random
 from collections.abc import Iterator, Sequence
+from statistics import NormalDist
 from typing import Final
 
 import msgspec
@@ -46,6 +48,8 @@ MAX_ANSWERS: Final = 2_000_000
 """Cases times trials: what is kept of them in memory while a sweep is under way stays below a few gigabytes, and
 racing makes it a fraction."""
 FEW_CASES: Final = 20
+POWER: Final = 0.8
+DEVIATION: Final = 0.5
 _TITLE_CHARACTERS: Final = 80
 
 
@@ -90,7 +94,8 @@ class Planner:
         _check(spec, space, objectives, asked)
         sampler = filled(spec.sampler, len(_aims(objectives)))
         baseline = _baseline(spec, space, target)
-        most = space.size + (not space.contains(baseline)) if space.size else 0
+        size = 0 if sampler.kind is SamplerKind.REFLECTION else space.size
+        most = size + (not space.contains(baseline)) if size else 0
         budget = _budget(spec.budget, most, grid=sampler.kind is SamplerKind.GRID)
         items = in_order(gathered.items, spec.seed)
         if len(items) * budget.trials > MAX_ANSWERS:
@@ -100,7 +105,7 @@ class Planner:
         plan = SweepPlan(
             target="pipeline" if spec.pipeline else "fanout" if spec.fanout else "outside",
             space=spec.space,
-            size=space.size,
+            size=size,
             baseline=written(baseline),
             trials=budget.trials,
             cases=len(items),
@@ -197,6 +202,20 @@ def plan_hash(workspace: Workspace, planned: Planned) -> str:
     models = sorted(planned.models.values(), key=lambda info: info.name)
     whole = (workspace, planned.record, planned.items, models)
     return hashlib.sha256(msgspec.json.encode(whole, order="deterministic")).hexdigest()
+
+
+def detectable(plan: SweepPlan) -> float | None:
+    """Return the smallest true difference of the mean score that a sweep sees four times in five; None without cases.
+
+    Of a paired comparison at the level that each trial is left: (z of the level + z of the power) * deviation /
+    sqrt(cases). The deviation of the differences is not known before: a quarter of the cases changing sides gives
+    `DEVIATION`.
+    """
+    if not plan.cases:
+        return None
+    normal = NormalDist()
+    level = normal.inv_cdf(1 - plan.racing.alpha / max(1, plan.trials - 1))
+    return min(1.0, (level + normal.inv_cdf(POWER)) * DEVIATION / math.sqrt(plan.cases))
 
 
 def warnings(plan: SweepPlan, unpriced: Sequence[ModelInfo]) -> Iterator[str]:

@@ -77,7 +77,7 @@ class _Scale:
     def __init__(self, axis: Axis, values: Sequence[float], begin: float, end: float) -> None:
         self._axis, self._begin, self._end = axis, begin, end
         placed = [self._on(value) for value in values] or [0.0]
-        self._low, self._high = (0.0, len(axis.labels) - 1.0) if axis.labels else (min(placed), max(placed))
+        self._low, self._high = (-0.5, len(axis.labels) - 0.5) if axis.labels else (min(placed), max(placed))
         if self._high <= self._low:  # one value: in the middle
             self._low, self._high = self._low - 0.5, self._low + 0.5
 

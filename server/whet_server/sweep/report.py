@@ -319,7 +319,7 @@ class _Teller:
         if result is None or self._best is None or baseline is None or not result.regressed:
             return
         yield Words(
-            text=f"{len(result.regressed)} cases are answered worse than by the baseline, {result.improved} better."
+            text=f"Cases that it answers worse than the baseline: {len(result.regressed)}; better: {result.improved}."
         )
         for case in result.regressed[:_REGRESSED]:
             item = self._items.get(case.case_id)

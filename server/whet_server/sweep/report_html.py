@@ -21,7 +21,7 @@ max-width:60rem;margin:2rem auto;padding:0 1rem}
 h1,h2,h3{line-height:1.2}h2{margin-top:2.5rem;border-bottom:1px solid var(--faint)}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{text-align:left;vertical-align:top;padding:.2rem .9rem .2rem 0;
-border-bottom:1px solid var(--faint);overflow-wrap:anywhere;min-width:3rem}
+border-bottom:1px solid var(--faint);overflow-wrap:break-word;max-width:22rem}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;
 border-left:3px solid var(--faint);padding-left:.8rem;margin:.3rem 0 1rem}
 figure{margin:1.5rem 0}figcaption{font-size:.9rem}svg{width:100%;height:auto}

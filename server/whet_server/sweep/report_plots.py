@@ -26,8 +26,8 @@ def best_so_far_plot(result: SweepResult, ended: Sequence[Trial], objective: Obj
     steps = [(float(at.ended), at.value) for at in result.history]
     steps.append((float(max(len(ended), last.ended)), last.value))
     words = (
-        f"The best {name} was {first.value:.4g} after {first.ended} trials and {last.value:.4g} after trial "
-        f"{last.number}, the {len(result.history)}th best of {len(ended)} trials that ended."
+        f"Best {name}: {first.value:.4g} when the first trial with a value had ended, {last.value:.4g} from trial "
+        f"{last.number} on. {len(ended)} trials ended, and the best changed {len(result.history) - 1} times."
     )
     return Plot(
         title="Best so far",
@@ -124,7 +124,7 @@ def front_plot(ended: Sequence[Trial], front: set[int]) -> Plot | None:
 
 def _name(objective: Objective) -> str:
     kind = objective.kind.value if objective.kind is not None else "quality"
-    return visible(objective.criterion) or f"{kind}, {unit_of(objective)}"
+    return visible(objective.criterion) or f"{kind} ({unit_of(objective)})"
 
 
 def _point(x: float, y: float, trial: Trial, best: int | None) -> Point:

@@ -4,7 +4,7 @@ The target stays a target of the same kind, so that a follow-up can begin from i
 Whet. Variables of templates (`params.<name>`) have no place in it and stay beside it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from whet_server.fanout.spec import BranchSpec, FanoutSpec, SynthesisMode
 from whet_server.sweep.spec import Stage, SweepSpec
 from whet_server.sweeping import Choice, Configuration, SearchDimension, Setting
-from whet_server.values import Message, ModelName, Speaker
+from whet_server.values import ModelName
 
 PANEL: Final = "panel"
 TEMPLATE: Final = "template"
@@ -35,15 +35,10 @@ def text_of(choice: Choice) -> str:
     return choice.text or choice.label
 
 
-def variables(spec: SweepSpec, configuration: Configuration) -> Configuration:
-    """Return the settings that have no place in the target."""
-    return {name: setting for name, setting in configuration.items() if not has_place(spec, name)}
-
-
 def has_place(spec: SweepSpec, name: str) -> bool:
     """Whether the target itself has a field of this name."""
     if spec.fanout is not None:
-        return name in {PANEL, TEMPLATE, "enough", "synthesis.mode", "synthesis.model", *DECODING}
+        return name in {PANEL, TEMPLATE, "enough"} | _OF_BRANCHES | _SYNTHESIS.keys()
     stage, _, place = name.partition(".")
     stages = spec.pipeline.stages if spec.pipeline is not None else ()
     return place in {TEMPLATE, SYSTEM, MODEL, *DECODING, *EXAMPLES} and any(stage == each.name for each in stages)
@@ -86,27 +81,39 @@ def _stage(stage: Stage, spec: SweepSpec, configuration: Configuration, texts: S
 
 
 def _fanout(fanout: FanoutSpec, spec: SweepSpec, configuration: Configuration, texts: Sequence[Choice]) -> FanoutSpec:
-    for name, setting in configuration.items():
-        choice = stands_for(name, setting, spec.space, texts)
-        if name in DECODING:
-            fanout = replace(fanout, parameters=replace(fanout.parameters, **{name: _number(name, setting)}))
-        elif name == PANEL:
+    """The panel first: all others are about whoever sits on it."""
+    for name in sorted(configuration, key=lambda name: name != PANEL):
+        setting, choice = configuration[name], stands_for(name, configuration[name], spec.space, texts)
+        if name == PANEL:
             models = choice.models or (ModelName(choice.label),)
             fanout = replace(fanout, branches=tuple(BranchSpec(model=model) for model in models))
+        elif name in _OF_BRANCHES:
+            branches = tuple(_branch(branch, name, setting, text_of(choice)) for branch in fanout.branches)
+            fanout = replace(fanout, branches=branches)
         elif name == TEMPLATE:
-            fanout = replace(fanout, messages=tuple(_asked(fanout.messages, text_of(choice))))
+            asked = replace(fanout.messages[-1], content=text_of(choice))
+            fanout = replace(fanout, messages=(*fanout.messages[:-1], asked))
         elif name == "enough":
             fanout = replace(fanout, enough=int(setting))
-        elif name == "synthesis.mode":
-            fanout = replace(fanout, synthesis=replace(fanout.synthesis, mode=SynthesisMode(str(setting))))
-        elif name == "synthesis.model":
-            fanout = replace(fanout, synthesis=replace(fanout.synthesis, model=ModelName(text_of(choice))))
+        elif name in _SYNTHESIS:
+            field = name.removeprefix("synthesis.")
+            fanout = replace(fanout, synthesis=replace(fanout.synthesis, **{field: _SYNTHESIS[name](setting)}))
     return fanout
 
 
-def _asked(messages: Sequence[Message], text: str) -> Iterator[Message]:
-    """The messages with another question: the last one of the user's, or one at the end."""
-    last = max((place for place, each in enumerate(messages) if each.role is Speaker.USER), default=len(messages))
-    yield from messages[:last]
-    yield Message(role=Speaker.USER, content=text)
-    yield from messages[last + 1 :]
+def _branch(branch: BranchSpec, name: str, setting: Setting, text: str) -> BranchSpec:
+    match name:
+        case "persona":
+            return replace(branch, persona=text)
+        case "samples":
+            return replace(branch, samples=int(setting))
+        case _:
+            return replace(branch, parameters=replace(branch.parameters, **{name: _number(name, setting)}))
+
+
+_OF_BRANCHES: Final = frozenset({"persona", "samples", *DECODING} - {"seed"})
+_SYNTHESIS: Final[Mapping[str, Callable[[Setting], object]]] = {
+    "synthesis.mode": lambda setting: SynthesisMode(str(setting)),
+    "synthesis.model": lambda setting: ModelName(str(setting)),
+    "synthesis.start_after": int,
+}

@@ -6,6 +6,7 @@ is taken up from its record goes on as if nothing had been.
 """
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -55,7 +56,7 @@ from whet_server.values import Failure, Nanos, Run, RunId, RunState, Totals
 BLIND_TRIALS: Final = 5
 """So many trials at the beginning without a single score end a sweep: what all of them lack, the next ones lack too."""
 CANCELLED: Final = Failure(reason=Reason.CANCELLED, message="Cancelled as asked.")
-_ENDS: Final[Mapping[str, SweepEnd]] = {"run": SweepEnd.MONEY, "tokens": SweepEnd.TOKENS}
+ENDS: Final[Mapping[str, SweepEnd]] = {"run": SweepEnd.MONEY, "tokens": SweepEnd.TOKENS}
 _EARLY: Final = frozenset({SweepEnd.MONEY, SweepEnd.TOKENS, SweepEnd.TIME})
 """Ends before the search came to its own."""
 _AMPLE: Final = 1.5
@@ -157,8 +158,8 @@ class SweepRun:
         """Run trials until nothing more is to be tried."""
         for trial in sorted(self.fold.trials.values(), key=lambda each: each.number):
             if trial.end is not None:
-                self._note(trial)
-        await self._suggesting.restore()
+                self._note(trial, await asyncio.to_thread(known, self.plan, trial, self.fold.trials[BASELINE]))
+        await self._restore()
         for trial in self.fold.trials.values():
             if trial.end is None:
                 self._launch(trial)
@@ -167,6 +168,10 @@ class SweepRun:
         if self._end is not None:
             return self._end
         return SweepEnd.SPACE if exhausted else SweepEnd.TRIALS
+
+    async def _restore(self) -> None:
+        """Bring the study to where the record has it."""
+        await self._suggesting.restore()
 
     async def _try_all(self) -> bool:
         """Start trials until there is nothing more to try; return whether the space is exhausted."""
@@ -192,7 +197,7 @@ class SweepRun:
             self._post(started, also=also)
             trial = self.fold.trials[number]
             if number == BASELINE:
-                await self._suggesting.restore()
+                await self._restore()
             self._launch(trial)
             return trial
 
@@ -227,6 +232,9 @@ class SweepRun:
         ]
         await self._ask_all(missing)
 
+    def _asked(self, trial: TrialFold, place: int, case_id: str, sample: int = 1) -> Question:
+        return Question(trial.number, place, self._item_of[case_id], sample)
+
     async def _ask_all(self, questions: Sequence[Question]) -> None:
         if self._crew is not None and questions:
             await self._crew.do(questions)
@@ -234,13 +242,9 @@ class SweepRun:
     async def _decision(self, trial: TrialFold, rung: int) -> str | None:
         """Return why racing stops a trial, from the trials that it may know and the cases up to the rung."""
         prefix = frozenset(self._order[:rung])
-        mine = known(self.plan, trial, self.fold.trials[BASELINE])
-        mine = Known(
-            number=mine.number,
-            state=mine.state,
-            values={case_id: value for case_id, value in mine.values.items() if case_id in prefix},
-            held=mine.held,
-        )
+        mine = await asyncio.to_thread(known, self.plan, trial, self.fold.trials[BASELINE])
+        values = {case_id: value for case_id, value in mine.values.items() if case_id in prefix}
+        mine = dataclasses.replace(mine, values=values)
         last = trial.number - self.plan.trials_at_once
         others = [self._known[number] for number in range(max(last, 0) + 1)]
         return await asyncio.to_thread(decision, self.plan, mine, others, self._order)
@@ -250,9 +254,11 @@ class SweepRun:
             await self._until(lambda: self._has_ended(BASELINE))
         baseline = self.fold.trials[BASELINE]
         failure, now = self._failure_of(trial), self._tools.clock()
+        # In a thread: there may be twenty thousand cases to go through.
         ended = await asyncio.to_thread(trials.ended, self.plan, trial, baseline, state, reason, now, failure)
+        found = await asyncio.to_thread(known, self.plan, trial, baseline)
         self._post(TrialFinished(trial=ended))
-        self._note(trial)
+        self._note(trial, dataclasses.replace(found, state=ended.state))
         blind = [self.fold.trials[number] for number in range(min(self._prefix, BLIND_TRIALS))]
         if len(blind) == BLIND_TRIALS and not any(each.end and each.end.scored_cases for each in blind):
             self._stop_search(SweepEnd.FAILED)
@@ -260,9 +266,8 @@ class SweepRun:
     def _failure_of(self, trial: TrialFold) -> Failure | None:
         """Return why a whole trial failed, whatever its cases say."""
 
-    def _note(self, trial: TrialFold) -> None:
-        """Take note of a trial that has ended."""
-        found = known(self.plan, trial, self.fold.trials[BASELINE])
+    def _note(self, trial: TrialFold, found: Known) -> None:
+        """Take note of a trial that has ended, and of what racing knows of it."""
         self._known[trial.number] = found
         self._running.discard(trial.number)
         self._pruned += trial.state is TrialState.PRUNED
@@ -511,7 +516,7 @@ class SweepRun:
         concurrency = next((each.concurrency for each in reversed(self.fold.controls) if each.concurrency), 0)
         crew = Crew(
             self._ask,
-            Hears(self._landed, lambda cap: self._stop_search(_ENDS[cap]), self._pause_for_cap),
+            Hears(self._landed, lambda cap: self._stop_search(ENDS[cap]), self._pause_for_cap),
             spawn=group.create_task,
             concurrency=concurrency or self.plan.concurrency,
             paused=self.fold.paused,

@@ -26,16 +26,17 @@ from whet_server.sweep.fold import SweepFold, folded
 from whet_server.sweep.follow_ups import check_chain, followed
 from whet_server.sweep.measure import higher_is_better
 from whet_server.sweep.outside import OutsideRun, closed_trials
-from whet_server.sweep.plan import Chained, Planned, Planner, narrowed, plan_hash, warnings
+from whet_server.sweep.plan import Chained, Planned, Planner, detectable, narrowed, plan_hash, warnings
 from whet_server.sweep.racing import objectives
 from whet_server.sweep.recovery import fold_of, taken_up
+from whet_server.sweep.reflecting import ReflectingRun
 from whet_server.sweep.run import SweepRun, Tools
 from whet_server.sweep.space import Space
 from whet_server.sweep.spec import Retune, SweepForecast, SweepRecord, SweepSpec, SweepView
 from whet_server.sweep.suggesting import Study
 from whet_server.sweep.targets import Answers, Targets
 from whet_server.sweep.views import view_of
-from whet_server.sweeping import Budget, SweepAction, SweepPlan
+from whet_server.sweeping import Budget, SamplerKind, SweepAction, SweepPlan
 from whet_server.values import Failure, Nanos, Principal, Run, RunId, RunKind, RunState, Workspace, new_id
 
 _CHILDREN: Final = "sweep_children"
@@ -113,7 +114,7 @@ class Sweeps:
             sweep=record.plan,
         )
         answers = await self._targets.answers(workspace, opened.run_id, record, planned.items)
-        kind = SweepRun if record.spec.outside is None else OutsideRun
+        kind = _kind(record)
         return await self._runs.begin(
             principal,
             opened,
@@ -226,7 +227,7 @@ class Sweeps:
         if fold.record.spec.outside is not None:
             closed = await closed_trials(self._store, run)
             return OutsideRun(self._tools(answers), writer, await fold_of(events), items, closed=closed)
-        return SweepRun(self._tools(answers), writer, fold, items, extra=extra)
+        return _kind(fold.record)(self._tools(answers), writer, fold, items, extra=extra)
 
     async def _listed(self, run: Run) -> SweepView:
         """Return a sweep as lists show it: of one that has ended, the events around its end are read, not all."""
@@ -251,6 +252,7 @@ class Sweeps:
         prepared = await self._targets.prepared(workspace, given, gathered.items)
         planned = await self._planner.plan(workspace, prepared.spec, gathered, prepared.baseline, chained)
         planned = replace(planned, models=planned.models | prepared.models)
+        digest = await asyncio.to_thread(plan_hash, workspace, planned)  # estimates are no part of what would run
         costs = await self._targets.costs(workspace, planned)
         plan = planned.record.plan
         money = plan.budget.money
@@ -266,7 +268,7 @@ class Sweeps:
         planned = replace(planned, record=replace(planned.record, plan=plan))
         unpriced = [info for info in planned.models.values() if info.price is None]
         forecast = SweepForecast(
-            plan_hash=await asyncio.to_thread(plan_hash, workspace, planned),
+            plan_hash=digest,
             calls=costs.calls,
             cache_hits=costs.cache_hits,
             expected=plan.expected_cost,
@@ -277,6 +279,7 @@ class Sweeps:
             low=Nanos(min(costs.low, worst)),
             duration_ns=costs.duration_ns,
             warnings=tuple(warnings(plan, unpriced)),
+            detectable=None if plan.target == "outside" else detectable(plan),
             opens_seal=bool(plan.holdout_rows),
         )
         return planned, forecast
@@ -366,6 +369,13 @@ def _child(workspace: Workspace, record: SweepRecord, run_id: RunId) -> tuple[Do
     if not parent:
         return ()
     return (Document(workspace=workspace, collection=_CHILDREN, key=f"{parent}/{run_id}", data=b"{}"),)
+
+
+def _kind(record: SweepRecord) -> type[SweepRun]:
+    """Return what carries a sweep to its end."""
+    if record.spec.outside is not None:
+        return OutsideRun
+    return ReflectingRun if record.plan.sampler.kind is SamplerKind.REFLECTION else SweepRun
 
 
 def _over(run: Run) -> WrongState:

@@ -7,12 +7,14 @@ from typing import Protocol
 from whet_server.judging import Item
 from whet_server.llm.base import ModelInfo
 from whet_server.sweep.examples import Examples
+from whet_server.sweep.guess import Guess
 from whet_server.sweep.means import Answered, Means, field_names
+from whet_server.sweep.panel import PanelTarget
 from whet_server.sweep.pipeline import PipelineTarget
 from whet_server.sweep.places import Place
 from whet_server.sweep.spec import SweepSpec
 from whet_server.sweeping import Configuration
-from whet_server.values import CallId, ModelName
+from whet_server.values import CallId, ModelName, Nanos
 
 
 class Target(Protocol):
@@ -47,6 +49,16 @@ class Target(Protocol):
         """
         ...
 
+    async def guess(self, configuration: Configuration, item: Item) -> tuple[Guess, str]:
+        """Return what answering a case is likely to cost, and a text as long as the answer is likely to be."""
+        ...
+
+    async def worst(self, item: Item) -> tuple[str, Nanos]:
+        """Return the longest answer there may be to a case, whatever the configuration, and the most it can cost when
+        no attempt fails.
+        """
+        ...
+
 
 def open_target(spec: SweepSpec, means: Means, items: Sequence[Item], examples: Sequence[Item] = ()) -> Target:
     """Return the target of a spec with nothing left open. `items` are the cases, `examples` the rows that solved cases
@@ -55,4 +67,6 @@ def open_target(spec: SweepSpec, means: Means, items: Sequence[Item], examples: 
     if spec.pipeline is not None:
         shots = Examples(examples, spec.seed)
         return PipelineTarget(spec.pipeline, spec.space, means, shots, field_names(items))
+    if spec.fanout is not None:
+        return PanelTarget(spec.fanout, spec.space, means, items)
     raise TypeError("an outside program answers by itself")

@@ -11,18 +11,22 @@ from msgspec.structs import replace
 from whet_server.dataset.datasets import Datasets
 from whet_server.dataset.spec import DatasetRef, Split
 from whet_server.errors import InvalidField
+from whet_server.fanout.fanouts import FanoutDefaults
 from whet_server.judging import Item
 from whet_server.llm.base import Caller, ModelInfo
+from whet_server.log.lifecycle import BranchState
 from whet_server.score.scorers import Scorers
 from whet_server.sweep.crew import Question
 from whet_server.sweep.evaluate import HOLDOUT, Evaluator
+from whet_server.sweep.forecast import Costs, costs
 from whet_server.sweep.means import PLANNED, Answered, Means
-from whet_server.sweep.pipeline import filled
+from whet_server.sweep.panel import filled as filled_panel
+from whet_server.sweep.pipeline import PipelineTarget, filled
 from whet_server.sweep.plan import Planned
 from whet_server.sweep.spec import SweepRecord, SweepSpec
 from whet_server.sweep.target import Target, open_target
-from whet_server.sweeping import Budget, Configuration, TrialCase
-from whet_server.values import ModelName, Nanos, RunId, Value, Workspace
+from whet_server.sweeping import Budget, Configuration, SamplerKind, TrialCase
+from whet_server.values import CallId, Failure, Message, ModelName, Parameters, RunId, Value, Workspace
 
 
 class Prepared(Value):
@@ -33,17 +37,6 @@ class Prepared(Value):
     spec: SweepSpec
     baseline: Configuration
     models: dict[ModelName, ModelInfo]
-
-
-class Costs(Value):
-    """What a sweep would cost, before its budget caps it."""
-
-    calls: int = 0
-    cache_hits: int = 0
-    low: Nanos = Nanos(0)
-    expected: Nanos = Nanos(0)
-    worst: Nanos = Nanos(0)
-    duration_ns: int = 0
 
 
 class Answers(Protocol):
@@ -57,6 +50,16 @@ class Answers(Protocol):
 
     async def scored(self, question: Question, answered: Answered, stop: asyncio.Event) -> TrialCase:
         """Score an answer that an outside program gave to a question."""
+        ...
+
+    async def reflected(
+        self, call: str, messages: tuple[Message, ...], stop: asyncio.Event
+    ) -> tuple[str, Failure | None]:
+        """Ask the model that reflects; return its answer, or none and why. `call` ends the id of the call."""
+        ...
+
+    def fault(self, stage: str, template: str) -> str:
+        """Say why a rewritten template cannot be used; empty when it can."""
         ...
 
     def afford(self, budget: Budget) -> None:
@@ -85,30 +88,43 @@ class Targets(Protocol):
 
 
 class Models:
-    """Targets whose answers come from models. `model` answers when nobody says who."""
+    """Targets whose answers come from models. `defaults` say who answers, and who rewrites, when nobody does."""
 
-    def __init__(self, caller: Caller, scorers: Scorers, datasets: Datasets, model: ModelName) -> None:
+    def __init__(self, caller: Caller, scorers: Scorers, datasets: Datasets, defaults: FanoutDefaults) -> None:
         self._caller = caller
         self._scorers = scorers
         self._datasets = datasets
-        self._model = model
+        self._defaults = defaults
+        self._model = defaults.panel[0].model
+        self._reflects = defaults.synthesiser or self._model
 
     async def prepared(self, workspace: Workspace, spec: SweepSpec, items: Sequence[Item]) -> Prepared:
         """See `Targets`."""
         if spec.outside is not None:
             return Prepared(spec=spec, baseline={}, models={})
         if spec.pipeline is not None:
-            examples = await self._pinned(workspace, spec)
-            spec = replace(spec, pipeline=replace(filled(spec.pipeline, self._model), examples=examples))
+            pipeline = filled(spec.pipeline, self._model)
+            spec = replace(spec, pipeline=replace(pipeline, examples=await self._pinned(workspace, spec)))
+        elif spec.fanout is not None:
+            spec = replace(spec, fanout=filled_panel(spec.fanout, self._defaults.panel, self._defaults.synthesiser))
         means = Means(self._caller, workspace, PLANNED, spec)
         target = await self._target(workspace, spec, means, items)
         models = await target.check()
+        if spec.sampler.kind is SamplerKind.REFLECTION:
+            spec = replace(
+                spec,
+                sampler=replace(spec.sampler, reflection_model=spec.sampler.reflection_model or self._reflects),
+            )
+            asked = spec.sampler.reflection_model
+            models[asked] = await means.resolve(asked, "spec.sampler.reflection_model")
         return Prepared(spec=spec, baseline=target.baseline(), models=models)
 
     async def costs(self, workspace: Workspace, planned: Planned) -> Costs:
         """See `Targets`."""
-        del workspace, planned
-        return Costs()
+        spec = planned.record.spec
+        means = Means(self._caller, workspace, PLANNED, spec)
+        target = None if spec.outside else await self._target(workspace, spec, means, planned.items)
+        return await costs(target, means, self._scorers, planned.record, planned.items, planned.models)
 
     async def answers(
         self, workspace: Workspace, run_id: RunId, record: SweepRecord, items: Sequence[Item]
@@ -159,6 +175,7 @@ class ModelAnswers:
         self._target = target
         self._scorers = scorers
         self._criteria = record.criteria
+        self._reflects = record.plan.sampler.reflection_model
         self.evaluator = Evaluator(means, target, scorers, record.criteria, items)
         self._holdout: Evaluator | None = None
 
@@ -172,6 +189,22 @@ class ModelAnswers:
     async def scored(self, question: Question, answered: Answered, stop: asyncio.Event) -> TrialCase:
         """See `Answers`."""
         return await self.evaluator.scored(question.number, question.item, answered, question.sample, stop)
+
+    async def reflected(
+        self, call: str, messages: tuple[Message, ...], stop: asyncio.Event
+    ) -> tuple[str, Failure | None]:
+        """See `Answers`. The cache is used in any case: a sweep that is taken up hears again what it heard."""
+        call_id = CallId(f"{self._means.run_id}/{call}")
+        asked = replace(
+            self._means.spec(call_id, self._reflects, messages, Parameters()), cache_bypass=False, cache_ttl=None
+        )
+        result = await self._means.ask(asked, stop)
+        done = result.state is BranchState.DONE
+        return (result.text, None) if done else ("", result.failure)
+
+    def fault(self, stage: str, template: str) -> str:
+        """See `Answers`."""
+        return self._target.fault(stage, template) if isinstance(self._target, PipelineTarget) else ""
 
     def afford(self, budget: Budget) -> None:
         """See `Answers`."""

@@ -5,20 +5,21 @@ those that were stopped early, because the best was picked from all of them. Ove
 question is put again after 1, 2, 4, ... answers to each case, and every look has its share of the level. The unit is
 always the case, with the mean of its answers as its value: asking the same case again does not make more cases.
 
-A condition is tested as strictly as the objective, at the same shared level: of twenty cheaper trials that are all as
-much worse as the margin, some would else seem to keep it in two sweeps of five.
+A condition is kept when its own interval says so: the upper end of the mean shortfall is not above zero. That is not
+corrected for the number of trials: of those that are just as much worse as the margin, one in forty seems to keep it.
 
 What this does not guard against: suggestions that learn the cases by heart, because each was chosen by the results of
 earlier ones on the same cases. The figure on the hold-out does.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection
 from math import fsum
 from typing import Final
 
+from whet_server.calibration.statistics import mean_estimate
 from whet_server.judging import Estimate
-from whet_server.sweep.evidence import betting_p, corrected, flip_p
+from whet_server.sweep.evidence import corrected, flip_p
 from whet_server.sweep.fold import SweepFold, TrialFold
 from whet_server.sweep.measure import higher_is_better, paired
 from whet_server.sweep.racing import (
@@ -95,7 +96,7 @@ class Field:
         self.plan = plan
         self.first = objectives(plan)[0]
         self._trials = {number: fold.trials[number] for number in sorted(fold.trials) if fold.trials[number].end}
-        self._values: dict[tuple[int, Objective, int | None], dict[str, float]] = {}
+        self._values: dict[tuple[int, Objective, int], dict[str, float]] = {}
         self._p_values: dict[int, float] = {}
         budgets = (each.budget.trials for each in fold.controls if each.budget)
         self._planned = max([fold.record.plan.trials, *budgets])
@@ -112,14 +113,14 @@ class Field:
         as means tell, the higher lift.
         """
 
-    def values(self, number: int, objective: Objective | None = None, look: int | None = None) -> dict[str, float]:
+    def values(self, number: int, objective: Objective | None = None, look: int = 0) -> dict[str, float]:
         """Return a trial's values by case, turned so that higher is better: of the first objective or another one, of
-        the first `look` answers to each case or of all.
+        the first `look` answers to each case or, for 0, of all.
         """
         key = (number, objective or self.first, look)
         if key not in self._values:
             trial = self._trials.get(number)
-            self._values[key] = turned(trial, key[1], look) if trial else {}
+            self._values[key] = turned(trial, key[1], look or None) if trial else {}
         return self._values[key]
 
     def answers(self, number: int) -> Collection[TrialCase]:
@@ -162,16 +163,18 @@ class Field:
         return paired(self.values(number), self.values(against))
 
     def p_value(self, number: int) -> float:
-        """Return the corrected chance of so much gain without a true one."""
+        """Return the corrected chance of so much gain without a true one: the smallest over the looks so far."""
         if number not in self._p_values:
-            self._p_values[number] = self._over_looks(number, self._better_p)
+            last, shared = samples_of(self._trials[number]), shares(self.plan.racing).items()
+            found = (self._better_p(number, each) / share for each, share in shared if each <= last)
+            self._p_values[number] = corrected(min(found, default=1.0), self.comparisons)
         return self._p_values[number]
 
     def wins(self, trial: Versus) -> bool:
         """Whether a trial is better than the baseline and keeps the conditions, both beyond chance."""
         if trial.lift <= 0 or not trial.held:
             return False
-        kept = not conditions(self.plan) or self._over_looks(trial.number, self._broken_p) <= self.alpha
+        kept = all(self._kept(trial.number, each) for each in conditions(self.plan))
         return kept and self.p_value(trial.number) <= self.alpha
 
     def winner(self) -> Versus | None:
@@ -195,31 +198,13 @@ class Field:
             held=all(each <= 0 for each in missed),
         )
 
-    def _over_looks(self, number: int, p_of: Callable[[int, int], float]) -> float:
-        share, asked = shares(self.plan.racing), samples_of(self._trials[number])
-        so_far = [each for each in share if each <= asked]
-        return min((corrected(p_of(number, each) / share[each], self.comparisons) for each in so_far), default=1.0)
-
     def _better_p(self, number: int, look: int) -> float:
+        if look == samples_of(self._trials[number]) == samples_of(self._trials[BASELINE]):
+            look = 0  # all answers, which are read already
         mine, base = self.values(number, None, look), self.values(BASELINE, None, look)
         return flip_p([gain(self.first, value, base[case_id]) for case_id, value in mine.items() if case_id in base])
 
-    def _broken_p(self, number: int, look: int) -> float:
-        return max(
-            kept_p(each, self.values(number, each, look), self.values(BASELINE, each, look))
-            for each in conditions(self.plan)
-        )
-
-
-def kept_p(condition: Objective, mine: Mapping[str, float], theirs: Mapping[str, float]) -> float:
-    """Return the chance of looking as good on a condition as it does, if it were just broken. `mine` and `theirs`, the
-    baseline's, are turned so that higher is better.
-
-    Scores: bets on the differences plus the margin. Money and time: bets on the relative differences to the baseline's
-    with the margin on top, so it is the typical case that keeps it.
-    """
-    margin = condition.margin or 0.0
-    pairs = [(value, theirs[case_id]) for case_id, value in mine.items() if case_id in theirs]
-    if higher_is_better(condition):
-        return betting_p([value - base + margin for value, base in pairs], margin - 1.0)
-    return betting_p([gain(condition, value, base * (1 + margin)) for value, base in pairs])
+    def _kept(self, number: int, condition: Objective) -> bool:
+        """Whether a trial keeps a condition by its own interval."""
+        missed = mean_estimate(shortfalls(condition, self.values(number, condition), self.values(BASELINE, condition)))
+        return missed.high is not None and missed.high <= 0

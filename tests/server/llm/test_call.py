@@ -304,6 +304,10 @@ async def test_an_answer_is_found_again_and_costs_nothing() -> None:
     assert again.attempts == ()
     assert again.totals.cache_hits == 1
     assert again.totals.settled == 0
+    assert again.made_cost == first.totals.settled
+    assert again.made_ns is not None
+    assert first.latency_ns / 2 < again.made_ns <= first.latency_ns
+    assert (first.made_ns, first.made_cost) == (None, None)
     assert diary.states == []
     assert estimate.cached
     assert estimate.expected == 0

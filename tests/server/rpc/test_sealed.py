@@ -36,6 +36,8 @@ READS_ROWS: Final = frozenset(
         "whet.v1.JudgeService/StartJudgement",
         "whet.v1.CalibrationService/PlanAudit",
         "whet.v1.CalibrationService/RunAudit",
+        "whet.v1.SweepService/PlanSweep",
+        "whet.v1.SweepService/StartSweep",
     }
 )
 """Calls that take a data set and could give out its rows or scores of them."""
@@ -53,6 +55,16 @@ READS_RUNS: Final = frozenset(
         "whet.v1.JudgeService/GetJudgement",
         "whet.v1.JudgeService/ListJudgements",
         "whet.v1.JudgeService/CancelJudgement",
+        "whet.v1.SweepService/WatchSweep",
+        "whet.v1.SweepService/GetSweep",
+        "whet.v1.SweepService/ListSweeps",
+        "whet.v1.SweepService/ControlSweep",
+        "whet.v1.SweepService/ExportSweep",
+        "whet.v1.SweepService/ReportSweep",
+        "whet.v1.TrialService/AskTrials",
+        "whet.v1.TrialService/TellTrial",
+        "whet.v1.TrialService/ListTrials",
+        "whet.v1.TrialService/ListCases",
         "whet.v1.JudgeService/GateJudgement",
         "whet.v1.CalibrationService/GetAudit",
         "whet.v1.CalibrationService/Calibrate",

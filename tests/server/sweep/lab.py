@@ -5,8 +5,9 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
-from tests.server.fanout.panel import HOME, ME, PATIENCE, Panel
+from tests.server.fanout.panel import HOME, ME, PATIENCE, Answer, Panel
 from tests.server.judge.court import RecordingStore
 
 from whet_server.dataset.datasets import Datasets
@@ -25,10 +26,12 @@ from whet_server.log.log import EventLog
 from whet_server.score.scorers import Scorers
 from whet_server.sweep.crew import Question
 from whet_server.sweep.fold import SweepFold
+from whet_server.sweep.forecast import Costs
+from whet_server.sweep.means import Answered
 from whet_server.sweep.plan import Planned, Planner
 from whet_server.sweep.spec import Pipeline, Stage, SweepRecord, SweepSpec
 from whet_server.sweep.sweeps import Sweeps
-from whet_server.sweep.targets import Costs, Prepared
+from whet_server.sweep.targets import Prepared
 from whet_server.sweeping import (
     Budget,
     Choice,
@@ -42,7 +45,7 @@ from whet_server.sweeping import (
     SearchDimension,
     TrialCase,
 )
-from whet_server.values import Failure, ModelName, Nanos, RunId, Totals, Usage, Workspace
+from whet_server.values import Failure, Message, ModelName, Nanos, RunId, Totals, Usage, Workspace
 
 PRICE = Price(input=1_000_000, output=1_000_000)
 WORST = 20
@@ -58,13 +61,15 @@ def items(count: int) -> tuple[Item, ...]:
 def space() -> tuple[SearchDimension, ...]:
     return (
         SearchDimension(name="heat", float_range=FloatRange(low=0.0, high=1.0)),
-        SearchDimension(name="kind", choices=Choices(choices=(Choice(label="a"), Choice(label="b"), Choice(label="c")))),
+        SearchDimension(
+            name="kind", choices=Choices(choices=(Choice(label="a"), Choice(label="b"), Choice(label="c")))
+        ),
     )
 
 
-def spec(**changed: object) -> SweepSpec:
+def spec(**changed: Any) -> SweepSpec:
     """A sweep of twelve trials over twenty-four cases, with racing and a second answer where it decides."""
-    whole: dict[str, object] = {
+    whole: dict[str, Any] = {
         "pipeline": Pipeline(stages=(Stage(name="s", template="{{ input }}", model=ModelName("house/m")),)),
         "space": space(),
         "items": items(24),
@@ -76,7 +81,7 @@ def spec(**changed: object) -> SweepSpec:
         "trials_at_once": 3,
         "seed": 7,
     }
-    return SweepSpec(**(whole | changed))  # type: ignore[arg-type] -- by name, as the tests say
+    return SweepSpec(**(whole | changed))
 
 
 def truth(configuration: Configuration, item: Item, sample: int) -> float | None:
@@ -94,9 +99,10 @@ class Lab:
     ledger: Ledger
     truth: Truth = truth
     jitter: int = 0
-    broken: Callable[[Question], Failure | None] = lambda question: None
+    broken: Callable[[Question], Failure | None] = lambda _: None
     gate: asyncio.Event | None = None
     asked: list[Question] = field(default_factory=list)
+    rewrites: list[str] = field(default_factory=list)
     under_way: int = 0
     most: int = 0
     change: asyncio.Event = field(default_factory=asyncio.Event)
@@ -141,7 +147,27 @@ class LabAnswers:
         self.budget = budget
 
     def open(self, rows: Sequence[Item]) -> None:
-        pass
+        """Any row is answered."""
+
+    def fault(self, stage: str, template: str) -> str:
+        return ""
+
+    async def reflected(
+        self, call: str, messages: tuple[Message, ...], stop: asyncio.Event
+    ) -> tuple[str, Failure | None]:
+        """Rewrite a template into the name of the call, so that each rewrite is another text."""
+        self._lab.rewrites.append(call)
+        return f"<template>{{{{ input }}}} {call}</template>", None
+
+    async def scored(self, question: Question, answered: Answered, stop: asyncio.Event) -> TrialCase:
+        score = float(answered.output == question.item.reference)
+        return TrialCase(
+            case_id=question.item.item_id,
+            sample=question.sample,
+            outcome=Outcome.SCORED,
+            score=score,
+            output=answered.output,
+        )
 
     async def case(
         self, question: Question, configuration: Configuration, texts: Mapping[str, str], stop: asyncio.Event
@@ -154,7 +180,7 @@ class LabAnswers:
             self._lab.moved(-1)
 
     async def _case(self, question: Question, configuration: Configuration, stop: asyncio.Event) -> TrialCase:
-        made = {"case_id": question.item.item_id, "sample": question.sample}
+        made: dict[str, Any] = {"case_id": question.item.item_id, "sample": question.sample}
         try:
             entry = await self._lab.ledger.reserve(
                 self._workspace,
@@ -166,7 +192,7 @@ class LabAnswers:
                 run_cap=self.budget.money,
             )
         except CapExceeded as error:
-            return TrialCase(**made, outcome=Outcome.UNAFFORDABLE, failure=failure_of(error))  # type: ignore[arg-type]
+            return TrialCase(**made, outcome=Outcome.UNAFFORDABLE, failure=failure_of(error))
         for _ in range(self._random.randrange(self._lab.jitter + 1)):
             await asyncio.sleep(0)
         if self._lab.gate is not None:
@@ -180,14 +206,14 @@ class LabAnswers:
                 await self._lab.ledger.unknown(self._workspace, entry.reservation_id)
                 cut = Failure(reason=Reason.CANCELLED, message="cut off")
                 totals = Totals(unknown=entry.reserved, attempts=1)
-                return TrialCase(**made, outcome=Outcome.CANCELLED, failure=cut, totals=totals)  # type: ignore[arg-type]
+                return TrialCase(**made, outcome=Outcome.CANCELLED, failure=cut, totals=totals)
         usage = Usage(output_tokens=USED)
         settled = await self._lab.ledger.settle(self._workspace, entry.reservation_id, usage)
         totals = Totals(settled=settled.settled, usage=usage, attempts=1)
         told = self._lab.broken(question)
         score = None if told else self._lab.truth(configuration, question.item, question.sample)
         return TrialCase(
-            **made,  # type: ignore[arg-type]
+            **made,
             outcome=Outcome.FAILED if score is None else Outcome.SCORED,
             score=score,
             failure=told,
@@ -224,11 +250,9 @@ class Room:
 
 
 @asynccontextmanager
-async def room(
-    store: RecordingStore | None = None, *, clock: "Clock | None" = None, **lab: object
-) -> AsyncIterator[Room]:
+async def room(store: RecordingStore | None = None, *, clock: "Clock | None" = None, **lab: Any) -> AsyncIterator[Room]:
     store, clock = store or RecordingStore(), clock or Clock()
-    panel = Panel({"house/m": lambda call: None}, price=PRICE)  # type: ignore[dict-item, return-value]
+    panel = Panel({"house/m": Answer()}, price=PRICE)
     ledger = await Ledger.open(store, clock=clock)
     log = EventLog(store, clock=clock)
     endpoints = await Endpoints.open(store, sealer=Sealer(bytes(32)), transports={}, configured=[])
@@ -237,7 +261,7 @@ async def room(
     fanouts = Fanouts(log, panel, store, FanoutDefaults(panel=()), clock=clock)
     cases = Items(fanouts, datasets)
     criteria = Criteria(panel, cases, Rubrics(store, clock=clock), scorers, ())
-    target = Lab(ledger, **lab)  # type: ignore[arg-type] -- by name, as the tests say
+    target = Lab(ledger, **lab)
     sweeps = Sweeps(
         log, store, ledger, Planner(criteria, cases, datasets), datasets, target, clock=clock, on_end=ledger.forget_run
     )
@@ -264,8 +288,14 @@ def course(events: Sequence[Event]) -> list[tuple[object, ...]]:
     started = {
         event.payload.number: event.payload.parameters for event in events if isinstance(event.payload, TrialStarted)
     }
-    ends = {event.payload.trial.number: event.payload.trial for event in events if isinstance(event.payload, TrialFinished)}
+    ends = {
+        event.payload.trial.number: event.payload.trial for event in events if isinstance(event.payload, TrialFinished)
+    }
     return [
-        (number, started[number], *((end.state, end.reason, end.answers, end.quality, end.lift) if (end := ends.get(number)) else ()))
+        (
+            number,
+            started[number],
+            *((end.state, end.reason, end.answers, end.quality, end.lift) if (end := ends.get(number)) else ()),
+        )
         for number in sorted(started)
     ]

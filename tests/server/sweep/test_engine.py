@@ -1,13 +1,15 @@
 """A sweep from its start to its conclusion, whatever happens on the way."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from tests.server.fanout.panel import HOME, PATIENCE
-from tests.server.sweep.lab import course, room, space, spec
+from tests.server.sweep.lab import Room, course, room, space, spec
 
 from whet_server.errors import Reason
 from whet_server.log.events import CasesFinished, RunFinished, SweepConcluded, SweepProgress
+from whet_server.log.log import Batch
 from whet_server.sweeping import (
     Budget,
     FloatRange,
@@ -17,7 +19,7 @@ from whet_server.sweeping import (
     SweepEnd,
     TrialState,
 )
-from whet_server.values import Failure, RunState
+from whet_server.values import Failure, RunId, RunState
 
 
 async def test_a_sweep_runs_its_trials_and_concludes() -> None:
@@ -56,12 +58,16 @@ async def test_at_most_so_many_cases_are_under_way_and_no_case_is_asked_twice() 
 
 async def test_a_trial_without_enough_scores_has_failed_and_never_wins() -> None:
     broken = Failure(reason=Reason.PROVIDER_ERROR, message="broken")
-    async with room(broken=lambda question: broken if question.number == 2 and question.place % 5 == 0 else None) as made:
+    async with room(
+        broken=lambda question: broken if question.number == 2 and question.place % 5 == 0 else None
+    ) as made:
         run_id = await made.start(spec())
         events = await made.events(run_id)
         fold = await made.fold(run_id)
     end = fold.trials[2].end
-    assert end is not None and end.failure is not None and fold.result is not None
+    assert end is not None
+    assert end.failure is not None
+    assert fold.result is not None
     assert (end.state, end.failure.reason) == (TrialState.FAILED, Reason.TOO_FEW_SCORES)
     assert fold.result.best != 2
     assert isinstance(events[-1].payload, RunFinished)
@@ -70,7 +76,7 @@ async def test_a_trial_without_enough_scores_has_failed_and_never_wins() -> None
 
 async def test_a_sweep_in_which_nothing_is_scored_ends_soon_and_has_failed() -> None:
     broken = Failure(reason=Reason.PROVIDER_ERROR, message="broken")
-    async with room(broken=lambda question: broken) as made:
+    async with room(broken=lambda _: broken) as made:
         run_id = await made.start(spec())
         events = await made.events(run_id)
         fold = await made.fold(run_id)
@@ -92,11 +98,16 @@ async def test_a_grid_ends_when_every_combination_was_tried() -> None:
     assert len({tuple(trial.parameters) for trial in fold.trials.values()}) == len(fold.trials) == 9
 
 
+async def followed(made: Room, run_id: RunId) -> AsyncGenerator[Batch, None]:
+    async for batch in made.sweeps.watch(HOME, run_id, "now"):
+        yield batch
+
+
 async def test_a_watcher_that_comes_late_learns_how_far_the_sweep_is() -> None:
     async with room(gate=asyncio.Event()) as made:
         run_id = await made.start(spec())
         await made.lab.until(lambda: made.lab.under_way == 10)
-        async with asyncio.timeout(PATIENCE), aclosing(made.sweeps.watch(HOME, run_id, "now")) as batches:
+        async with asyncio.timeout(PATIENCE), aclosing(followed(made, run_id)) as batches:
             first = await anext(batches)
             progress = [event.payload for event in first.events if isinstance(event.payload, SweepProgress)]
         assert progress[0].in_flight == 10

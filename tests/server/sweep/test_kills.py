@@ -31,9 +31,7 @@ async def taken_up(whole: RecordingStore, run_id: RunId, cuts: Iterable[int], wa
             continue
         async with room(store, jitter=3) as made:
             before = await made.fold(run_id)
-            finished = {
-                (number, *key) for number, trial in before.trials.items() for key in trial.answers
-            }
+            finished = {(number, *key) for number, trial in before.trials.items() for key in trial.answers}
             assert await made.sweeps.recover() == 1
             events = await made.events(run_id)
             found = course(events), (await made.fold(run_id)).result

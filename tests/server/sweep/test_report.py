@@ -5,17 +5,23 @@ from html.parser import HTMLParser
 import pytest
 import yaml
 from msgspec.structs import replace
-from tests.server.sweep.ended import GOING, HOSTILE, ITEMS, RECORD, RESULT, RUN, fold
+from tests.server.sweep.ended import GOING, ITEMS, RECORD, RESULT, RUN, fold
 
 from whet_agent.catalogue import method_named, request_from
+from whet_server.fanout.spec import BranchSpec, FanoutSpec, SynthesisMode, SynthesisSpec
+from whet_server.judge.spec import Criterion
+from whet_server.judging import Item, Judge
+from whet_server.rpc.convert.sweep import spec_of
+from whet_server.score.spec import CostScorer, ExactScorer, LatencyScorer
 from whet_server.sweep.fold import SweepFold
 from whet_server.sweep.follow_ups import follow_ups
 from whet_server.sweep.report import Quote, Report, report_of, still
 from whet_server.sweep.report_html import html
 from whet_server.sweep.report_markdown import markdown
+from whet_server.sweep.spec import Outside, SweepSpec
 from whet_server.sweep.spec_file import spec_text
-from whet_server.sweeping import SweepEnd, SweepResult, SweepVerdict
-from whet_server.values import Run, RunState
+from whet_server.sweeping import SweepEnd, SweepResult, SweepVerdict, written
+from whet_server.values import CallLimits, Message, ModelName, Nanos, Run, RunState, Speaker
 
 CASES = {item.item_id: item for item in ITEMS}
 NOW = RUN.create_ns + 5_000_000_000
@@ -215,15 +221,43 @@ def test_the_report_names_the_front_and_what_could_follow() -> None:
     assert "Widen, 10 trials: Classify.temperature is best at 0.98" in written.replace("\\", "")
 
 
-def test_the_spec_in_a_report_begins_the_same_sweep() -> None:
-    text = spec_text(RECORD.spec)
+EVERYTHING = replace(
+    RECORD.spec,
+    criteria=(
+        Criterion(name="right", weight=2.0, scorer=ExactScorer()),
+        Criterion(name="fast", scorer=LatencyScorer(target_ns=1_500_000_000), aside=True),
+        Criterion(name="cheap", scorer=CostScorer(target=Nanos(2_000_000))),
+        Criterion(name="good", judge=Judge(rubric="answer-quality", models=(ModelName("sim/judge"),))),
+    ),
+    scorers=(),
+    limits=CallLimits(first_token=2.5),
+    budget=replace(RECORD.spec.budget, time_ns=90_000_000_000, tokens=5000),
+    baseline=written({"classify.template": "short", "classify.temperature": 0.5}),
+    holdout=True,
+    title="a: b # c",
+)
+FANOUT = replace(
+    EVERYTHING,
+    pipeline=None,
+    fanout=FanoutSpec(
+        messages=(Message(role=Speaker.USER, content="Why {{ input }}?"),),
+        branches=(BranchSpec(model=ModelName("sim/a"), samples=2),),
+        enough=1,
+        deadline=3.0,
+        synthesis=SynthesisSpec(mode=SynthesisMode.VOTE),
+    ),
+    dataset=None,
+    items=(Item(item_id="c1", input="x\u202ey", reference="z", fields={"k": "v"}),),
+)
+OUTSIDE = replace(EVERYTHING, pipeline=None, outside=Outside(description="mine", lease=30.0))
+
+
+@pytest.mark.parametrize("spec", [RECORD.spec, EVERYTHING, FANOUT, OUTSIDE], ids=["small", "all", "fanout", "outside"])
+def test_the_spec_in_a_report_begins_the_same_sweep(spec: SweepSpec) -> None:
+    text = spec_text(spec)
+    assert "\u202e" not in text
     request = request_from(method_named("SweepService", "StartSweep"), {"spec": yaml.safe_load(text)})
-    spec = request.spec  # type: ignore[attr-defined]  # every request to start has one
-    assert spec.pipeline.stages[0].template == "Label: {{ input }}"
-    assert spec.space[0].choices.choices[1].text == HOSTILE
-    assert spec.space[1].float_range.high == 1.0
-    assert (spec.budget.money.nanos, spec.chain.money.nanos) == (2_000_000_000, 5_000_000_000)
-    assert (spec.cache.ttl.seconds, spec.seed, spec.dataset.version) == (60, 7, 3)
+    assert spec_of(request.spec) == spec  # type: ignore[attr-defined]  # every request to start has one
 
 
 def test_ten_thousand_trials_are_thinned_for_the_eye() -> None:

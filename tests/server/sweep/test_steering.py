@@ -1,6 +1,7 @@
 """A sweep is paused, resumed, stopped, cancelled and retuned; each is on the record before it has its effect."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from tests.server.fanout.panel import HOME, ME
@@ -23,7 +24,7 @@ from whet_server.sweeping import (
 from whet_server.values import RunId, RunState
 
 
-async def held(made: Room, **changed: object) -> tuple[RunId, asyncio.Event]:
+async def held(made: Room, **changed: Any) -> tuple[RunId, asyncio.Event]:
     """Start a sweep whose cases wait at a gate."""
     gate = made.lab.gate = asyncio.Event()
     run_id = await made.start(spec(**changed))

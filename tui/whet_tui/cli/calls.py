@@ -97,7 +97,7 @@ async def make(
         for line in shown(answer):
             click.echo(line)
     if printing.gate and isinstance(answer, sweep_pb2.GetSweepResponse):
-        return _SWEEP_GATE.get(answer.sweep.result.verdict, REFUSED)
+        return sweep_gate(answer.sweep.result.verdict)
     return _verdict(answer)
 
 
@@ -141,11 +141,17 @@ def _verdict(answer: Message) -> int:
             return OK
 
 
-_SWEEP_GATE: Final = {
-    sweeping_pb2.SWEEP_VERDICT_BETTER: OK,
-    sweeping_pb2.SWEEP_VERDICT_NO_DIFFERENCE: FAILED,
-}
-"""What has not concluded is as undecided as what could not decide."""
+def sweep_gate(verdict: sweeping_pb2.SweepVerdict.ValueType) -> int:
+    """Return the exit code of a verdict. What has not concluded is as undecided as what could not decide."""
+    match verdict:
+        case sweeping_pb2.SWEEP_VERDICT_BETTER:
+            return OK
+        case sweeping_pb2.SWEEP_VERDICT_NO_DIFFERENCE:
+            return FAILED
+        case _:
+            return REFUSED
+
+
 _GATE: Final = {judge_pb2.GATE_DECISION_PASSED: OK, judge_pb2.GATE_DECISION_FAILED: FAILED}
 
 
@@ -173,7 +179,7 @@ async def _stream(client: Client, method: Method, request: Message, printing: Pr
         raise follower.cut("The stream ended before the run did.")
     follower.finish()
     if printing.gate and follower.ended_well:
-        return _SWEEP_GATE.get(follower.verdict, REFUSED)
+        return sweep_gate(follower.verdict)
     return OK if follower.ended_well else FAILED
 
 

@@ -200,7 +200,7 @@ def _whole(flag: Flag, given: str) -> JsonObject:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark is not None else ""
+        where = f", line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark is not None else ""
         raise click.UsageError(f"--{flag.name}: {given} is no YAML{where}.") from error
     if not isinstance(content, dict):
         raise click.UsageError(f"--{flag.name}: {given} holds no object with fields.")

@@ -128,7 +128,15 @@ class _SweepTelling(Telling):
             click.echo(safe_line(progress_line(fold.plan, fold.progress)), err=True)
 
     def finish(self) -> Iterator[str]:
-        yield from shown(self._fold.message())
+        """Progress is told now and then: the last word on the trials is theirs."""
+        answer, fold = self._fold.message(), self._fold
+        answer.sweep.progress.ended, answer.sweep.progress.pruned = fold.ended, fold.pruned
+        answer.sweep.progress.running = 0
+        answer.sweep.progress.totals.CopyFrom(fold.totals)
+        if fold.result is not None and fold.result.history:
+            answer.sweep.progress.best = fold.result.history[-1].number
+            answer.sweep.progress.best_value = fold.result.history[-1].value
+        yield from shown(answer)
 
     @property
     def state(self) -> FanoutState:

@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from whet.v1 import event_pb2, hook_pb2, judging_pb2, sweep_pb2, sweeping_pb2, trial_pb2
 from whet_agent.plain import short_enum_name
 from whet_agent.results import estimate
-from whet_agent.sweep_words import VERDICTS, left_words, plan_words, result_lines, trial_words, value_words
+from whet_agent.sweep_words import PHASES, VERDICTS, left_words, plan_words, result_lines, trial_words, value_words
 from whet_tui.cli.tables import Row, details, enum_word, more, table, time_word, totals_word
 from whet_tui.entries import dollars
 from whet_tui.safe import safe, safe_line
@@ -28,8 +28,8 @@ def progress_line(plan: sweeping_pb2.SweepPlan, progress: event_pb2.SweepProgres
     words += [f"best {progress.best_value:.4g} (trial {progress.best})"] if progress.HasField("best") else []
     words.append(totals_word(progress.totals))
     words += [f"left: {left}"] if (left := left_words(progress)) else []
-    phase = enum_word(progress, "phase")
-    return f"{'' if phase in {'search', 'unspecified'} else f'[{phase}] '}{', '.join(words)}"
+    phase = f"[{enum_word(progress, 'phase')}] " if progress.phase in PHASES else ""
+    return f"{phase}{', '.join(words)}"
 
 
 def opening_line(run_id: str, plan: sweeping_pb2.SweepPlan) -> str:
@@ -78,7 +78,12 @@ def _sweep(answer: Any) -> Iterator[str]:
     simulated = " Simulated." if sweep.plan.simulated or sweep.result.simulated else ""
     title = f": {sweep.title}" if sweep.title else ""
     yield safe_line(f"{sweep.run_id} {enum_word(sweep, 'state')}{title}.{simulated}", _LINE)
-    yield safe_line(progress_line(sweep.plan, sweep.progress), _LINE)
+    progress = event_pb2.SweepProgress()
+    progress.CopyFrom(sweep.progress)
+    if sweep.state != event_pb2.RUN_STATE_RUNNING:
+        for name in ("phase", "running", "money_left", "time_left", "expected_left"):
+            progress.ClearField(name)  # of what is over nothing is left
+    yield safe_line(progress_line(sweep.plan, progress), _LINE)
     if sweep.failure.message:
         yield safe_line(sweep.failure.message, _LINE)
     trials = {each.number: each for each in (sweep.baseline, sweep.best) if each.state}
@@ -187,7 +192,7 @@ def _cases(answer: trial_pb2.ListCasesResponse) -> Iterator[str]:
 def _answer(answer: sweeping_pb2.TrialCase) -> str:
     outcome = short_enum_name(judging_pb2.Outcome.DESCRIPTOR, answer.outcome).replace("_", " ")
     score = f"{answer.score:.2f}" if answer.HasField("score") else outcome
-    return f"{score:<9} {safe_line(answer.output or answer.failure.message, _TEXT)}"
+    return f"{score:<9} {safe_line(answer.output or answer.failure.message, _TEXT)}".rstrip()
 
 
 def _file(answer: Any) -> Iterator[str]:

@@ -9,6 +9,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
+from whet_tui import swept
 from whet_tui.entries import Answer, Call, CallState, Entry, Judging, Note, Said
 from whet_tui.judged import opening_words, progress_words
 from whet_tui.marks import marked_text
@@ -16,6 +17,7 @@ from whet_tui.safe import exact_json, safe, safe_line
 from whet_tui.widgets.fanout_block import FanoutLines, headline
 from whet_tui.widgets.ink import Ink
 from whet_tui.widgets.prose import Flow, plain_lines
+from whet_tui.widgets.sweep_block import sweep_lines
 
 _INDENT: Final = 2
 _BLANK: Final = Segment(" " * _INDENT)
@@ -181,7 +183,7 @@ class Block:
             Segment(safe_line(call.tool or "watch", 40), style + Style(bold=True)),
             Segment(f" · {told}", ink.muted),
         ]
-        run = call.fanout or call.judging
+        run = call.fanout or call.judging or call.sweep
         if run is not None and run.simulated:
             segments += [Segment(" · ", ink.muted), Segment("simulated", ink.simulated)]
         if not self.unfolded and run is None and call.arguments_json not in _NOTHING:
@@ -195,7 +197,10 @@ class Block:
             lines += self._fanout.lines(call.fanout, width, ink, unfolded=self.unfolded, now_ns=now_ns)
         if call.judging is not None:
             lines += _judging(call.judging, width, ink)
-        if call.fanout is None or (call.state is CallState.FAILED and not call.fanout.ended):
+        if call.sweep is not None:
+            lines += sweep_lines(call.sweep, width, ink)
+        followed = call.fanout is None and (call.sweep is None or not call.sweep.left)
+        if followed or (call.fanout is not None and call.state is CallState.FAILED and not call.fanout.ended):
             lines += _result(call, width, ink, unfolded=self.unfolded)
         return lines
 
@@ -204,6 +209,8 @@ def _headline(call: Call, now_ns: int) -> str:
     """How far the call's run is, or how the call stands."""
     if call.fanout is not None:
         return headline(call.fanout, now_ns)
+    if call.sweep is not None:
+        return swept.progress_words(call.sweep)
     return progress_words(call.judging) if call.judging is not None else str(call.state)
 
 
