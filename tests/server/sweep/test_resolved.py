@@ -40,7 +40,7 @@ def test_a_fan_out_keeps_what_is_not_searched() -> None:
 
 def test_labels_stand_for_numbers_at_places_of_numbers() -> None:
     spec = SweepSpec(pipeline=Pipeline(stages=(Stage(name="s"),)))
-    configuration = {
+    configuration: Configuration = {
         "s.temperature": "0.70",
         "s.max_tokens": "64",
         "s.examples.count": "4",
