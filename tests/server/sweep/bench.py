@@ -47,9 +47,9 @@ class House:
         return ModelInfo(name=model, price=self.prices.get(model, CHEAP), default_max_tokens=100)
 
     async def estimate(self, spec: CallSpec) -> Estimate:
-        alone = ScriptedCaller({spec.models[0]: []}, prices={spec.models[0]: CHEAP})
-        found = await alone.estimate(spec)
         info = await self.resolve(spec.workspace, spec.models[0])
+        price = info.price or Price(input=0, output=0)
+        found = await ScriptedCaller({info.name: []}, prices={info.name: price}).estimate(spec)
         return Estimate(expected=found.expected, worst=found.worst, cached=self.cached, info=info)
 
 
