@@ -133,9 +133,7 @@ class StudyScreen(WatchingScreen):
         self._figure_pending, self._drawn = False, wanted
         board, sweep = self.board, self.sweep
         trials = list(board.trials.values())
-        drawn = await asyncio.to_thread(
-            drawing, self._kind, sweep.plan, trials, sweep.result, frozenset(board.front), self._dimension
-        )
+        drawn = await drawing(self._kind, sweep.plan, trials, sweep.result, board.front, self._dimension)
         self._show_figure(drawn)
 
     def _show_figure(self, drawn: Drawing) -> None:

@@ -3,7 +3,8 @@
 What they are drawn from is made from all trials at once and may take a while; a plot draws a few hundred points of it.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -21,6 +22,8 @@ from whet_tui.widgets.sweep_text import goal_words, value_words
 
 _POINTS: Final = 300
 """Points of one kind that a plot draws: more would lie on each other."""
+_SLICE: Final = 500
+"""Trials that are looked at before a key may have its turn."""
 _BINS: Final = 8
 """Groups that the values of a number are put into for the words."""
 _STEPS: Final = 12
@@ -72,25 +75,38 @@ def kinds(plan: Plan) -> Sequence[Kind]:
     return [kind for kind in Kind if kind is not Kind.FRONT or len(plan.goals) > 1]
 
 
-def drawing(
-    kind: Kind, plan: Plan, trials: Iterable[Trial], result: Result | None, front: Collection[int], dimension: int
+async def drawing(
+    kind: Kind, plan: Plan, trials: Sequence[Trial], result: Result | None, front: Collection[int], dimension: int
 ) -> Drawing:
-    """Return what a figure is drawn from. `dimension`: the place of the parameter."""
+    """Return what a figure is drawn from. `dimension`: the place of the parameter.
+
+    Keys have their turn between slices. A thread would be worse: it gives way only every five milliseconds, and a key
+    needs it several times.
+    """
     goal = plan.goals[0]
     if kind is Kind.BEST:
-        ended = sorted((each for each in trials if each.end_ns), key=lambda each: (each.end_ns, each.number))
-        history = result.history if result else _history(ended, goal)
+        ends = sorted([(each.end_ns, each.number, each) async for each in _slowly(trials) if each.end_ns])
+        ended = [each for _, _, each in ends]
+        history = result.history if result else await _history(ended, goal)
         return Drawing(kind=kind, goal=goal, history=history, ended=len(ended))
     if kind is Kind.IMPORTANCE:
         return Drawing(kind=kind, goal=goal, importance=result.importance if result else ())
     if kind is Kind.PARAMETER:
         one = plan.space[dimension % len(plan.space)] if plan.space else None
-        return Drawing(kind=kind, goal=goal) if one is None else _against(one, goal, trials)
+        return Drawing(kind=kind, goal=goal) if one is None else await _against(one, goal, trials)
     other = plan.goals[1]
-    whole = [each for each in trials if each.state is TrialState.COMPLETE]
+    whole = [each async for each in _slowly(trials) if each.state is TrialState.COMPLETE]
     points = tuple(point for each in whole if (point := _both(each, other, goal)) is not None)
     beaten_by_none = tuple(each for each in whole if each.number in front)
     return Drawing(kind=kind, goal=goal, other=other, points=_thinned(points), front=beaten_by_none)
+
+
+async def _slowly(trials: Sequence[Trial]) -> AsyncIterator[Trial]:
+    """Yield the trials, and let keys have their turn between slices."""
+    for place, trial in enumerate(trials):
+        if place % _SLICE == 0:
+            await asyncio.sleep(0)
+        yield trial
 
 
 def _both(trial: Trial, across: Objective, up: Objective) -> _Point | None:
@@ -98,10 +114,12 @@ def _both(trial: Trial, across: Objective, up: Objective) -> _Point | None:
     return None if one is None or two is None else (one, two)
 
 
-def _history(trials: Iterable[Trial], goal: Objective) -> tuple[BestPoint, ...]:
+async def _history(trials: Sequence[Trial], goal: Objective) -> tuple[BestPoint, ...]:
     """The best so far, as trials ended. Those that were stopped early are no best."""
     found: list[BestPoint] = []
-    for place, trial in enumerate(trials, 1):
+    place = 0
+    async for trial in _slowly(trials):
+        place += 1
         value = trial.value(goal.kind) if trial.state is TrialState.COMPLETE else None
         if value is not None and (not found or _beats(value, found[-1].value, goal.kind)):
             found.append(BestPoint(number=trial.number, ended=place, value=value))
@@ -112,10 +130,10 @@ def _beats(one: float, other: float, goal: Goal) -> bool:
     return one > other if goal is Goal.QUALITY else one < other
 
 
-def _against(dimension: Dimension, goal: Objective, trials: Iterable[Trial]) -> Drawing:
+async def _against(dimension: Dimension, goal: Objective, trials: Sequence[Trial]) -> Drawing:
     whole: list[tuple[float | str, float]] = []
     pruned: list[tuple[float | str, float]] = []
-    for trial in trials:
+    async for trial in _slowly(trials):
         value = trial.value(goal.kind)
         set_to = next((each.value for each in trial.parameters if each.name == dimension.name), None)
         if value is not None and set_to is not None and trial.state in {TrialState.COMPLETE, TrialState.PRUNED}:
