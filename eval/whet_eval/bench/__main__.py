@@ -71,6 +71,12 @@ async def experiment_figures(base: Path) -> AsyncIterator[Figure]:
         yield figure
 
 
+async def racing_figures(base: Path) -> AsyncIterator[Figure]:
+    """Simulated sweeps: false winners, and what racing saves. No server."""
+    for figure in racing.figures():
+        yield figure
+
+
 MEASURES: Final[Mapping[str, Callable[[Path], AsyncIterator[Figure]]]] = {
     "calls": call_figures,
     "experiments": experiment_figures,
