@@ -207,11 +207,13 @@ def within(dimension: SearchDimension, setting: Setting) -> bool:
 
 
 def share_of(dimension: SearchDimension, setting: Setting) -> float:
-    """Return where a number lies between its lowest (0) and highest (1), on its scale. Not of choices."""
+    """Return where a number lies between its lowest (0) and highest (1), on its scale; at an end if outside. Not of
+    choices.
+    """
     low, high, log = _scale(dimension)
     if high <= low:
         return 0.5
-    at = float(setting)
+    at = min(max(float(setting), low), high)
     if log:
         return (math.log(at) - math.log(low)) / (math.log(high) - math.log(low))
     return (at - low) / (high - low)
@@ -241,7 +243,7 @@ def nearest(dimension: SearchDimension, number: float) -> Setting:
 def _apart(dimension: SearchDimension, one: Setting | None, other: Setting | None) -> float:
     if one == other:
         return 0.0
-    if dimension.choices or one is None or other is None or not (within(dimension, one) and within(dimension, other)):
+    if dimension.choices or one is None or other is None:
         return 1.0
     return abs(share_of(dimension, one) - share_of(dimension, other))
 

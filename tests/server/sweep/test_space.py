@@ -2,7 +2,7 @@ from itertools import product
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.server.sweep.spaces import MIXED, one_of, only_if, real, space, spaces, whole
 
@@ -17,6 +17,7 @@ def told(*dimensions: SearchDimension) -> list[tuple[str, str]]:
     return [(field.removeprefix("spec.space"), what) for field, what in refused.value.violations]
 
 
+@settings(deadline=None)
 @given(spaces(counted=True))
 def test_a_grid_has_each_configuration_of_the_space_once_and_as_many_as_its_size(of: Space) -> None:
     grid = [tuple(each.items()) for each in of.grid()]
@@ -25,6 +26,7 @@ def test_a_grid_has_each_configuration_of_the_space_once_and_as_many_as_its_size
     assert all(of.contains(dict(each)) for each in grid)
 
 
+@settings(deadline=None)
 @given(spaces(counted=True, most=3))
 def test_a_size_counts_what_is_left_of_all_combinations_when_conditions_are_applied(of: Space) -> None:
     everything = product(*([value for value, *_ in _values(each)] for each in of.dimensions))
@@ -33,6 +35,7 @@ def test_a_size_counts_what_is_left_of_all_combinations_when_conditions_are_appl
     assert of.size == len({tuple(of.ordered(dict(zip(names, each, strict=True))).items()) for each in everything})
 
 
+@settings(deadline=None)
 @given(spaces(), st.integers())
 def test_whatever_is_drawn_lies_in_the_space_and_keeps_the_order_of_its_dimensions(of: Space, seed: int) -> None:
     drawn = of.drawn(Random(seed))
@@ -41,6 +44,7 @@ def test_whatever_is_drawn_lies_in_the_space_and_keeps_the_order_of_its_dimensio
     assert list(drawn) == [each.name for each in of.dimensions if each.name in drawn]
 
 
+@settings(deadline=None)
 @given(spaces(), st.integers())
 def test_a_number_is_found_again_where_it_lies_on_its_scale(of: Space, seed: int) -> None:
     drawn = of.drawn(Random(seed))
@@ -52,6 +56,7 @@ def test_a_number_is_found_again_where_it_lies_on_its_scale(of: Space, seed: int
             assert at_share(dimension, share) == pytest.approx(drawn[dimension.name])
 
 
+@settings(deadline=None)
 @given(spaces(), st.integers())
 def test_a_float_without_a_step_makes_a_space_without_number(of: Space, seed: int) -> None:
     del seed
