@@ -2,8 +2,8 @@
 Inspect and promptfoo.
 
 All ask the same loopback provider, which takes 0.2 seconds for an answer, with a hundred calls in flight, and look for
-a word in it. Ours are ten trials of a hundred cases with suggestions in between and all of it durable; theirs are one
-configuration on a thousand.
+a letter in it. They ask for whole answers, which the provider gives under another name. Ours are ten trials of a
+hundred cases with suggestions in between and all of it durable; theirs are one configuration on a thousand.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from whet_eval.bench import sweeping
+from whet_eval.bench import judging, sweeping
 from whet_eval.bench.children import provider, server
 from whet_eval.bench.figure import Figure, median
 from whet_eval.bench.judging_peers import Measured, compared, inspect, promptfoo
@@ -30,7 +30,7 @@ async def figures() -> list[Figure]:
         async with provider() as url, server(Path(base) / "data", sweeping.config(url)) as running:
             walls = [await sweeping.swept(running, number) for number in range(sweeping.ROUNDS + 1)]
             mine = median(walls[1:])
-            answered = await inspect(url, sweeping.MODEL, SIZE, "answered")
+            answered = await inspect(url, judging.MODEL, SIZE, "answered")
             for measured in (answered, await _promptfoo(url, Path(base))):
                 found += compared(f"{SIZE} cases of a sweep", measured, mine, BAR)
     return found
@@ -39,7 +39,7 @@ async def figures() -> list[Figure]:
 async def _promptfoo(url: str, base: Path) -> Measured:
     config = {
         "prompts": ["{{question}}"],
-        "providers": [{"id": f"openai:chat:{sweeping.MODEL}", "config": {"apiBaseUrl": url, "apiKey": "none"}}],
+        "providers": [{"id": f"openai:chat:{judging.MODEL}", "config": {"apiBaseUrl": url, "apiKey": "none"}}],
         "tests": [
             {"vars": {"question": f"Why is the sky blue? ({at})"}, "assert": [{"type": "contains", "value": "e"}]}
             for at in range(SIZE)
