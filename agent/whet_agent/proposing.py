@@ -41,6 +41,8 @@ INPUTS: Final = ("input", "text", "question", "message", "prompt")
 """Columns that are asked, the likeliest first."""
 REFERENCES: Final = ("reference", "label", "answer", "category", "expected", "target")
 """Columns with right answers, the likeliest first."""
+FOLLOWING: Final = 3
+"""Sweeps that may follow a proposed one, each of them proposed, planned and decided like the first."""
 _TOKENS_AROUND_A_LABEL: Final = 12
 """Room for a word too many and a full stop."""
 
@@ -142,6 +144,7 @@ def propose(wish: Wish, facts: Facts) -> Proposal:
         "space": space,
         "dataset": _dataset(wish, facts),
         "racing": {"method": "paired"},
+        "chain": {"depth": FOLLOWING},
     }
     free = bool(models) and all(model.price == 0 for model in models)
     spec |= _measure(wish, facts, grounds) | _search(wish, space, grounds, free=free) | _holdout(wish, facts, grounds)
