@@ -5,7 +5,6 @@ below does.
 import argparse
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import re
@@ -14,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from whet_server import garbage
 
 if TYPE_CHECKING:
     from whet_server.config import ServerConfig
@@ -25,9 +26,6 @@ BAD_CONFIG: Final = 78
 DEFAULT_ADDRESS: Final = "127.0.0.1:7677"
 MAX_DAYS: Final = 3_650
 """A token that outlives ten years is one that nobody remembers."""
-YOUNG_OBJECTS: Final = 50_000
-"""Objects made before the collector looks for cycles among them. A wide fan-out makes hundreds of thousands in a second
-and hardly a cycle: looking after every 700 cost it a fifth of its time."""
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -120,7 +118,7 @@ def _create_token(data: Path, options: argparse.Namespace) -> int:
 
 
 def _serve(data: Path, options: argparse.Namespace, environment: Mapping[str, str]) -> int:
-    gc.set_threshold(YOUNG_OBJECTS, 20, 50)  # before the imports, which make many objects and no garbage
+    garbage.look_seldom()
     from whet_server.app import ServeOptions, serve
     from whet_server.config import ConfigError
     from whet_server.datadir import DataDir
@@ -137,7 +135,7 @@ def _serve(data: Path, options: argparse.Namespace, environment: Mapping[str, st
         return _refused(error, IN_USE)
     except (ConfigError, OSError) as error:
         return _refused(error, BAD_CONFIG)
-    gc.freeze()
+    garbage.keep()
     with lock, _spans(config.telemetry_endpoint):
         try:
             asyncio.run(

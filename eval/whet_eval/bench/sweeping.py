@@ -14,6 +14,7 @@ import grpc.aio
 from whet.v1 import fanout_pb2, judging_pb2, scorer_pb2, sweep_pb2, sweep_pb2_grpc, sweeping_pb2
 from whet_eval.bench.children import Server, priced
 from whet_eval.bench.figure import Figure, median
+from whet_server import garbage
 from whet_server.app import opened_rooms
 from whet_server.config import ServerConfig
 from whet_server.judging import Item
@@ -163,6 +164,8 @@ async def overhead(base: Path) -> AsyncIterator[Figure]:
     still at most while it thinks. Everything in this process, over a real database.
     """
     base.mkdir(parents=True, exist_ok=True)
+    garbage.look_seldom()  # as the server does
+    garbage.keep()
     person = Principal(workspace=Workspace("default"), role=Role.PERSON)
     async with AsyncExitStack() as stack:
         store = await SqlStore.open(base / "whet.db")

@@ -39,13 +39,13 @@ _DRAWS: Final = 50
 _MODELS: Final = frozenset({SamplerKind.TPE, SamplerKind.GAUSSIAN_PROCESS})
 _EXPLORE_EVERY: Final = 4
 """One of so many trials of these looks where nobody has looked."""
-_CANDIDATES: Final = 8
-_LATELY: Final = 60
+_CANDIDATES: Final = 6
+_LATELY: Final = 40
 """Configurations that it keeps away from: more would cost more than a suggestion does."""
 _GOOD: Final = 25
 """The most trials that the Parzen estimator counts as good, as in Optuna: a tenth of all, and no more than this."""
-_REST: Final = 200
-"""How many of the others it sees: on Branin, Hartmann and a mixed function as good as all of them, at 5 ms a trial."""
+_REST: Final = 60
+"""How many of the others it sees: what a suggestion takes grows with them, and all together tell little more."""
 FEWEST: Final = 10
 """Trials below which nothing is said about what matters."""
 _TARGET: Final = 5

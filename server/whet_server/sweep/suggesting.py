@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
+from whet_server.garbage import keep_once
 from whet_server.sweep.fold import SweepFold, TrialFold
 from whet_server.sweep.measure import by_case, higher_is_better
 from whet_server.sweep.space import Space
@@ -65,6 +66,7 @@ class Suggesting:
         """Return the study as it must be before it suggests this trial."""
         if self._study is None:
             self._study = self._make()
+            keep_once("samplers")
         while self._told <= number - self._plan.trials_at_once:
             trial = self._fold.trials[self._told]
             values = told(self._plan, trial, self._fold.trials[BASELINE])
