@@ -25,14 +25,14 @@ from whet_server.log.events import (
 from whet_server.log.log import RunWriter
 from whet_server.store.base import Write
 from whet_server.sweep import trials
+from whet_server.sweep.best import Rank, best_so_far, rank_of
 from whet_server.sweep.conclude import conclude, holdout_figure
 from whet_server.sweep.crew import Crew, Hears, Question
 from whet_server.sweep.fold import SweepFold, TrialFold
 from whet_server.sweep.follow_ups import follow_ups
 from whet_server.sweep.journal import Journal
-from whet_server.sweep.measure import higher_is_better
 from whet_server.sweep.progress import Progress
-from whet_server.sweep.racing import Known, decision, known, objectives, rungs
+from whet_server.sweep.racing import Known, decision, known, rungs
 from whet_server.sweep.replicates import next_round
 from whet_server.sweep.spec import SweepRecord
 from whet_server.sweep.suggesting import Study, Suggesting
@@ -93,8 +93,7 @@ class SweepRun:
         self.fold = fold
         self.budget = fold.budget
         self.phase = SweepPhase.SEARCH
-        self.best: int | None = None
-        self.best_value: float | None = None
+        self.best: Rank | None = None
         self._order = [item.item_id for item in items]
         self._item_of = {item.item_id: item for item in items}
         self._rungs = rungs(self.plan.racing, len(items))
@@ -273,10 +272,8 @@ class SweepRun:
         self._pruned += trial.state is TrialState.PRUNED
         while self._has_ended(self._prefix):
             self._prefix += 1
-        if trial.state is TrialState.COMPLETE and found.held and found.values:
-            sign = 1.0 if higher_is_better(objectives(self.plan)[0]) else -1.0
-            if self.best_value is None or found.mean > sign * self.best_value:
-                self.best, self.best_value = trial.number, sign * found.mean
+        rank = rank_of(self.plan, trial.end, self.fold.trials[BASELINE].end) if trial.end is not None else None
+        self.best = max(filter(None, (self.best, rank)), default=None)
         self._afford()
         self._tell()
 
@@ -312,6 +309,7 @@ class SweepRun:
                     trials.ended, self.plan, trial, baseline, trial.state, trial.end.reason, now
                 )
                 self._post(TrialFinished(trial=replace(end, end_ns=trial.end.end_ns)))
+        self.best = best_so_far(self.plan, self.fold)
 
     async def _result(self, end: SweepEnd) -> SweepResult:
         """Conclude, open the hold-out where that was asked for, and say what could follow."""
@@ -472,8 +470,8 @@ class SweepRun:
             running=running,
             answers=self._journal.answers,
             in_flight=self._crew.in_flight if self._crew is not None else 0,
-            best=self.best,
-            best_value=self.best_value,
+            best=self.best.number if self.best else None,
+            best_value=self.best.value if self.best else None,
             totals=totals,
             money_left=None if money is None else Nanos(max(0, money - paid - totals.reserved)),
             time_left_ns=round(seconds / fresh * left * 1e9) if fresh else None,
