@@ -22,7 +22,7 @@ from whet_server.sweep.means import Answered
 from whet_server.sweep.resolved import stands_for
 from whet_server.sweep.run import SweepRun, Tools
 from whet_server.sweep.views import under_way
-from whet_server.sweeping import BASELINE, Choice, SweepEnd, Trial, TrialCase, TrialState
+from whet_server.sweeping import BASELINE, Choice, SweepEnd, SweepPhase, Trial, TrialCase, TrialState
 from whet_server.values import Failure, Nanos, Run, RunId, RunState, Value, Workspace
 
 RETRY_SECONDS: Final = 1.0
@@ -224,6 +224,12 @@ class OutsideRun(SweepRun):
     async def _replicate(self, end: SweepEnd) -> SweepEnd:
         """Ask nothing again: a program answers cases as often as it wants to."""
         return end
+
+    def _shown_phase(self) -> SweepPhase:
+        """While nothing is scored, the program is awaited."""
+        phase = super()._shown_phase()
+        scoring = self._crew is not None and self._crew.in_flight
+        return SweepPhase.WAITING if phase is SweepPhase.SEARCH and not scoring and not self.ended else phase
 
     # -- results ---------------------------------------------------------------------------------------------------
 

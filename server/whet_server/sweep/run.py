@@ -231,9 +231,6 @@ class SweepRun:
         ]
         await self._ask_all(missing)
 
-    def _asked(self, trial: TrialFold, place: int, case_id: str, sample: int = 1) -> Question:
-        return Question(trial.number, place, self._item_of[case_id], sample)
-
     async def _ask_all(self, questions: Sequence[Question]) -> None:
         if self._crew is not None and questions:
             await self._crew.do(questions)
@@ -464,7 +461,7 @@ class SweepRun:
         seconds = asyncio.get_running_loop().time() - self._begin
         money = self.budget.money
         return SweepProgress(
-            phase=SweepPhase.PAUSED if self.fold.paused and not self._over else self.phase,
+            phase=self._shown_phase(),
             ended=ended,
             pruned=self._pruned,
             running=running,
@@ -477,6 +474,9 @@ class SweepRun:
             time_left_ns=round(seconds / fresh * left * 1e9) if fresh else None,
             expected_left=Nanos(round(share * left)),
         )
+
+    def _shown_phase(self) -> SweepPhase:
+        return SweepPhase.PAUSED if self.fold.paused and not self._over else self.phase
 
     def _answers_left(self, ended: int) -> float:
         """Return how many answers are likely to come: trials so far have had this many each."""
