@@ -31,6 +31,7 @@ from whet_server.sweep.crew import Crew, Hears, Question
 from whet_server.sweep.fold import SweepFold, TrialFold
 from whet_server.sweep.follow_ups import follow_ups
 from whet_server.sweep.journal import Journal
+from whet_server.sweep.measure import NANOSECONDS
 from whet_server.sweep.progress import Progress
 from whet_server.sweep.racing import Known, decision, known, rungs
 from whet_server.sweep.replicates import next_round
@@ -415,7 +416,9 @@ class SweepRun:
             self._timer = None
         if self.budget.time_ns is not None and not self._over:
             left = self._writer.run.create_ns + self.budget.time_ns - self._tools.clock()
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, left / 1e9), self._stop_search, SweepEnd.TIME)
+            self._timer = asyncio.get_running_loop().call_later(
+                max(0.0, left / NANOSECONDS), self._stop_search, SweepEnd.TIME
+            )
 
     def _afford(self) -> None:
         """Say what the search may use: the budget less what the hold-out is likely to need, as answers have cost."""
@@ -471,7 +474,7 @@ class SweepRun:
             best_value=self.best.value if self.best else None,
             totals=totals,
             money_left=None if money is None else Nanos(max(0, money - paid - totals.reserved)),
-            time_left_ns=round(seconds / fresh * left * 1e9) if fresh else None,
+            time_left_ns=round(seconds / fresh * left * NANOSECONDS) if fresh else None,
             expected_left=Nanos(round(share * left)),
         )
 
