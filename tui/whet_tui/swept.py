@@ -8,21 +8,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from whet.v1 import event_pb2, sweeping_pb2
+from whet_agent.sweep_words import PHASES, VERDICTS
 from whet_tui.entries import FanoutState, Sweeping, dollars, money_line
 from whet_tui.lanes import RUN_STATES, money_of, nanos_of
 
-_PHASES: Final[Mapping[int, str]] = {
-    event_pb2.SWEEP_PHASE_SEARCH: "",
-    event_pb2.SWEEP_PHASE_REPLICATE: "asking again where it decides",
-    event_pb2.SWEEP_PHASE_HOLDOUT: "answering the hold-out",
-    event_pb2.SWEEP_PHASE_PAUSED: "paused",
-    event_pb2.SWEEP_PHASE_WAITING: "waiting for an outside program",
-}
-_VERDICTS: Final[Mapping[int, str]] = {
-    sweeping_pb2.SWEEP_VERDICT_BETTER: "better",
-    sweeping_pb2.SWEEP_VERDICT_NO_DIFFERENCE: "no difference",
-    sweeping_pb2.SWEEP_VERDICT_UNDECIDED: "undecided",
-}
 _OBJECTIVES: Final[Mapping[int, str]] = {
     sweeping_pb2.OBJECTIVE_KIND_COST: "cost",
     sweeping_pb2.OBJECTIVE_KIND_LATENCY: "time",
@@ -78,7 +67,7 @@ def _progressed(sweep: Sweeping, progress: event_pb2.SweepProgress) -> None:
     if progress.ended < sweep.trials or progress.answers < sweep.answers:
         return  # a connection that came back tells of earlier
     sweep.trials, sweep.pruned, sweep.running = progress.ended, progress.pruned, progress.running
-    sweep.answers, sweep.phase = progress.answers, _PHASES.get(progress.phase, "")
+    sweep.answers, sweep.phase = progress.answers, PHASES.get(progress.phase, "")
     if progress.HasField("best"):
         sweep.best, sweep.best_value = progress.best, progress.best_value
     sweep.money, sweep.to_come_nanos = money_of(progress.totals), progress.expected_left.nanos
@@ -95,13 +84,12 @@ def _controlled(sweep: Sweeping, controlled: event_pb2.SweepControlled) -> None:
 
 
 def _concluded(sweep: Sweeping, result: sweeping_pb2.SweepResult) -> None:
-    sweep.verdict, sweep.finding = _VERDICTS.get(result.verdict, ""), result.finding
+    sweep.verdict, sweep.finding = VERDICTS.get(result.verdict, "").lower(), result.finding
     sweep.simulated |= result.simulated
     sweep.trials = max(sweep.trials, result.comparisons + 1)  # the last of them need not have been told live
     if result.HasField("best"):
-        sweep.best = result.best
-    if result.history:
-        sweep.best_value = result.history[-1].value
+        of_best = (point.value for point in result.history if point.number == result.best)
+        sweep.best, sweep.best_value = result.best, next(of_best, None)
 
 
 def _finished(sweep: Sweeping, finished: event_pb2.RunFinished) -> None:

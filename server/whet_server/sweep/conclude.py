@@ -7,24 +7,21 @@ from whet_server.calibration.statistics import mean_estimate
 from whet_server.errors import Reason
 from whet_server.judging import Estimate
 from whet_server.sweep.findings import convergence, finding
-from whet_server.sweep.fold import SweepFold, TrialFold
-from whet_server.sweep.measure import NANOSECONDS, by_case, paired
-from whet_server.sweep.racing import conditions, objectives, turned
+from whet_server.sweep.fold import SweepFold
+from whet_server.sweep.measure import by_case, enough, paired, quality_of
+from whet_server.sweep.racing import known, objectives
 from whet_server.sweep.spec import SweepRecord
-from whet_server.sweep.versus import Field, Versus, enough
+from whet_server.sweep.versus import Field, Versus
 from whet_server.sweeping import (
     BASELINE,
     BestPoint,
     ChangedCase,
     HoldoutFigure,
     Importance,
-    Objective,
-    ObjectiveKind,
     SweepEnd,
     SweepPlan,
     SweepResult,
     SweepVerdict,
-    Trial,
     TrialState,
 )
 from whet_server.values import Failure
@@ -83,70 +80,6 @@ def holdout_figure(record: SweepRecord, fold: SweepFold, best: int, dataset: str
     )
 
 
-def best_so_far(plan: SweepPlan, fold: SweepFold) -> tuple[int, float] | None:
-    """Return the best trial and its value of the first objective; the baseline where none is ahead of it, None where
-    none has enough scores. From the trials' own figures alone: milliseconds for thousands of trials.
-    """
-    ends = [trial.end for trial in fold.trials.values() if trial.end and trial.end.state is TrialState.COMPLETE]
-    base = next((each for each in ends if each.number == BASELINE), None)
-    first = objectives(plan)[0]
-    ranked = [
-        (_samples(each), _ahead(each, first, value), -each.number, value)
-        for each in ends
-        if (value := figure(each, first)) is not None and enough(each.scored_cases, plan) and _keeps(plan, each, base)
-    ]
-    if not ranked:
-        return None
-    _, _, number, value = max(ranked)
-    return -number, value
-
-
-def figure(trial: Trial, objective: Objective) -> float | None:
-    """Return a trial's mean of an objective from its own figures, in the objective's unit; None: it has none."""
-    match objective.kind:
-        case ObjectiveKind.COST:
-            return trial.cost
-        case ObjectiveKind.LATENCY:
-            return None if trial.latency_ns is None else trial.latency_ns / NANOSECONDS
-        case _:
-            return trial.quality.value
-
-
-def quality_of(plan: SweepPlan) -> Objective:
-    """Return the objective or condition that scores are read by; the weighted score where there is none."""
-    of_quality = (each for each in plan.objectives if each.kind in {None, ObjectiveKind.QUALITY})
-    return next(of_quality, Objective(kind=ObjectiveKind.QUALITY))
-
-
-def _samples(trial: Trial) -> int:
-    return trial.answers // max(1, trial.cases)
-
-
-def _ahead(trial: Trial, first: Objective, value: float) -> float:
-    """How far ahead a trial is; of scores by the cases that the baseline has too, where it is known."""
-    if first.kind in {ObjectiveKind.COST, ObjectiveKind.LATENCY}:
-        return -value
-    if trial.number == BASELINE:
-        return 0.0
-    return value if trial.lift.value is None else trial.lift.value
-
-
-def _keeps(plan: SweepPlan, trial: Trial, base: Trial | None) -> bool:
-    """Whether a trial's means keep the conditions, as far as they are known."""
-    for condition in conditions(plan):
-        mine, theirs = figure(trial, condition), figure(base, condition) if base else None
-        if mine is None or theirs is None:
-            continue
-        margin = condition.margin or 0.0
-        if condition.kind in {ObjectiveKind.COST, ObjectiveKind.LATENCY}:
-            kept = mine <= theirs * (1 + margin)
-        else:
-            kept = mine >= theirs - margin
-        if not kept:
-            return False
-    return True
-
-
 def _verdict(field: Field, winner: Versus | None, best: Versus | None, lift: Estimate) -> SweepVerdict:
     """`lift` is turned so that higher is better."""
     if winner:
@@ -188,21 +121,23 @@ def _changed(field: Field, number: int) -> list[ChangedCase]:
 
 
 def _history(plan: SweepPlan, fold: SweepFold) -> tuple[BestPoint, ...]:
-    """The best after each trial that ended, as the search saw it: by the first answers, in the order of numbers."""
-    return tuple(_rises(plan, [fold.trials[number] for number in sorted(fold.trials) if fold.trials[number].end]))
+    """The best after each trial that ended, as the search saw it: by the first answers, in the order of numbers. Only
+    what keeps the conditions can be the best.
+    """
+    return tuple(_rises(plan, fold))
 
 
-def _rises(plan: SweepPlan, trials: Sequence[TrialFold]) -> Iterator[BestPoint]:
-    first = objectives(plan)[0]
+def _rises(plan: SweepPlan, fold: SweepFold) -> Iterator[BestPoint]:
+    trials = [fold.trials[number] for number in sorted(fold.trials) if fold.trials[number].end]
+    sign = Field.sign(objectives(plan)[0])
     best: float | None = None
     for ended, trial in enumerate(trials, 1):
-        values = turned(trial, first, 1)
-        if trial.state is not TrialState.COMPLETE or not enough(len(values), plan):
+        if trial.state is not TrialState.COMPLETE:
             continue
-        mean = sum(values.values()) / len(values)
-        if best is None or mean > best:
-            best = mean
-            yield BestPoint(number=trial.number, ended=ended, value=Field.sign(first) * mean)
+        found = known(plan, trial, fold.trials[BASELINE])
+        if found.held and enough(len(found.values), plan.cases) and (best is None or found.mean > best):
+            best = found.mean
+            yield BestPoint(number=trial.number, ended=ended, value=sign * best)
 
 
 def _front(field: Field, top: int | None) -> tuple[int, ...]:

@@ -5,13 +5,14 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
 from whet_server.errors import InvalidField, TrialNotFound
 from whet_server.sweep.fold import SweepFold, TrialFold
-from whet_server.sweep.measure import NANOSECONDS, higher_is_better
+from whet_server.sweep.measure import higher_is_better, mean_of
 from whet_server.sweep.racing import objectives
 from whet_server.sweep.views import under_way
 from whet_server.sweeping import (
@@ -33,9 +34,7 @@ _SIGNS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     ">": operator.gt,
 }
 _MEASURES: Final[Mapping[str, Callable[[Trial], float | None]]] = {
-    "quality": lambda trial: trial.quality.value,
-    "cost": lambda trial: trial.cost,
-    "latency": lambda trial: None if trial.latency_ns is None else trial.latency_ns / NANOSECONDS,
+    **{kind.value: partial(mean_of, objective=Objective(kind=kind)) for kind in ObjectiveKind},
     "cases": lambda trial: trial.cases,
 }
 """What can be filtered by beside parameters: US dollars, seconds."""
@@ -155,8 +154,7 @@ def _last_without(value: float | None) -> Key:
 
 def _loss(trial: Trial, objective: Objective) -> float | None:
     """Return a trial's value of an objective, lower being better."""
-    kind = objective.kind or ObjectiveKind.QUALITY
-    value = _MEASURES[kind.value](trial)
+    value = mean_of(trial, objective)
     return -value if value is not None and higher_is_better(objective) else value
 
 

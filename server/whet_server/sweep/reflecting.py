@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from whet_server.log.events import TrialStarted
-from whet_server.sweep.crew import OWN_CAPS, WORKSPACE_CAPS
+from whet_server.sweep.crew import OWN_CAPS, WORKSPACE_CAPS, Question
 from whet_server.sweep.fold import TrialFold
 from whet_server.sweep.reflection import FIRST, Texts, reflect
 from whet_server.sweep.run import ENDS, SweepRun
@@ -80,7 +80,7 @@ class ReflectingRun(SweepRun):
         trial = self.fold.trials[self._of[number]] if number in self._of else await self._begin_trial(number, texts)
         places = {case_id: place for place, case_id in enumerate(self._order)}
         missing = [case_id for case_id in case_ids if (case_id, 1) not in trial.answers]
-        await self._ask_all([self._asked(trial, places[case_id], case_id) for case_id in missing])
+        await self._ask_all([Question(trial.number, places[case_id], self._item_of[case_id]) for case_id in missing])
         if any((case_id, 1) not in trial.answers for case_id in case_ids):
             raise _Through
         if trial.end is None and all((case_id, 1) in trial.answers for case_id in self._order):

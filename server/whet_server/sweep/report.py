@@ -48,7 +48,7 @@ VERDICTS: Final = {
 _MEANINGS: Final = {
     SweepVerdict.BETTER: """The difference is beyond chance, corrected for all trials it was chosen from: a sweep
         without any true difference would name a winner with a chance of at most {alpha:.0%}.""",
-    SweepVerdict.NO_DIFFERENCE: """The interval of the difference lies within the margin of practical equality. Keep the
+    SweepVerdict.NO_DIFFERENCE: """Even the upper end of the difference's interval is not worth having. Keep the
         baseline, or take what is cheaper.""",
     SweepVerdict.UNDECIDED: """What was measured decides neither that something is better nor that nothing is. More
         cases would.""",
@@ -403,7 +403,7 @@ class _Teller:
             ("Run", self._run.run_id),
             ("Began", day_of(self._run.create_ns)),
             ("Cases", f"{plan.cases} from {visible(plan.origin)}"),
-            ("Combinations", str(plan.size) if plan.size else "without number"),
+            ("Combinations", str(plan.size) if plan.size else "continuous" if plan.space else "–"),
             ("Sampler", sampler),
             ("Racing", f"{method}, level {plan.racing.alpha:g}, {plan.racing.replicates} replicates"),
             ("Seed", str(plan.seed)),

@@ -25,14 +25,15 @@ from whet_server.log.events import (
 from whet_server.log.log import RunWriter
 from whet_server.store.base import Write
 from whet_server.sweep import trials
+from whet_server.sweep.best import Rank, best_so_far, rank_of
 from whet_server.sweep.conclude import conclude, holdout_figure
 from whet_server.sweep.crew import Crew, Hears, Question
 from whet_server.sweep.fold import SweepFold, TrialFold
 from whet_server.sweep.follow_ups import follow_ups
 from whet_server.sweep.journal import Journal
-from whet_server.sweep.measure import higher_is_better
+from whet_server.sweep.measure import NANOSECONDS
 from whet_server.sweep.progress import Progress
-from whet_server.sweep.racing import Known, decision, known, objectives, rungs
+from whet_server.sweep.racing import Known, decision, known, rungs
 from whet_server.sweep.replicates import next_round
 from whet_server.sweep.spec import SweepRecord
 from whet_server.sweep.suggesting import Study, Suggesting
@@ -93,8 +94,7 @@ class SweepRun:
         self.fold = fold
         self.budget = fold.budget
         self.phase = SweepPhase.SEARCH
-        self.best: int | None = None
-        self.best_value: float | None = None
+        self.best: Rank | None = None
         self._order = [item.item_id for item in items]
         self._item_of = {item.item_id: item for item in items}
         self._rungs = rungs(self.plan.racing, len(items))
@@ -232,9 +232,6 @@ class SweepRun:
         ]
         await self._ask_all(missing)
 
-    def _asked(self, trial: TrialFold, place: int, case_id: str, sample: int = 1) -> Question:
-        return Question(trial.number, place, self._item_of[case_id], sample)
-
     async def _ask_all(self, questions: Sequence[Question]) -> None:
         if self._crew is not None and questions:
             await self._crew.do(questions)
@@ -273,10 +270,8 @@ class SweepRun:
         self._pruned += trial.state is TrialState.PRUNED
         while self._has_ended(self._prefix):
             self._prefix += 1
-        if trial.state is TrialState.COMPLETE and found.held and found.values:
-            sign = 1.0 if higher_is_better(objectives(self.plan)[0]) else -1.0
-            if self.best_value is None or found.mean > sign * self.best_value:
-                self.best, self.best_value = trial.number, sign * found.mean
+        rank = rank_of(self.plan, trial.end, self.fold.trials[BASELINE].end) if trial.end is not None else None
+        self.best = max(filter(None, (self.best, rank)), default=None)
         self._afford()
         self._tell()
 
@@ -312,6 +307,7 @@ class SweepRun:
                     trials.ended, self.plan, trial, baseline, trial.state, trial.end.reason, now
                 )
                 self._post(TrialFinished(trial=replace(end, end_ns=trial.end.end_ns)))
+        self.best = best_so_far(self.plan, self.fold)
 
     async def _result(self, end: SweepEnd) -> SweepResult:
         """Conclude, open the hold-out where that was asked for, and say what could follow."""
@@ -420,7 +416,9 @@ class SweepRun:
             self._timer = None
         if self.budget.time_ns is not None and not self._over:
             left = self._writer.run.create_ns + self.budget.time_ns - self._tools.clock()
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, left / 1e9), self._stop_search, SweepEnd.TIME)
+            self._timer = asyncio.get_running_loop().call_later(
+                max(0.0, left / NANOSECONDS), self._stop_search, SweepEnd.TIME
+            )
 
     def _afford(self) -> None:
         """Say what the search may use: the budget less what the hold-out is likely to need, as answers have cost."""
@@ -466,19 +464,22 @@ class SweepRun:
         seconds = asyncio.get_running_loop().time() - self._begin
         money = self.budget.money
         return SweepProgress(
-            phase=SweepPhase.PAUSED if self.fold.paused and not self._over else self.phase,
+            phase=self._shown_phase(),
             ended=ended,
             pruned=self._pruned,
             running=running,
             answers=self._journal.answers,
             in_flight=self._crew.in_flight if self._crew is not None else 0,
-            best=self.best,
-            best_value=self.best_value,
+            best=self.best.number if self.best else None,
+            best_value=self.best.value if self.best else None,
             totals=totals,
             money_left=None if money is None else Nanos(max(0, money - paid - totals.reserved)),
-            time_left_ns=round(seconds / fresh * left * 1e9) if fresh else None,
+            time_left_ns=round(seconds / fresh * left * NANOSECONDS) if fresh else None,
             expected_left=Nanos(round(share * left)),
         )
+
+    def _shown_phase(self) -> SweepPhase:
+        return SweepPhase.PAUSED if self.fold.paused and not self._over else self.phase
 
     def _answers_left(self, ended: int) -> float:
         """Return how many answers are likely to come: trials so far have had this many each."""

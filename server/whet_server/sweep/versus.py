@@ -21,7 +21,7 @@ from whet_server.calibration.statistics import mean_estimate
 from whet_server.judging import Estimate
 from whet_server.sweep.evidence import corrected, flip_p
 from whet_server.sweep.fold import SweepFold, TrialFold
-from whet_server.sweep.measure import higher_is_better, paired
+from whet_server.sweep.measure import enough, higher_is_better, paired
 from whet_server.sweep.racing import (
     DEFAULT_ALPHA,
     conditions,
@@ -41,8 +41,6 @@ from whet_server.sweeping import (
 )
 from whet_server.values import Value
 
-ENOUGH_SCORED: Final = 0.8
-"""Share of the cases that a trial needs a score on to be the best: those that fail may be the hard ones."""
 WORTH_HAVING: Final = 0.02
 """Of the score: two cases of a hundred. Less is nothing that anybody would change a configuration for."""
 WORTH_SAVING: Final = 0.05
@@ -63,11 +61,6 @@ class Versus(Value):
     pairs: int
     lift: float
     held: bool
-
-
-def enough(scored: int, plan: SweepPlan) -> bool:
-    """Whether a trial with so many scored cases may be the best."""
-    return scored >= max(1, ENOUGH_SCORED * plan.cases)
 
 
 def looks(racing: Racing) -> tuple[int, ...]:
@@ -184,7 +177,7 @@ class Field:
         return next((each for each in self.eligible[:MOST_TRIED] if self.wins(each)), None)
 
     def _may_win(self, number: int) -> bool:
-        return self._trials[number].state is TrialState.COMPLETE and enough(len(self.values(number)), self.plan)
+        return self._trials[number].state is TrialState.COMPLETE and enough(len(self.values(number)), self.plan.cases)
 
     def _versus(self, number: int) -> Versus:
         lifts = self.lifts(number)

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from whet_server.log.events import SweepProgress
 from whet_server.sweep import trials
-from whet_server.sweep.conclude import best_so_far
+from whet_server.sweep.best import best_so_far
 from whet_server.sweep.fold import SweepFold, TrialFold
 from whet_server.sweep.spec import SweepView
 from whet_server.sweeping import BASELINE, SweepPhase, Trial, TrialState
@@ -35,7 +35,7 @@ def best_number(fold: SweepFold) -> int | None:
     if fold.result is not None:
         return fold.result.best
     best = best_so_far(fold.record.plan, fold)
-    return best[0] if best else None
+    return best.number if best else None
 
 
 def _came_to(run: Run, fold: SweepFold) -> SweepProgress:
@@ -50,8 +50,8 @@ def _came_to(run: Run, fold: SweepFold) -> SweepProgress:
         pruned=sum(trial.state is TrialState.PRUNED for trial in ends),
         running=len(fold.trials) - len(ends),
         answers=sum(len(trial.answers) + len(trial.holdout) for trial in fold.trials.values()),
-        best=best[0] if best else None,
-        best_value=best[1] if best else None,
+        best=best.number if best else None,
+        best_value=best.value if best else None,
         totals=run.totals,
         money_left=None if money is None else Nanos(max(0, money - paid)),
     )

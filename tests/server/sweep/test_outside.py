@@ -22,6 +22,7 @@ from whet_server.sweeping import (
     RacingMethod,
     SweepAction,
     SweepEnd,
+    SweepPhase,
     Trial,
     TrialState,
     configuration_of,
@@ -280,6 +281,18 @@ async def test_a_paused_sweep_gives_nothing_takes_scores_and_leaves_answers_for_
         await it.room.sweeps.control(ME, it.run_id, SweepAction.RESUME)
         assert (await it.tell(0, [ToldCase(case_id=trial.cases[2].item_id, output="yes")]))[0].cases == 3
         assert await it.numbers() == [1]
+
+
+async def test_a_sweep_says_that_it_waits_for_a_program() -> None:
+    async with bench(small()) as it:
+        phases = []
+        for control in (None, SweepAction.PAUSE, SweepAction.RESUME, SweepAction.STOP):
+            if control is not None:
+                await it.room.sweeps.control(ME, it.run_id, control)
+            progress = (await it.room.sweeps.get(HOME, it.run_id)).progress
+            phases.append(progress and progress.phase)
+        assert phases[:3] == [SweepPhase.WAITING, SweepPhase.PAUSED, SweepPhase.WAITING]
+        assert phases[3] is SweepPhase.SEARCH
 
 
 @pytest.mark.parametrize("action", [SweepAction.STOP, SweepAction.CANCEL])

@@ -197,7 +197,7 @@ class _SweepPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SweepPhase
     SWEEP_PHASE_PAUSED: _SweepPhase.ValueType  # 4
     """It is paused."""
     SWEEP_PHASE_WAITING: _SweepPhase.ValueType  # 5
-    """An outside program is awaited."""
+    """An outside program is awaited: to ask for trials, or to tell results."""
 
 class SweepPhase(_SweepPhase, metaclass=_SweepPhaseEnumTypeWrapper):
     """What a sweep is at."""
@@ -213,7 +213,7 @@ SWEEP_PHASE_HOLDOUT: SweepPhase.ValueType  # 3
 SWEEP_PHASE_PAUSED: SweepPhase.ValueType  # 4
 """It is paused."""
 SWEEP_PHASE_WAITING: SweepPhase.ValueType  # 5
-"""An outside program is awaited."""
+"""An outside program is awaited: to ask for trials, or to tell results."""
 Global___SweepPhase: _TypeAlias = SweepPhase  # noqa: Y015
 
 @_typing.final

@@ -128,7 +128,7 @@ class Stage(_message.Message):
     system: _builtins.str
     """The system message, as a template. Not set: none."""
     model: _builtins.str
-    """The model, as `endpoint/model`. Not set: the first of the workspace's panel."""
+    """The model, as `endpoint/model`. Not set: the first of the server's panel."""
     @_builtins.property
     def parameters(self) -> _value_pb2.Parameters:
         """Sampling parameters."""

@@ -146,7 +146,7 @@ class _TrialStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TrialState
     TRIAL_STATE_PRUNED: _TrialState.ValueType  # 3
     """Racing stopped it."""
     TRIAL_STATE_FAILED: _TrialState.ValueType  # 4
-    """It has no score, or too few: its failure says why."""
+    """Less than nine tenths of its cases have a score, or its program gave it up: its failure says why."""
     TRIAL_STATE_CANCELLED: _TrialState.ValueType  # 5
     """The budget's end or a person cut it off."""
 
@@ -162,7 +162,7 @@ TRIAL_STATE_COMPLETE: TrialState.ValueType  # 2
 TRIAL_STATE_PRUNED: TrialState.ValueType  # 3
 """Racing stopped it."""
 TRIAL_STATE_FAILED: TrialState.ValueType  # 4
-"""It has no score, or too few: its failure says why."""
+"""Less than nine tenths of its cases have a score, or its program gave it up: its failure says why."""
 TRIAL_STATE_CANCELLED: TrialState.ValueType  # 5
 """The budget's end or a person cut it off."""
 Global___TrialState: _TypeAlias = TrialState  # noqa: Y015
@@ -178,7 +178,7 @@ class _SweepVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SweepVer
     SWEEP_VERDICT_BETTER: _SweepVerdict.ValueType  # 1
     """A trial is better than the baseline, beyond chance and corrected for the number of trials."""
     SWEEP_VERDICT_NO_DIFFERENCE: _SweepVerdict.ValueType  # 2
-    """The best is within the margin of practical equality of the baseline: there is no difference worth the name."""
+    """Even the upper end of the best's interval is not worth having: less than 0.02 of the score, or 5 % of the baseline's money or time."""
     SWEEP_VERDICT_UNDECIDED: _SweepVerdict.ValueType  # 3
     """Neither: what there is does not decide it."""
 
@@ -190,7 +190,7 @@ SWEEP_VERDICT_UNSPECIFIED: SweepVerdict.ValueType  # 0
 SWEEP_VERDICT_BETTER: SweepVerdict.ValueType  # 1
 """A trial is better than the baseline, beyond chance and corrected for the number of trials."""
 SWEEP_VERDICT_NO_DIFFERENCE: SweepVerdict.ValueType  # 2
-"""The best is within the margin of practical equality of the baseline: there is no difference worth the name."""
+"""Even the upper end of the best's interval is not worth having: less than 0.02 of the score, or 5 % of the baseline's money or time."""
 SWEEP_VERDICT_UNDECIDED: SweepVerdict.ValueType  # 3
 """Neither: what there is does not decide it."""
 Global___SweepVerdict: _TypeAlias = SweepVerdict  # noqa: Y015
@@ -666,7 +666,7 @@ class SweepPlan(_message.Message):
     target: _builtins.str
     """`pipeline`, `fanout` or `outside`."""
     size: _builtins.int
-    """How many combinations there are; 0: without number."""
+    """How many combinations there are; 0: it cannot be counted, as some dimension is continuous."""
     trials: _builtins.int
     """Trials at most, the baseline included."""
     cases: _builtins.int
@@ -956,7 +956,7 @@ class TrialCase(_message.Message):
 
     @_builtins.property
     def cost(self) -> _value_pb2.Money:
-        """Money of the answer alone, in nanos; of a cached one what making it cost. Not set where the price is unknown."""
+        """Money of the answer alone; of a cached one what making it cost. Not set where the price is unknown."""
 
     @_builtins.property
     def latency(self) -> _duration_pb2.Duration:
