@@ -23,6 +23,8 @@ _MINUTES_FROM: Final = 120
 _HOURS_FROM: Final = 120
 """Minutes that are said in hours from here on."""
 _PERCENT: Final = 100
+_LEAST_CHANCE: Final = 0.0001
+"""Below, a chance is said to be less than this."""
 _DIGITS: Final = 3
 """Of an amount in a sentence."""
 
@@ -129,13 +131,12 @@ def result_lines(result: sweeping_pb2.SweepResult, trials: Mapping[int, sweeping
     if result.HasField("best"):
         best = trials.get(result.best)
         lines.append(f"- best: {trial_words(best) if best is not None else f'trial {result.best}'}")
-    if result.HasField("lift"):
-        chance = (
-            f", p {result.p_value:.3g} corrected for {result.comparisons} comparison{'s' * (result.comparisons != 1)}"
-        )
+    if result.HasField("lift") and result.lift.HasField("value"):  # there is none where the best is the baseline
+        comparisons = f"{result.comparisons} comparison{'s' * (result.comparisons != 1)}"
+        chance = f", p {_chance(result.p_value)} corrected for {comparisons}"
         sure = f" at {result.lift.level:.0%}" if result.lift.level else ""
         paired = f", {result.pairs} cases paired{chance if result.HasField('p_value') else ''}"
-        lines.append(f"- difference to the baseline: {_signed(result.lift)}{sure}{paired}")
+        lines.append(f"- difference to the baseline: {signed(result.lift)}{sure}{paired}")
     if result.regressed:
         worse = ", ".join(
             f"{each.case_id} ({each.before:.2f} to {each.after:.2f})" for each in result.regressed[:TOLD_CASES]
@@ -155,7 +156,7 @@ def holdout_words(figure: sweeping_pb2.HoldoutFigure) -> str:
     if figure.failure.message:
         return figure.failure.message
     both = f"{estimate(figure.baseline)} before, {estimate(figure.winner)} after"
-    return f"{both}, difference {_signed(figure.lift)} on {figure.pairs} rows of {figure.dataset}"
+    return f"{both}, difference {signed(figure.lift)} on {figure.pairs} rows of {figure.dataset}"
 
 
 def importance_words(importance: Iterable[sweeping_pb2.Importance]) -> str:
@@ -197,7 +198,7 @@ def list_words(answer: sweep_pb2.ListSweepsResponse) -> str:
     lines = ["| sweep | title | state | trials | best | verdict | money |", f"|{' --- |' * 7}"]
     for each in answer.sweeps:
         state = short_enum_name(event_pb2.RunState.DESCRIPTOR, each.state)
-        best = f"{each.progress.best}" if each.progress.HasField("best") else "–"
+        best = f"trial {each.progress.best}" if each.progress.HasField("best") else "–"
         verdict = VERDICTS.get(each.result.verdict, "–").lower()
         trials = f"{each.progress.ended} of {each.plan.trials}"
         lines.append(
@@ -259,13 +260,17 @@ def _trial_row(trial: sweeping_pb2.Trial) -> str:
     time = f"{trial.latency.ToTimedelta().total_seconds():.2f}" if trial.HasField("latency") else "–"
     settings = ", ".join(f"{each.name} = {value_words(each)}" for each in trial.parameters).replace("|", "\\|")
     number = f"{trial.number}{' (baseline)' if not trial.number else ''}"
-    lift = _signed(trial.lift) if trial.number else "–"
+    lift = signed(trial.lift) if trial.number else "–"
     return f"| {number} | {state} | {estimate(trial.quality)} | {lift} | {cost} | {time} | {settings} |"
 
 
-def _signed(value: judging_pb2.Estimate) -> str:
+def _chance(value: float) -> str:
+    return f"{value:.2g}" if value >= _LEAST_CHANCE else f"< {_LEAST_CHANCE}"
+
+
+def signed(value: judging_pb2.Estimate) -> str:
     """Return a difference with its interval, in as many digits as money needs: `+0.061 (0.012 to 0.11)`."""
     if not value.HasField("value"):
         return "–"
-    interval = f" ({value.low:.2g} to {value.high:.2g})" if value.HasField("low") and value.HasField("high") else ""
-    return f"{value.value:+.2g}{interval}"
+    interval = f" ({value.low:.3g} to {value.high:.3g})" if value.HasField("low") and value.HasField("high") else ""
+    return f"{value.value:+.3g}{interval}"

@@ -315,6 +315,8 @@ class SweepResult(Value):
     holdout: HoldoutFigure | None = None
     follow_ups: tuple[FollowUp, ...] = ()
     simulated: bool = False
+    ended: int = 0
+    pruned: int = 0
 
 
 class SweepAction(StrEnum):

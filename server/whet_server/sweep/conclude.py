@@ -40,7 +40,8 @@ def conclude(record: SweepRecord, fold: SweepFold, end: SweepEnd) -> SweepResult
     lift = mean_estimate(field.lifts(best.number)) if best else Estimate()
     verdict = _verdict(field, winner, best, lift)
     history = _history(record.plan, fold)
-    converged, likely = convergence(history, sum(trial.end is not None for trial in fold.trials.values()))
+    ends = [trial.state for trial in fold.trials.values() if trial.came_to_its_end]
+    converged, likely = convergence(history, len(ends))
     changed = _changed(field, best.number) if best else []
     return SweepResult(
         verdict=verdict,
@@ -60,6 +61,8 @@ def conclude(record: SweepRecord, fold: SweepFold, end: SweepEnd) -> SweepResult
         front=_front(field, best.number if best and best.lift > 0 else _fallback(field, history)),
         history=history,
         simulated=any(case.simulated for trial in fold.trials.values() for case in trial.answers.values()),
+        ended=len(ends),
+        pruned=ends.count(TrialState.PRUNED),
     )
 
 

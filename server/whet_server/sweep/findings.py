@@ -27,7 +27,7 @@ def finding(field: Field, verdict: SweepVerdict, best: Versus | None, lift: Esti
             kept = f" It keeps the conditions: {_conditions(field)}." if conditions(field.plan) else ""
             return (
                 f"Trial {best.number} is better than the baseline: {_figures(field, best, lift)}, "
-                f"p = {_p(field.p_value(best.number))} {_corrected(field)}.{kept}"
+                f"p {_p(field.p_value(best.number))} {_corrected(field)}.{kept}"
             )
         case SweepVerdict.NO_DIFFERENCE:
             return _no_difference(field, best, lift)
@@ -82,7 +82,7 @@ def _undecided(field: Field, best: Versus, lift: Estimate) -> str:
     p_value = field.p_value(best.number)
     start = f"Undecided: trial {best.number} has {_figures(field, best, lift)}"
     if p_value > field.alpha:
-        return f"{start}, which may be chance (p = {_p(p_value)} {_corrected(field)})."
+        return f"{start}, which may be chance (p {_p(p_value)} {_corrected(field)})."
     return f"{start}, which is beyond chance, but whether it keeps the conditions ({_conditions(field)}) is open."
 
 
@@ -124,7 +124,7 @@ def _cases(count: int) -> str:
 
 
 def _p(value: float) -> str:
-    return "less than 0.0001" if value < 0.0001 else f"{value:.2g}"
+    return "< 0.0001" if value < 0.0001 else f"= {value:.2g}"
 
 
 def _amount(objective: Objective, value: float) -> str:

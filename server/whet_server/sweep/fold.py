@@ -62,6 +62,11 @@ class TrialFold:
     def state(self) -> TrialState:
         return self.end.state if self.end else TrialState.RUNNING
 
+    @property
+    def came_to_its_end(self) -> bool:
+        """Whether it ended by itself: it was not cut off."""
+        return self.end is not None and self.end.state is not TrialState.CANCELLED
+
 
 class SweepFold:
     """A sweep as far as its events tell."""
@@ -88,6 +93,13 @@ class SweepFold:
                     time_ns=budget.time_ns if by.time_ns is None else by.time_ns,
                 )
         return budget
+
+    @property
+    def concurrency(self) -> int:
+        """Cases under way at once, after all that was retuned."""
+        return next(
+            (each.concurrency for each in reversed(self.controls) if each.concurrency), self.record.plan.concurrency
+        )
 
     @property
     def space(self) -> tuple[SearchDimension, ...]:

@@ -86,6 +86,11 @@ def wrong_number(number: Setting, place: Place, path: str) -> Iterator[tuple[str
         yield path, _bounds(place)
 
 
+def wrong_setting(setting: Setting, place: Place, path: str) -> Iterator[tuple[str, str]]:
+    """Yield what of a setting does not fit its place. `path` is the parameter's."""
+    yield from ((path, fault) for _, fault in _wrong_choice(Choice(label=str(setting)), place, path))
+
+
 def _wrong_choice(choice: Choice, place: Place, path: str) -> Iterator[tuple[str, str]]:
     if choice.text and place.kind is not PlaceKind.TEXT:
         yield f"{path}.text", "only a template, a system message or a variable stands for a text"

@@ -265,9 +265,15 @@ def _baseline(spec: SweepSpec, space: Space, target: Configuration) -> Configura
         for at, parameter in enumerate(spec.baseline)
         if parameter.name not in names
     ]
+    given = configuration_of(spec.baseline)
+    wrong += [
+        (f"spec.baseline[{at}]", f"{name} is a number, not {str(setting)[:60]!r}")
+        for at, (name, setting) in enumerate(given.items())
+        if isinstance(setting, str) and any(each.name == name and not each.choices for each in spec.space)
+    ]
     if wrong:
         raise InvalidField(*wrong)
-    return space.complete(configuration_of(spec.baseline), target)
+    return space.complete(given, target)
 
 
 def _check(spec: SweepSpec, space: Space, objectives: Sequence[Objective], asked: Sequence[Asked]) -> None:

@@ -32,6 +32,8 @@ from whet_server.sweeping import (
 )
 from whet_server.values import NANOS_PER_USD, Run, RunState, Totals, Value
 
+_LEAST_CHANCE: Final = 0.0001
+"""Below, a chance is said to be less than this."""
 _LEADING: Final = 20
 """Rows of the leaderboard: who wants all has list_trials."""
 _REGRESSED: Final = 10
@@ -179,7 +181,11 @@ class _Teller:
         yield name, estimate(result.lift)
         yield (
             "Chance of so much without a true difference, corrected",
-            "–" if result.p_value is None else f"{result.p_value:.2g}",
+            "–"
+            if result.p_value is None
+            else f"{result.p_value:.2g}"
+            if result.p_value >= _LEAST_CHANCE
+            else "< 0.0001",
         )
         yield "Trials compared with the baseline", str(result.comparisons)
         yield (
@@ -249,7 +255,7 @@ class _Teller:
             ),
             ("Calls", f"at most {plan.calls}", f"{totals.attempts} made, {totals.cache_hits} answered from the cache"),
             ("Duration", f"{plan.expected_duration_ns / NANOSECONDS:.1f} s", f"{duration:.1f} s" + self._so_far()),
-            ("Trials", f"at most {plan.trials}", f"{done[0]} ended, {done[1]} of them stopped early"),
+            ("Trials", f"at most {self._fold.budget.trials}", f"{done[0]} ended, {done[1]} of them stopped early"),
             (
                 "Tokens",
                 str(self._fold.budget.tokens) if self._fold.budget.tokens else "–",
@@ -337,7 +343,7 @@ class _Teller:
         if result is None or not result.history:
             return
         yield Words(text=visible(result.convergence))
-        rows = tuple((str(at.ended), str(at.number), f"{at.value:.4g}") for at in result.history)
+        rows = tuple((str(at.ended), str(at.number), f"{at.value:.3g}") for at in result.history)
         plot = best_so_far_plot(result, self._ended, self._objective)
         yield Figure(plot=plot, table=Table(headers=("Trials ended", "Best trial", "Value"), rows=rows))
 
@@ -422,8 +428,8 @@ def estimate(value: Estimate) -> str:
     """Return `0.84 (0.80 to 0.88)`."""
     if value.value is None:
         return "–"
-    interval = "" if value.low is None or value.high is None else f" ({value.low:.4g} to {value.high:.4g})"
-    return f"{value.value:.4g}{interval}"
+    interval = "" if value.low is None or value.high is None else f" ({value.low:.3g} to {value.high:.3g})"
+    return f"{value.value:.3g}{interval}"
 
 
 def dollars(nanos: int) -> str:

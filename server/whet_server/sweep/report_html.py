@@ -19,9 +19,10 @@ _STYLE: Final = """
 body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);
 max-width:60rem;margin:2rem auto;padding:0 1rem}
 h1,h2,h3{line-height:1.2}h2{margin-top:2.5rem;border-bottom:1px solid var(--faint)}
-.scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+.scroll{overflow-x:auto;margin:.5rem 0 1rem}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{text-align:left;vertical-align:top;padding:.2rem .9rem .2rem 0;
-border-bottom:1px solid var(--faint);overflow-wrap:break-word;max-width:22rem}
+border-bottom:1px solid var(--faint);max-width:22rem}
+.wide th,.wide td{white-space:nowrap;max-width:none}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;
 border-left:3px solid var(--faint);padding-left:.8rem;margin:.3rem 0 1rem}
 figure{margin:1.5rem 0}figcaption{font-size:.9rem}svg{width:100%;height:auto}
@@ -32,6 +33,8 @@ svg text{fill:var(--ink);font-size:11px}.grid{stroke:var(--faint)}
 .baseline{fill:var(--paper);stroke:var(--ink);fill-opacity:1;stroke-width:2}
 .simulated{border:2px solid var(--best);padding:.3rem .8rem}
 """
+_WIDE: Final = 5
+"""Columns; a table with more scrolls instead of breaking its cells."""
 _HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 _POLICY: Final = f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'"
 
@@ -77,4 +80,5 @@ def _table(table: Table) -> str:
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in table.headers)
     shown = f"<thead><tr>{head}</tr></thead>\n" if any(table.headers) else ""
     rows = "\n".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows)
-    return f'<div class="scroll"><table>\n{shown}<tbody>\n{rows}\n</tbody></table></div>'
+    kind = ' class="wide"' if len(table.headers) > _WIDE else ""
+    return f'<div class="scroll"><table{kind}>\n{shown}<tbody>\n{rows}\n</tbody></table></div>'

@@ -26,7 +26,7 @@ def best_so_far_plot(result: SweepResult, ended: Sequence[Trial], objective: Obj
     steps = [(float(at.ended), at.value) for at in result.history]
     steps.append((float(max(len(ended), last.ended)), last.value))
     words = (
-        f"Best {name}: {first.value:.4g} when the first trial with a value had ended, {last.value:.4g} from trial "
+        f"Best {name}: {first.value:.3g} when the first trial with a value had ended, {last.value:.3g} from trial "
         f"{last.number} on. {len(ended)} trials ended, and the best changed {len(result.history) - 1} times."
     )
     return Plot(
@@ -94,7 +94,7 @@ def _seen(points: Sequence[Point], axis: Axis, objective: Objective) -> str:
         groups = [(f"{part[0].x:.3g} to {part[-1].x:.3g}", [p.y for p in part]) for part in parts if part]
     means = [(sum(values) / len(values), label) for label, values in groups if values]
     means.sort(reverse=higher_is_better(objective))
-    return f"Means, the best first: {', '.join(f'{label} {mean:.4g}' for mean, label in means)}."
+    return f"Means, the best first: {', '.join(f'{label} {mean:.3g}' for mean, label in means)}."
 
 
 _QUARTERS: Final = 4
@@ -116,7 +116,7 @@ def front_plot(ended: Sequence[Trial], front: set[int]) -> Plot | None:
     if len(points) < _FEW or len({point.x for point in points}) < _FEW:
         return None
     on_front = sorted((point for point in points if point.mark == "front"), key=lambda point: point.x)
-    said = "; ".join(f"{point.words}: {point.y:.4g} at ${point.x:.3g}" for point in on_front)
+    said = "; ".join(f"{point.words}: {point.y:.3g} at ${point.x:.3g}" for point in on_front)
     words = f"Score and cost a case of {len(points)} trials. On the front: {said or 'none was named'}."
     x, y = Axis(name="cost a case, US dollars"), Axis(name="score")
     return Plot(title="Quality and cost", words=words, x=x, y=y, points=points)

@@ -106,6 +106,7 @@ class SweepRun:
         """Trials 0 to this, without it, have all ended."""
         self._running = {number for number, trial in fold.trials.items() if trial.end is None}
         self._pruned = 0
+        self._cut_off = 0
         self._end: SweepEnd | None = _end_of(fold)
         self._news = asyncio.Event()
         self._steering = asyncio.Lock()
@@ -268,6 +269,7 @@ class SweepRun:
         self._known[trial.number] = found
         self._running.discard(trial.number)
         self._pruned += trial.state is TrialState.PRUNED
+        self._cut_off += trial.state is TrialState.CANCELLED
         while self._has_ended(self._prefix):
             self._prefix += 1
         rank = rank_of(self.plan, trial.end, self.fold.trials[BASELINE].end) if trial.end is not None else None
@@ -465,7 +467,7 @@ class SweepRun:
         money = self.budget.money
         return SweepProgress(
             phase=self._shown_phase(),
-            ended=ended,
+            ended=ended - self._cut_off,
             pruned=self._pruned,
             running=running,
             answers=self._journal.answers,
@@ -555,7 +557,7 @@ def _state(fold: SweepFold, end: SweepEnd) -> tuple[RunState, Failure | None]:
     if not any(each.scored_cases for each in ends):
         return RunState.FAILED, first or Failure(reason=Reason.TOO_FEW_SCORES, message="No case has a score.")
     if end in _EARLY:
-        said = f"The {end.value} of its budget was used up before the search came to its end."
+        said = f"The budget of {end.value} was used up before the search came to its end."
         return RunState.PARTIAL, Failure(reason=Reason.CAP_EXCEEDED, message=said, metadata={"end": end.value})
     if first is not None:
         said = f"{len(failed)} of {len(ends)} trials could not be scored. The first one: {first.message}"

@@ -288,6 +288,10 @@ class Sweeps:
         """Return a follow-up with what it leaves unset taken from its parent, and its place in the chain."""
         parent_id = spec.chain.parent_run_id
         if not parent_id:
+            if spec.chain.step:
+                raise InvalidField(
+                    ("spec.chain.parent_run_id", f"which sweep is it that this one is to {spec.chain.step}?")
+                )
             return spec, Chained()
         try:
             _, fold = await self.fold(workspace, parent_id)

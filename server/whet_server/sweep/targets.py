@@ -22,10 +22,11 @@ from whet_server.sweep.forecast import Costs, costs
 from whet_server.sweep.means import PLANNED, Answered, Means
 from whet_server.sweep.panel import filled as filled_panel
 from whet_server.sweep.pipeline import PipelineTarget, filled
+from whet_server.sweep.places import Place, wrong_setting
 from whet_server.sweep.plan import Planned
 from whet_server.sweep.spec import SweepRecord, SweepSpec
 from whet_server.sweep.target import Target, open_target
-from whet_server.sweeping import Budget, Configuration, SamplerKind, TrialCase
+from whet_server.sweeping import Budget, Configuration, SamplerKind, TrialCase, configuration_of
 from whet_server.values import CallId, Failure, Message, ModelName, Parameters, RunId, Value, Workspace
 
 
@@ -87,6 +88,21 @@ class Targets(Protocol):
         ...
 
 
+def check_baseline(spec: SweepSpec, there: Mapping[str, Place]) -> None:
+    """Raise `InvalidField` with every parameter of the baseline that does not fit its place. It may lie outside of what
+    is searched: what there is now need not be in the space.
+    """
+    labels = {each.name: {choice.label for choice in each.choices.choices} for each in spec.space if each.choices}
+    wrong = [
+        fault
+        for at, (name, setting) in enumerate(configuration_of(spec.baseline).items())
+        if name in there and setting not in labels.get(name, ())
+        for fault in wrong_setting(setting, there[name], f"spec.baseline[{at}]")
+    ]
+    if wrong:
+        raise InvalidField(*wrong)
+
+
 class Models:
     """Targets whose answers come from models. `defaults` say who answers, and who rewrites, when nobody does."""
 
@@ -110,6 +126,7 @@ class Models:
         means = Means(self._caller, workspace, PLANNED, spec)
         target = await self._target(workspace, spec, means, items)
         models = await target.check()
+        check_baseline(spec, target.places())
         if spec.sampler.kind is SamplerKind.REFLECTION:
             spec = replace(
                 spec,

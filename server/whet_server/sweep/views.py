@@ -9,7 +9,7 @@ from whet_server.sweep import trials
 from whet_server.sweep.best import best_so_far
 from whet_server.sweep.fold import SweepFold, TrialFold
 from whet_server.sweep.spec import SweepView
-from whet_server.sweeping import BASELINE, SweepPhase, Trial, TrialState
+from whet_server.sweeping import BASELINE, SweepPhase, SweepPlan, Trial, TrialState
 from whet_server.values import Nanos, Run, RunId
 
 
@@ -19,7 +19,7 @@ def view_of(run: Run, fold: SweepFold, progress: SweepProgress | None, children:
     best = fold.result.best if fold.result is not None else progress.best
     return SweepView(
         run=run,
-        plan=replace(fold.record.plan, budget=fold.budget),
+        plan=_as_it_is(fold),
         progress=progress,
         best=_trial(fold, best),
         baseline=_trial(fold, BASELINE),
@@ -28,6 +28,11 @@ def view_of(run: Run, fold: SweepFold, progress: SweepProgress | None, children:
         failure=fold.finished.failure if fold.finished is not None else None,
         child_run_ids=tuple(children),
     )
+
+
+def _as_it_is(fold: SweepFold) -> SweepPlan:
+    """Return the plan with the limits that hold now. The space stays the planned one: earlier trials lie in it."""
+    return replace(fold.record.plan, budget=fold.budget, trials=fold.budget.trials, concurrency=fold.concurrency)
 
 
 def best_number(fold: SweepFold) -> int | None:
@@ -40,15 +45,17 @@ def best_number(fold: SweepFold) -> int | None:
 
 def _came_to(run: Run, fold: SweepFold) -> SweepProgress:
     """Return how far a sweep came that is not under way."""
-    ends = [trial for trial in fold.trials.values() if trial.end is not None]
+    ends = [trial for trial in fold.trials.values() if trial.came_to_its_end]
     best = best_so_far(fold.record.plan, fold)
+    if (result := fold.result) is not None and not fold.trials and result.history:  # a list reads no trials
+        best = result.history[-1].number, result.history[-1].value
     money = fold.budget.money
     paid = run.totals.settled + run.totals.unknown
     return SweepProgress(
         phase=SweepPhase.PAUSED if fold.paused and fold.finished is None else SweepPhase.SEARCH,
-        ended=len(ends),
-        pruned=sum(trial.state is TrialState.PRUNED for trial in ends),
-        running=len(fold.trials) - len(ends),
+        ended=result.ended if result is not None else len(ends),
+        pruned=result.pruned if result is not None else sum(trial.state is TrialState.PRUNED for trial in ends),
+        running=sum(trial.end is None for trial in fold.trials.values()),
         answers=sum(len(trial.answers) + len(trial.holdout) for trial in fold.trials.values()),
         best=best.number if best else None,
         best_value=best.value if best else None,

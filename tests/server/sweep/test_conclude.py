@@ -45,7 +45,7 @@ def test_a_clear_winner_is_better_and_its_figures_are_named() -> None:
     assert result.p_value == pytest.approx(2 * 0.5**20)
     assert result.finding == (
         f"Trial 2 is better than the baseline: 0.800 against 0.600, a difference of +0.200 [+{result.lift.low:.3f}, "
-        f"+{result.lift.high:.3f}] on 100 cases, p = less than 0.0001 after correction for 2 comparisons."
+        f"+{result.lift.high:.3f}] on 100 cases, p < 0.0001 after correction for 2 comparisons."
     )
     assert result.front == (2,)
 

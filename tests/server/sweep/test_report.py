@@ -122,7 +122,7 @@ def test_the_verdict_comes_first_with_its_interval_and_what_it_means() -> None:
     found = written.split("## ")[1]
     assert "**Better than the baseline. Trial 2 is better than the baseline by 0.42 (0.20 to 0.62).**" in found
     assert "with a chance of at most 5%" in found
-    assert "0.4167 (0.2 to 0.62)" in found
+    assert "0.417 (0.2 to 0.62)" in found
     assert "Simulated" in found
 
 
@@ -217,7 +217,7 @@ def test_failures_are_counted_by_how_they_ended() -> None:
 def test_the_report_names_the_front_and_what_could_follow() -> None:
     result = replace(RESULT, follow_ups=follow_ups(RECORD, fold(), RESULT))
     written = markdown(reported(result))
-    assert "On the front: trial 0: 0.5 at $0.0001; trial 2: 0.9167 at $0.0003." in written.replace("\\", "")
+    assert "On the front: trial 0: 0.5 at $0.0001; trial 2: 0.917 at $0.0003." in written.replace("\\", "")
     assert "Widen, 10 trials: Classify.temperature is best at 0.98" in written.replace("\\", "")
 
 

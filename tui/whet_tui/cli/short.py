@@ -39,6 +39,8 @@ def dimension(text: str) -> JsonObject | None:
         values = values[: condition.start()]
     if (found := _RANGE.fullmatch(values.strip())) is not None:
         kind = _range(found)
+    elif ".." in values and "," not in values:
+        return None  # one choice is none: a range was meant
     else:
         choices = [each.replace("\\,", ",").strip() for each in _COMMA.split(values)]
         kind = {"choices": {"choices": [_choice(name, each) for each in choices if each]}}

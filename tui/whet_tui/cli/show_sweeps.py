@@ -8,7 +8,17 @@ from google.protobuf.message import Message
 from whet.v1 import event_pb2, hook_pb2, judging_pb2, sweep_pb2, sweeping_pb2, trial_pb2
 from whet_agent.plain import short_enum_name
 from whet_agent.results import estimate
-from whet_agent.sweep_words import PHASES, VERDICTS, left_words, plan_words, result_lines, trial_words, value_words
+from whet_agent.sweep_words import (
+    PHASES,
+    VERDICTS,
+    left_words,
+    plan_words,
+    result_lines,
+    signed,
+    time_words,
+    trial_words,
+    value_words,
+)
 from whet_tui.cli.tables import Row, details, enum_word, more, table, time_word, totals_word
 from whet_tui.entries import dollars
 from whet_tui.safe import safe, safe_line
@@ -18,6 +28,8 @@ _LINE: Final = 400
 _TEXT: Final = 200
 """Characters of a question or an answer beside others."""
 _NANOS: Final = 1_000_000_000
+_SECONDS: Final = 60
+"""Below, a time is told with its tenths."""
 
 
 def progress_line(plan: sweeping_pb2.SweepPlan, progress: event_pb2.SweepProgress) -> str:
@@ -25,7 +37,7 @@ def progress_line(plan: sweeping_pb2.SweepPlan, progress: event_pb2.SweepProgres
     words = [f"{progress.ended} of {plan.trials} trials"]
     words += [f"{progress.pruned} stopped early"] if progress.pruned else []
     words += [f"{progress.running} under way"] if progress.running else []
-    words += [f"best {progress.best_value:.4g} (trial {progress.best})"] if progress.HasField("best") else []
+    words += [f"best {progress.best_value:.3g} (trial {progress.best})"] if progress.HasField("best") else []
     words.append(totals_word(progress.totals))
     words += [f"left: {left}"] if (left := left_words(progress)) else []
     phase = f"[{enum_word(progress, 'phase')}] " if progress.phase in PHASES else ""
@@ -105,7 +117,7 @@ def _estimates(sweep: sweep_pb2.Sweep) -> Iterator[str]:
     """What was estimated beside what it came to."""
     plan, took = sweep.plan, "under way" if sweep.state == event_pb2.RUN_STATE_RUNNING else ""
     if sweep.HasField("end_time"):
-        took = f"{(sweep.end_time.ToNanoseconds() - sweep.create_time.ToNanoseconds()) / _NANOS:.1f} s"
+        took = _lasted(sweep.end_time.ToNanoseconds() - sweep.create_time.ToNanoseconds())
     calls = f"{sweep.totals.attempts} made, {sweep.totals.cache_hits} from the cache"
     rows = [
         (
@@ -114,9 +126,14 @@ def _estimates(sweep: sweep_pb2.Sweep) -> Iterator[str]:
             totals_word(sweep.totals),
         ),
         ("calls", f"at most {plan.calls}", calls),
-        ("time", f"{plan.expected_duration.ToNanoseconds() / _NANOS:.1f} s", took),
+        ("time", _lasted(plan.expected_duration.ToNanoseconds()), took),
     ]
     yield from table(("", "ESTIMATE", "ACTUAL"), rows, "")
+
+
+def _lasted(nanoseconds: int) -> str:
+    seconds = nanoseconds / _NANOS
+    return f"{seconds:.1f} s" if seconds < _SECONDS else time_words(round(seconds))
 
 
 def result_words(result: sweeping_pb2.SweepResult, trials: Mapping[int, sweeping_pb2.Trial]) -> Iterator[str]:
@@ -132,7 +149,7 @@ def _sweeps(answer: sweep_pb2.ListSweepsResponse) -> Iterator[str]:
             enum_word(each, "state"),
             time_word(each.create_time),
             f"{each.progress.ended} of {each.plan.trials}",
-            f"{each.progress.best_value:.4g}" if each.progress.HasField("best") else "–",
+            f"{each.progress.best_value:.3g} (trial {each.progress.best})" if each.progress.HasField("best") else "–",
             VERDICTS.get(each.result.verdict, "–").lower(),
             totals_word(each.totals),
         )
@@ -166,7 +183,7 @@ def _trial(trial: sweeping_pb2.Trial, names: list[str]) -> Row:
         f"{trial.number}{marks}",
         enum_word(trial, "state"),
         estimate(trial.quality),
-        estimate(trial.lift) if trial.number else "",
+        signed(trial.lift) if trial.number else "",
         dollars(round(trial.cost * _NANOS)) if trial.HasField("cost") else "–",
         f"{trial.latency.ToNanoseconds() / _NANOS:.2f} s" if trial.HasField("latency") else "–",
         f"{trial.scored_cases} of {trial.cases}",

@@ -939,7 +939,7 @@ class SweepProgress(_message.Message):
     phase: Global___SweepPhase.ValueType
     """What it is at."""
     ended: _builtins.int
-    """Trials that have ended."""
+    """Trials that have ended; of an ended sweep, without those that were cut off."""
     pruned: _builtins.int
     """Trials that racing stopped, among them."""
     running: _builtins.int

@@ -431,7 +431,7 @@ class Sweep(_message.Message):
 
     @_builtins.property
     def plan(self) -> _sweeping_pb2.SweepPlan:
-        """What it was to do; the budget as it is now."""
+        """What it was to do; the budget, with it the trials, and the concurrency as they are now."""
 
     @_builtins.property
     def progress(self) -> _event_pb2.SweepProgress:
@@ -797,7 +797,7 @@ class ListSweepsResponse(_message.Message):
     """The token of the next page; empty on the last."""
     @_builtins.property
     def sweeps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Sweep]:
-        """The sweeps, without their controls."""
+        """The sweeps, without their controls, and those that have ended without their trials: progress and result say what they came to."""
 
     def __init__(
         self,

@@ -1190,6 +1190,8 @@ class SweepResult(_message.Message):
     HOLDOUT_FIELD_NUMBER: _builtins.int
     FOLLOW_UPS_FIELD_NUMBER: _builtins.int
     SIMULATED_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    PRUNED_FIELD_NUMBER: _builtins.int
     verdict: Global___SweepVerdict.ValueType
     """The verdict."""
     finding: _builtins.str
@@ -1214,6 +1216,10 @@ class SweepResult(_message.Message):
     """It has converged: the last third of the trials brought nothing."""
     simulated: _builtins.bool
     """It stands on something simulated."""
+    ended: _builtins.int
+    """Trials that came to their end; those that were cut off are not counted."""
+    pruned: _builtins.int
+    """Trials that racing stopped, among them."""
     @_builtins.property
     def lift(self) -> _judging_pb2.Estimate:
         """The difference of the first objective between it and the baseline, paired by case, with a bootstrap interval. QUALITY: of the score; COST: in
@@ -1266,10 +1272,12 @@ class SweepResult(_message.Message):
         holdout: Global___HoldoutFigure | None = ...,
         follow_ups: _abc.Iterable[Global___FollowUp] | None = ...,
         simulated: _builtins.bool = ...,
+        ended: _builtins.int = ...,
+        pruned: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_best", b"_best", "_p_value", b"_p_value", "best", b"best", "holdout", b"holdout", "lift", b"lift", "p_value", b"p_value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best", b"_best", "_p_value", b"_p_value", "alpha", b"alpha", "best", b"best", "comparisons", b"comparisons", "converged", b"converged", "convergence", b"convergence", "end", b"end", "finding", b"finding", "follow_ups", b"follow_ups", "front", b"front", "history", b"history", "holdout", b"holdout", "importance", b"importance", "improved", b"improved", "lift", b"lift", "p_value", b"p_value", "pairs", b"pairs", "regressed", b"regressed", "simulated", b"simulated", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best", b"_best", "_p_value", b"_p_value", "alpha", b"alpha", "best", b"best", "comparisons", b"comparisons", "converged", b"converged", "convergence", b"convergence", "end", b"end", "ended", b"ended", "finding", b"finding", "follow_ups", b"follow_ups", "front", b"front", "history", b"history", "holdout", b"holdout", "importance", b"importance", "improved", b"improved", "lift", b"lift", "p_value", b"p_value", "pairs", b"pairs", "pruned", b"pruned", "regressed", b"regressed", "simulated", b"simulated", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__best: _TypeAlias = _typing.Literal["best"]  # noqa: Y015
     _WhichOneofArgType__best: _TypeAlias = _typing.Literal["_best", b"_best"]  # noqa: Y015
