@@ -181,7 +181,7 @@ def _models(wish: Wish, facts: Facts, grounds: list[str]) -> list[KnownModel]:
         return []
     now = panel[0]
     others = [model for model in facts.models if model.name != now.name and model.simulated == now.simulated]
-    if "model" not in _parts(wish):
+    if "model" not in parts_of(wish):
         grounds.append(f"The model stays {now.name}, the first of the panel: another one was not asked for.")
         return [now]
     if now.price is not None and (wish.goal == "cheaper" or wish.bigger):
@@ -201,7 +201,7 @@ def _is(price: int, now: int, *, dearer: bool) -> bool:
     return price > now if dearer else price <= now
 
 
-def _parts(wish: Wish) -> frozenset[Part]:
+def parts_of(wish: Wish) -> frozenset[Part]:
     """Return what may change: what was named, else what the goal is about."""
     if wish.parts:
         return wish.parts
@@ -235,7 +235,7 @@ def _variants(wish: Wish, facts: Facts) -> list[tuple[str, str]]:
 def _space(
     wish: Wish, facts: Facts, models: Sequence[KnownModel], variants: Sequence[tuple[str, str]], grounds: list[str]
 ) -> list[JsonObject]:
-    parts, space = _parts(wish), list[JsonObject]()
+    parts, space = parts_of(wish), list[JsonObject]()
     if "prompt" in parts:
         choices = [{"label": label, "text": text} for label, text in variants]
         space.append({"name": f"{STAGE}.template", "choices": {"choices": choices}})

@@ -129,7 +129,11 @@ def result_lines(result: sweeping_pb2.SweepResult, trials: Mapping[int, sweeping
     if result.HasField("best"):
         best = trials.get(result.best)
         lines.append(f"- best: {trial_words(best) if best is not None else f'trial {result.best}'}")
-    if result.HasField("lift"):
+    if result.HasField("best") and not result.best:
+        lines.append("- difference to the baseline: none, as no trial was better than it")
+    elif not (result.pairs and result.lift.HasField("value")):
+        lines.append("- difference to the baseline: not known, as no case has a score of both")
+    else:
         chance = (
             f", p {result.p_value:.3g} corrected for {result.comparisons} comparison{'s' * (result.comparisons != 1)}"
         )

@@ -18,6 +18,7 @@ _PHASES: Final[Mapping[int, str]] = {
     event_pb2.SWEEP_PHASE_PAUSED: "paused",
     event_pb2.SWEEP_PHASE_WAITING: "waiting for an outside program",
 }
+_USED_UP: Final = frozenset({sweeping_pb2.SWEEP_END_SPACE, sweeping_pb2.SWEEP_END_TRIALS})
 _VERDICTS: Final[Mapping[int, str]] = {
     sweeping_pb2.SWEEP_VERDICT_BETTER: "better",
     sweeping_pb2.SWEEP_VERDICT_NO_DIFFERENCE: "no difference",
@@ -97,7 +98,8 @@ def _controlled(sweep: Sweeping, controlled: event_pb2.SweepControlled) -> None:
 def _concluded(sweep: Sweeping, result: sweeping_pb2.SweepResult) -> None:
     sweep.verdict, sweep.finding = _VERDICTS.get(result.verdict, ""), result.finding
     sweep.simulated |= result.simulated
-    sweep.trials = max(sweep.trials, result.comparisons + 1)  # the last of them need not have been told live
+    if result.end in _USED_UP:
+        sweep.trials = max(sweep.trials, result.comparisons + 1)  # the last of them need not have been told live
     if result.HasField("best"):
         sweep.best = result.best
     if result.history:
@@ -113,7 +115,7 @@ def _finished(sweep: Sweeping, finished: event_pb2.RunFinished) -> None:
 
 def progress_words(sweep: Sweeping) -> str:
     """How far it is, what it cost and what is left, in one line."""
-    parts = [f"{sweep.trials} of {sweep.planned} trials" if sweep.planned else "starting"]
+    parts = [f"{sweep.trials:,} of {sweep.planned:,} trials" if sweep.planned else "starting"]
     parts = [sweep.state.value, *parts] if sweep.ended else parts
     parts += ["not followed to its end"] if sweep.left else []
     parts += [sweep.phase] if sweep.phase else []
