@@ -147,6 +147,10 @@ def propose(wish: Wish, facts: Facts) -> Proposal:
         "chain": {"depth": FOLLOWING},
     }
     free = bool(models) and all(model.price == 0 for model in models)
+    if free and wish.goal == "cheaper":
+        grounds.append(
+            "These models are free, so nothing can be cheaper: name one with a price, or ask for a faster one."
+        )
     spec |= _measure(wish, facts, grounds) | _search(wish, space, grounds, free=free) | _holdout(wish, facts, grounds)
     return Proposal(spec=spec, grounds=tuple(grounds))
 
@@ -192,8 +196,9 @@ def _models(wish: Wish, facts: Facts, grounds: list[str]) -> list[KnownModel]:
     else:
         others, kind = [each for each in others if each.in_panel], "of the panel"
     chosen = others[: MOST_MODELS - 1]
-    names = ", ".join(each.name for each in chosen) or "none"
-    grounds.append(f"Models: {now.name}, which is asked today, against those {kind}: {names}.")
+    names = ", ".join(each.name for each in chosen)
+    found = f"against those {kind}: {names}" if names else f"as there is no other that is {kind}"
+    grounds.append(f"Models: {now.name}, which is asked today, {found}.")
     return [now, *chosen]
 
 

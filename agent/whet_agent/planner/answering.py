@@ -41,7 +41,7 @@ _CHANGING: Final = re.compile(
     re.IGNORECASE,
 )
 _NAME: Final = re.compile(
-    r"(?:(?:it'?s|on|over|for|use|the|my|our|data ?set|called|please)\s+)*(?P<name>[a-z0-9][a-z0-9._-]*)"
+    r"(?:(?:it'?s|on|over|for|use|the|my|our|data ?set|called|please)\s+)*(?P<name>[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?)"
     r"(?:[\s,]+(?:data ?set|please))*[\s.!]*",
     re.IGNORECASE,
 )

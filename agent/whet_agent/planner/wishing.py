@@ -43,7 +43,8 @@ _ORDER: Final = re.compile(
 )
 _SURE_ORDER: Final = re.compile(
     rf"(?:find|look for|search for)(?: me| us)? (?:an? |the )?(?:better|best|cheaper|cheapest|faster)"
-    rf" {_SUBJECT}(?: (?:for|on) (?:(?:the|my|our) )?[\w-]+(?: (?!that)[\w-]+)?)?(?: that is (?:no worse|just as good|as good))?\W*$"
+    rf" {_SUBJECT}(?: (?:for|on) (?:(?:the|my|our) )?[\w-]+(?: (?!that)[\w-]+)?)?"
+    r"(?: that is (?:no worse|just as good|as good))?\W*$"
     r"|(?:start|run|launch) (?:an?|another) sweep\b",
     re.IGNORECASE,
 )
