@@ -147,6 +147,10 @@ def propose(wish: Wish, facts: Facts) -> Proposal:
         "chain": {"depth": FOLLOWING},
     }
     free = bool(models) and all(model.price == 0 for model in models)
+    if free and wish.goal == "cheaper":
+        grounds.append(
+            "These models are free, so nothing can be cheaper: name one with a price, or ask for a faster one."
+        )
     spec |= _measure(wish, facts, grounds) | _search(wish, space, grounds, free=free) | _holdout(wish, facts, grounds)
     return Proposal(spec=spec, grounds=tuple(grounds))
 
@@ -181,7 +185,7 @@ def _models(wish: Wish, facts: Facts, grounds: list[str]) -> list[KnownModel]:
         return []
     now = panel[0]
     others = [model for model in facts.models if model.name != now.name and model.simulated == now.simulated]
-    if "model" not in _parts(wish):
+    if "model" not in parts_of(wish):
         grounds.append(f"The model stays {now.name}, the first of the panel: another one was not asked for.")
         return [now]
     if now.price is not None and (wish.goal == "cheaper" or wish.bigger):
@@ -192,8 +196,9 @@ def _models(wish: Wish, facts: Facts, grounds: list[str]) -> list[KnownModel]:
     else:
         others, kind = [each for each in others if each.in_panel], "of the panel"
     chosen = others[: MOST_MODELS - 1]
-    names = ", ".join(each.name for each in chosen) or "none"
-    grounds.append(f"Models: {now.name}, which is asked today, against those {kind}: {names}.")
+    names = ", ".join(each.name for each in chosen)
+    found = f"against those {kind}: {names}" if names else f"as there is no other that is {kind}"
+    grounds.append(f"Models: {now.name}, which is asked today, {found}.")
     return [now, *chosen]
 
 
@@ -201,7 +206,7 @@ def _is(price: int, now: int, *, dearer: bool) -> bool:
     return price > now if dearer else price <= now
 
 
-def _parts(wish: Wish) -> frozenset[Part]:
+def parts_of(wish: Wish) -> frozenset[Part]:
     """Return what may change: what was named, else what the goal is about."""
     if wish.parts:
         return wish.parts
@@ -235,7 +240,7 @@ def _variants(wish: Wish, facts: Facts) -> list[tuple[str, str]]:
 def _space(
     wish: Wish, facts: Facts, models: Sequence[KnownModel], variants: Sequence[tuple[str, str]], grounds: list[str]
 ) -> list[JsonObject]:
-    parts, space = _parts(wish), list[JsonObject]()
+    parts, space = parts_of(wish), list[JsonObject]()
     if "prompt" in parts:
         choices = [{"label": label, "text": text} for label, text in variants]
         space.append({"name": f"{STAGE}.template", "choices": {"choices": choices}})

@@ -131,7 +131,11 @@ def result_lines(result: sweeping_pb2.SweepResult, trials: Mapping[int, sweeping
     if result.HasField("best"):
         best = trials.get(result.best)
         lines.append(f"- best: {trial_words(best) if best is not None else f'trial {result.best}'}")
-    if result.HasField("lift") and result.lift.HasField("value"):  # there is none where the best is the baseline
+    if result.HasField("best") and not result.best:
+        lines.append("- difference to the baseline: none, as no trial was better than it")
+    elif not (result.pairs and result.lift.HasField("value")):
+        lines.append("- difference to the baseline: not known, as no case has a score of both")
+    else:
         comparisons = f"{result.comparisons} comparison{'s' * (result.comparisons != 1)}"
         chance = f", p {_chance(result.p_value)} corrected for {comparisons}"
         sure = f" at {result.lift.level:.0%}" if result.lift.level else ""

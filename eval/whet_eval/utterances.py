@@ -35,6 +35,7 @@ from whet_agent.conversation import (
 )
 from whet_agent.model.base import Mind, MindError, Moment
 from whet_agent.planner import OfflinePlanner
+from whet_agent.planner.plan import START
 from whet_agent.purse import Purse
 from whet_agent.sums import RunSums
 from whet_eval.bench import children
@@ -61,7 +62,7 @@ OPENAI_URL: Final = "https://api.openai.com/v1"
 FALLBACK_MODEL: Final = "gpt-4.1-mini"
 
 Verdict: TypeAlias = Literal["called", "asked", "wrong", "harmful"]
-Context: TypeAlias = Literal["", "run", "background", "judgement", "sweep"]
+Context: TypeAlias = Literal["", "run", "background", "judgement", "proposal", "sweep"]
 Half: TypeAlias = Literal["tuned", "held out"]
 
 
@@ -231,15 +232,17 @@ def _utterance(kind: str, row: Mapping[str, Any]) -> Utterance:
     rows = row.get("steps", [row] if "tool" in row else [])
     also = tuple(row.get("also", ()))
     steps = tuple(Step(tools=(one["tool"], *also), arguments=one.get("arguments", {})) for one in rows)
-    contexts: tuple[Context, ...] = ("run", "background", "judgement", "sweep")
+    contexts: tuple[Context, ...] = ("run", "background", "judgement", "proposal", "sweep")
     context: Context = next((each for each in contexts if row.get(f"after_{each}")), "")
     return Utterance(kind=kind, say=row["say"], steps=steps, harmless=() if row.get("tool") else also, context=context)
 
 
 def _before(context: Context) -> list[Entry]:
-    """The turn before, in which a fan-out was run or started, or a data set judged."""
+    """The turn before, in which a fan-out was run or started, a data set judged, or a sweep proposed or started."""
     if not context:
         return []
+    if context == "proposal":
+        return _proposed()
     told, answer = "A monoid in the category of endofunctors.", context == "run"
     name, run_id, arguments = "fanout", RUN, '{"spec": {"prompt": "What is a monad?"}}'
     if context == "background":
@@ -257,6 +260,17 @@ def _before(context: Context) -> list[Entry]:
     said = from_mind(1, 2, told, author="mind")
     said["run"], said["quoted"] = run_id, answer
     return [*entries, said]
+
+
+def _proposed() -> list[Entry]:
+    spec = {"dataset": {"name": "support", "split": "dev"}, "budget": {"trials": 20}}
+    planning = ToolRequest(call_id="before", name="plan_sweep", arguments=json.dumps({"spec": spec}))
+    entries = [
+        from_user(1, "find a better prompt for the data set support"),
+        from_mind(1, 1, "I propose this sweep.", (planning,), author="mind"),
+    ]
+    entries.append(from_tool(calls_of(entries[-1])[0], "Up to 20 trials; it costs nothing.", ok=True))
+    return [*entries, from_mind(1, 2, f"Up to 20 trials; it costs nothing.\n\n{START}", author="mind")]
 
 
 def _done(call: OpenCall, fails: str) -> Entry:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from whet_agent.catalogue import request_from, tools
+from whet_agent.planner import answering
 from whet_agent.planner.match import Matcher
-from whet_agent.planner.plan import Call, Follow, GiveMore, Plan, Propose, Say, Situation
+from whet_agent.planner.plan import START, WHICH, Call, Follow, GiveMore, Plan, Propose, Say, Situation, Start
 from whet_agent.planner.sentences import Reader
 from whet_agent.proposing import Facts, KnownModel, Wish, propose
 
@@ -146,10 +147,83 @@ def test_a_wish_is_read_with_everything_it_says(text: str, wish: Wish) -> None:
     assert wished(text).wish == wish
 
 
-def test_a_wish_may_be_only_planned_or_left_for_the_night() -> None:
-    assert wished("what would it cost to find a better prompt for support").only_plan
-    night = wished("find a better prompt for support overnight")
-    assert (night.behind, night.wish.seconds) == (True, 8 * 3600)
+def test_a_wish_may_take_a_night_or_ask_for_its_price_first() -> None:
+    assert wished("what would it cost to find a better prompt for support").wish == Wish(dataset="support")
+    assert wished("find a better prompt for support overnight").wish.seconds == 8 * 3600
+
+
+OPEN = replace(
+    AFTER,
+    last_said=f"up to 20 trials\n\n{START}",
+    talk=(("", "find a better prompt for support in the background"),),
+    proposed={"budget": {"trials": 20}},
+)
+WISH = Wish(dataset="support")
+
+
+@pytest.mark.parametrize("text", ["yes", "Yes, start it!", "go", "ok, go ahead", "y", "start it in the background"])
+def test_a_plain_yes_starts_what_was_shown(text: str) -> None:
+    assert answering.read(text, OPEN) == Start(spec=OPEN.proposed, behind=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "wish"),
+    [
+        ("with 10 trials", replace(WISH, trials=10)),
+        ("yes, but with ten trials and at most $2", replace(WISH, trials=10, money="$2")),
+        ("only sim/fast", replace(WISH, models=("sim/fast",), parts=frozenset({"prompt", "examples", "temperature"}))),
+        ("only the temperature", replace(WISH, parts=frozenset({"temperature"}))),
+        ("without examples", replace(WISH, parts=frozenset({"prompt", "temperature"}))),
+        ("with a final figure on the hold-out", replace(WISH, final=True)),
+        ("use random search, within an hour", replace(WISH, sampler="random", seconds=3600)),
+        ("on 40 cases", replace(WISH, limit=40)),
+    ],
+)
+def test_a_change_is_proposed_and_asked_about_again(text: str, wish: Wish) -> None:
+    assert answering.read(text, OPEN) == Propose(wish=wish)
+    again = replace(OPEN, talk=(*OPEN.talk, (START, text)))
+    assert answering.read("without the hold-out, with 30 trials", again) == Propose(
+        wish=replace(wish, trials=30, final=False)
+    )
+
+
+@pytest.mark.parametrize("text", ["no", "No, thanks.", "never mind", "don't start it"])
+def test_a_no_drops_it(text: str) -> None:
+    assert answering.read(text, OPEN) == Say(text="Dropped. Nothing was started.")
+
+
+@pytest.mark.parametrize("text", ["with more pepper", "only on Sundays"])
+def test_a_change_that_is_not_understood_starts_nothing_and_keeps_the_question_open(text: str) -> None:
+    said = answering.read(text, OPEN)
+    assert isinstance(said, Say)
+    assert said.text.endswith(START)
+
+
+@pytest.mark.parametrize("text", ["what is a monad?", "how do sweeps work", "don't", "yes?", "should I start it?"])
+def test_another_sentence_starts_nothing(text: str) -> None:
+    assert not isinstance(answering.read(text, OPEN), Start | Propose)
+
+
+def test_without_an_open_question_a_yes_means_nothing() -> None:
+    assert answering.read("yes", AFTER) is None
+
+
+def test_the_name_alone_goes_on_with_the_wish() -> None:
+    asked = replace(
+        AFTER, last_said=f"There are: faq, support. {WHICH}", talk=(("", "find me a cheaper model for the summariser"),)
+    )
+    wish = Wish(dataset="faq", goal="cheaper", parts=frozenset({"model"}))
+    for text in ("faq", "the data set faq, please", "Over faq."):
+        found = answering.read(text, asked)
+        assert isinstance(found, Propose), text
+        assert found.wish == wish
+    assert answering.read("what is a data set?", asked) is None
+
+
+def test_a_change_of_a_sweep_that_follows_another_is_one_of_its_budget() -> None:
+    chain = {"chain": {"parent_run_id": SWP, "step": "narrow"}}
+    asked = replace(OPEN, talk=(("", "narrow it"),), proposed=chain)
+    assert answering.read("with 10 trials", asked) == Follow(run_id=SWP, step="narrow", budget={"trials": 10})
 
 
 @pytest.mark.parametrize(
@@ -170,7 +244,7 @@ def test_after_a_sweep_it_is_the_sweep(text: str, plan: Plan) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["don't stop the sweep", "should I sweep the temperature?", "find a better prompt", "stop swp_2 or swp_3 maybe"],
+    ["don't stop the sweep", "should I sweep the temperature?", "stop swp_2 or swp_3 maybe"],
 )
 def test_what_is_denied_wondered_about_or_incomplete_is_asked_about(text: str) -> None:
     assert isinstance(reader().read(text, AFTER), Say)

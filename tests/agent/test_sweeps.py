@@ -19,11 +19,12 @@ from whet_agent.events import AssistantSaid, RunHeard, ToolAnswered, ToolAsked
 from whet_agent.mcp.progress import Progress
 from whet_agent.model.messages import tool_schemas
 from whet_agent.nodes.reporter import Reporter
+from whet_agent.planner.plan import START
 from whet_agent.purse import Purse
 from whet_agent.runs import SWEEP, cancelling, kind_of, watching
 from whet_agent.session import AgentSession, SessionSettings
 from whet_agent.sums import RunSums
-from whet_agent.sweep_words import about, told
+from whet_agent.sweep_words import about, result_lines, told
 from whet_agent.sweeps import KEPT_TRIALS, SweepFold, fetched_sweep
 from whet_server.fanout.spec import BranchSpec
 from whet_server.values import ModelName
@@ -112,6 +113,12 @@ def test_a_conclusion_is_told_with_its_interval_its_losses_the_hold_out_and_what
     assert "could follow, narrow: the five best have the same template" in words
     answer = fold.message()
     assert fetched_sweep(answer.sweep).tell() == words.replace("2 of 30 trials", "0 of 30 trials")
+
+
+def test_a_best_that_is_the_baseline_or_unknown_is_told_in_words() -> None:
+    baseline = sweeping_pb2.SweepResult(best=0, lift=judging_pb2.Estimate(level=0.95))
+    assert "none, as no trial was better" in "".join(result_lines(baseline, {}))
+    assert "not known" in "".join(result_lines(sweeping_pb2.SweepResult(), {}))
 
 
 def test_of_ten_thousand_trials_the_best_are_kept_and_no_case() -> None:
@@ -250,16 +257,27 @@ async def test_a_wish_becomes_a_plan_a_sweep_and_a_verdict(tmp_path: Path) -> No
         await support(served)
         session = await AgentSession.open(connection_to(served), SessionSettings(folder=tmp_path / "agent"))
         async with listening(session) as listener:
-            turn = await session.send("find a better prompt for the data set support with a grid and 3 trials")
+            turn = await session.send("find a better prompt for support")
+            await listener.turn_ended(turn)
+            turn = await session.send("with a grid and 3 trials")
             assert (await listener.turn_ended(turn)).state == "done"
-            assert [asked.tool for asked in listener.all(ToolAsked)] == ["plan_sweep", "sweep", "watch_sweep"]
+            assert {asked.tool for asked in listener.all(ToolAsked)} == {"plan_sweep"}
+            turn = await session.send("yes")
+            assert (await listener.turn_ended(turn)).state == "done"
+            assert [asked.tool for asked in listener.all(ToolAsked)] == [
+                "plan_sweep",
+                "plan_sweep",
+                "sweep",
+                "watch_sweep",
+            ]
             said = [each.text for each in listener.all(AssistantSaid)]
             assert "its 2 labels (billing, technical)" in said[0]
-            assert "up to 3 trials by grid out of 45 combinations" in said[1]
+            assert "up to 3 trials by grid out of 45 combinations" in said[3]
+            assert all(words.endswith(START) for words in (said[1], said[3]))
             assert "3 of 3 trials ended" in said[-1]
             assert "No difference" in said[-1]
             specs = [json.loads(asked.arguments_json).get("spec") for asked in listener.all(ToolAsked)]
-            assert specs[0] == specs[1]
+            assert specs[0] != specs[1] == specs[2]
             assert all(answer.ok for answer in listener.all(ToolAnswered))
         await session.close()
 
@@ -269,7 +287,9 @@ async def test_a_followed_sweep_lets_the_person_speak_and_is_followed_again(tmp_
         await support(served)
         session = await AgentSession.open(connection_to(served), SessionSettings(folder=tmp_path / "agent"))
         async with listening(session) as listener:
-            await session.send(f"sweep the temperature with {HELD} over the data set support")
+            turn = await session.send(f"sweep the temperature with {HELD} over the data set support")
+            await listener.turn_ended(turn)
+            await session.send("start it")
             run = (await listener.wait(RunHeard)).run_id
             await session.steer("pause it")
             left = await listener.wait(ToolAnswered, lambda answer: answer.tool == "watch_sweep")

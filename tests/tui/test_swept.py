@@ -31,7 +31,11 @@ CONCLUDED = Event(
     sequence=8,
     sweep_concluded=event_pb2.SweepConcluded(
         result=sweeping_pb2.SweepResult(
-            verdict=sweeping_pb2.SWEEP_VERDICT_BETTER, finding="Better: \x1b[31mtrial 7.", best=7, comparisons=29
+            verdict=sweeping_pb2.SWEEP_VERDICT_BETTER,
+            finding="Better: \x1b[31mtrial 7.",
+            best=7,
+            comparisons=29,
+            end=sweeping_pb2.SWEEP_END_TRIALS,
         )
     ),
 )

@@ -12,6 +12,7 @@ from whet_agent.sweep_words import PHASES, VERDICTS
 from whet_tui.entries import FanoutState, Sweeping, dollars, money_line
 from whet_tui.lanes import RUN_STATES, money_of, nanos_of
 
+_USED_UP: Final = frozenset({sweeping_pb2.SWEEP_END_SPACE, sweeping_pb2.SWEEP_END_TRIALS})
 _OBJECTIVES: Final[Mapping[int, str]] = {
     sweeping_pb2.OBJECTIVE_KIND_COST: "cost",
     sweeping_pb2.OBJECTIVE_KIND_LATENCY: "time",
@@ -86,7 +87,8 @@ def _controlled(sweep: Sweeping, controlled: event_pb2.SweepControlled) -> None:
 def _concluded(sweep: Sweeping, result: sweeping_pb2.SweepResult) -> None:
     sweep.verdict, sweep.finding = VERDICTS.get(result.verdict, "").lower(), result.finding
     sweep.simulated |= result.simulated
-    sweep.trials = max(sweep.trials, result.comparisons + 1)  # the last of them need not have been told live
+    if result.end in _USED_UP:
+        sweep.trials = max(sweep.trials, result.comparisons + 1)  # the last of them need not have been told live
     if result.HasField("best"):
         of_best = (point.value for point in result.history if point.number == result.best)
         sweep.best, sweep.best_value = result.best, next(of_best, None)
@@ -101,7 +103,7 @@ def _finished(sweep: Sweeping, finished: event_pb2.RunFinished) -> None:
 
 def progress_words(sweep: Sweeping) -> str:
     """How far it is, what it cost and what is left, in one line."""
-    parts = [f"{sweep.trials} of {sweep.planned} trials" if sweep.planned else "starting"]
+    parts = [f"{sweep.trials:,} of {sweep.planned:,} trials" if sweep.planned else "starting"]
     parts = [sweep.state.value, *parts] if sweep.ended else parts
     parts += ["not followed to its end"] if sweep.left else []
     parts += [sweep.phase] if sweep.phase else []

@@ -40,6 +40,12 @@ class Looking:
             read=True,
         )
 
+    async def datasets(self) -> Sequence[str]:
+        """Return the names of the data sets. Raises `CallError`."""
+        request = dataset_pb2.ListDatasetsRequest()
+        answer = await self.backend.call(method_named("DatasetService", "ListDatasets"), request)
+        return [each.name for each in cast("dataset_pb2.ListDatasetsResponse", answer).datasets]
+
     async def money_of(self, run_id: str) -> int | None:
         """Return what a sweep may spend in all, in nanos; None when it has no such cap. Raises `CallError`."""
         request = sweep_pb2.GetSweepRequest(run_id=run_id)

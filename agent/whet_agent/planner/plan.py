@@ -1,12 +1,20 @@
 """What the planner knows of a conversation, and what it can come to."""
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from whet_agent.conversation import Entry, arguments_of, calls_of
 from whet_agent.json_object import JsonView
 from whet_agent.proposing import Wish
+
+START: Final = "Start it? Say yes, or what to change."
+"""What ends every proposed sweep: nothing is started before the person has seen its plan and said so."""
+WHICH: Final = "Over which data set?"
+
+_OPTION: Final = re.compile(r"^(\d)\. `(/[^`]+)`", re.MULTILINE)
+_ORDINALS: Final = {"first": "1", "second": "2", "third": "3", "the first": "1", "the second": "2", "the third": "3"}
 
 RUNS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "calibrate": ("jud_",),
@@ -48,23 +56,35 @@ class Calls:
     calls: tuple[Call, ...]
     before: str = ""
     """What is said with the first of them."""
+    after: str = ""
+    """What is said when all of them have worked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Propose:
-    """Propose a sweep, show its plan, and start it: `behind` leaves it to itself then, else it is followed."""
+    """Propose a sweep, show its plan, and ask whether to start it. A wish without a data set has its name in `said`, if
+    anywhere.
+    """
 
     wish: Wish
-    only_plan: bool = False
-    behind: bool = False
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Follow:
-    """Start a sweep that follows another one, as that one has proposed it."""
+    """Propose a sweep that follows another one, as that one proposes it, with a budget of its own if one is given."""
 
     run_id: str
     step: str
+    budget: JsonView = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Start the sweep that was shown. `behind` leaves it to itself then, else it is followed."""
+
+    spec: JsonView
+    behind: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +95,7 @@ class GiveMore:
     money: str
 
 
-Plan: TypeAlias = Call | Calls | Say | Propose | Follow | GiveMore
+Plan: TypeAlias = Call | Calls | Say | Propose | Follow | Start | GiveMore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +113,12 @@ class Situation:
     answer: str = ""
     last_said: str = ""
     panel: tuple[str, ...] = ()
+    talk: tuple[tuple[str, str], ...] = ()
+    """What the person has said of a sweep that is asked about, each with what was said before it, the wish first; empty
+    when no such question is open.
+    """
+    proposed: JsonView = field(default_factory=dict)
+    """The spec of the last sweep that was planned."""
 
     def last(self, *prefixes: str) -> str:
         """Return the last run whose id begins so; empty when there is none."""
@@ -104,12 +130,17 @@ def situation_of(entries: Sequence[Entry], *, panel: tuple[str, ...]) -> Situati
     question = answer = last_said = said = ""
     runs: list[str] = []
     calls: list[JsonView] = []
+    talk: list[tuple[str, str]] = []
+    proposed: JsonView = {}
     for entry in entries[:-1]:
         role, content = entry["m"]["role"], entry["m"]["content"]
         runs += [entry["run"]] if entry.get("run") else []
-        calls += [_arguments(call.arguments) for call in calls_of(entry)] if role == "assistant" else []
+        for call in calls_of(entry) if role == "assistant" else ():
+            calls.append(_arguments(call.arguments))
+            proposed = calls[-1].get("spec", {}) if call.name == "plan_sweep" else proposed
         if role == "user":
             said = content
+            talk = [*(talk if question_of(last_said) else ()), (last_said, said)]
         elif role == "assistant" and content:
             last_said = content
             if entry.get("quoted"):
@@ -122,7 +153,23 @@ def situation_of(entries: Sequence[Entry], *, panel: tuple[str, ...]) -> Situati
         answer=answer,
         last_said=last_said,
         panel=panel,
+        talk=tuple(talk) if question_of(last_said) else (),
+        proposed=proposed,
     )
+
+
+def question_of(said: str) -> str:
+    """Return the question about a sweep that ends what was said: `START`, `WHICH` or none."""
+    return next((question for question in (START, WHICH) if said.endswith(question)), "")
+
+
+def chosen(text: str, said: str) -> str:
+    """Return the command behind a number, when the planner has just asked back; else the text as it is."""
+    options: dict[str, str] = dict(_OPTION.findall(said))
+    word = text.strip().lower().rstrip(".!)")
+    if len(options) == 1 and word in {"yes", "y", "yes please"}:
+        word = next(iter(options))
+    return options.get(_ORDINALS.get(word, word), text)
 
 
 def _arguments(text: str) -> JsonView:

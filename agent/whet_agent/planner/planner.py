@@ -12,18 +12,28 @@ from whet_agent.catalogue import Tool
 from whet_agent.conversation import NO_LONGER_FOLLOWED, Entry, ToolRequest
 from whet_agent.events import OFFLINE_PLANNER
 from whet_agent.model.base import Moment, Saying, Thought
-from whet_agent.planner import wishing
+from whet_agent.planner import answering, wishing
 from whet_agent.planner.commands import PROPOSE, is_command, parse
 from whet_agent.planner.facts import Looking
 from whet_agent.planner.match import Matcher
-from whet_agent.planner.plan import Call, Calls, Follow, GiveMore, Plan, Propose, Say, Situation, situation_of
+from whet_agent.planner.plan import (
+    Call,
+    Calls,
+    Follow,
+    GiveMore,
+    Plan,
+    Propose,
+    Say,
+    Situation,
+    Start,
+    chosen,
+    situation_of,
+)
 from whet_agent.planner.sentences import Reader
 from whet_agent.planner.sweeps import Sweeping
 
 _WATCHED: Final = frozenset({"fanout", "watch_fanout"})
-_OPTION: Final = re.compile(r"^(\d)\. `(/[^`]+)`", re.MULTILINE)
 _PROPOSING: Final = re.compile(rf"/{PROPOSE}\b\s*", re.IGNORECASE)
-_ORDINALS: Final = {"first": "1", "second": "2", "third": "3", "the first": "1", "the second": "2", "the third": "3"}
 
 
 class OfflinePlanner:
@@ -57,8 +67,8 @@ class OfflinePlanner:
         before = [await self._calls(moment.entries[: place + 1], moment, done=()) for place in asked]
         left_sweep = _left_sweep(moment.entries[:last])
         steps = await self._calls(moment.entries[: last + 1], moment, done=moment.entries[last + 1 :])
-        calls = steps.calls if isinstance(steps, Calls) else steps
-        if left_sweep and not isinstance(calls, Say) and calls[-1].tool != "watch_sweep":
+        calls, after = (steps.calls, steps.after) if isinstance(steps, Calls) else (steps, "")
+        if left_sweep and not isinstance(calls, Say) and not after and calls[-1].tool != "watch_sweep":
             calls = (*calls, Call(tool="watch_sweep", arguments={"run_id": left_sweep}))
         made = roles[last:].count("assistant")
         left = () if isinstance(calls, Say) else calls[made:]
@@ -72,6 +82,8 @@ class OfflinePlanner:
         elif left:
             before_all = steps.before if isinstance(steps, Calls) and not made else ""
             thoughts.append(_begun(Calls(calls=tuple(left[:1]), before=before_all)))
+        elif after and answers and all(answer["ok"] for answer in answers):
+            thoughts.append(Thought(text=after))
         return _joined(thoughts, moment)
 
     async def _calls(self, entries: Sequence[Entry], moment: Moment, *, done: Sequence[Entry]) -> Calls | Say:
@@ -79,7 +91,7 @@ class OfflinePlanner:
         conversation.
         """
         situation = situation_of(entries, panel=self._panel)
-        plan = await self._plan(_chosen(entries[-1]["m"]["content"], situation), situation, moment)
+        plan = await self._plan(chosen(entries[-1]["m"]["content"], situation.last_said), situation, moment)
         match plan:
             case Call():
                 return Calls(calls=(plan,))
@@ -89,6 +101,8 @@ class OfflinePlanner:
                 return await self._sweeping.proposed(plan, done)
             case Follow():
                 return self._sweeping.followed(plan, done)
+            case Start():
+                return self._sweeping.started(plan, done)
             case GiveMore():
                 return await self._sweeping.given_more(plan, done)
 
@@ -98,21 +112,14 @@ class OfflinePlanner:
             await asyncio.wait({self._matcher})
 
     async def _plan(self, text: str, situation: Situation, moment: Moment) -> Plan:
+        if (answer := answering.read(text, situation)) is not None:
+            return answer
         if proposing := _PROPOSING.match(text):
             return wishing.read_command(text[proposing.end() :], situation)
         if is_command(text):
             return parse(text, moment.tools, situation)
         matcher = await asyncio.shield(self.prepare(moment.tools))
         return Reader(tools=moment.tools, matcher=matcher).read(text, situation)
-
-
-def _chosen(text: str, situation: Situation) -> str:
-    """Return the command behind a number, when the planner has just asked back."""
-    options: dict[str, str] = dict(_OPTION.findall(situation.last_said))
-    word = text.strip().lower().rstrip(".!)")
-    if len(options) == 1 and word in {"yes", "y", "yes please"}:
-        word = next(iter(options))
-    return options.get(_ORDINALS.get(word, word), text)
 
 
 def _last(roles: Sequence[str], role: str) -> int:

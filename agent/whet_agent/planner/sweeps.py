@@ -1,19 +1,20 @@
-"""From a wish to a sweep under way: look, propose, plan, start, follow, one step after the other.
+"""From a wish to a sweep under way: look, propose, plan and ask; after a yes, start and follow.
 
 What was done of it stands in the conversation. The spec is taken from the plan that was made of it, so that what is
 started is what was shown, whatever has changed in the meantime.
 """
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from whet_agent.client import CallError
 from whet_agent.conversation import Entry, OpenCall, arguments_of, calls_of
 from whet_agent.json_object import JsonObject
 from whet_agent.planner.facts import Looking
-from whet_agent.planner.plan import Call, Calls, Follow, GiveMore, Propose, Say
-from whet_agent.proposing import Facts, KnownModel, Proposal, propose
+from whet_agent.planner.plan import START, WHICH, Call, Calls, Follow, GiveMore, Propose, Say, Start
+from whet_agent.proposing import Facts, KnownModel, Proposal, Wish, propose
 from whet_agent.results import dollars
 
 _UNKNOWN_SUM: Final = "What may it spend in all? Say `raise the budget to` and a sum."
@@ -28,26 +29,52 @@ class Sweeping:
 
     async def proposed(self, plan: Propose, done: Sequence[Entry]) -> Calls | Say:
         """Return the steps of a proposed sweep. `done` is what was said and answered since the wish."""
-        if (spec := _planned(done)) is None:
-            try:
-                facts = await self._facts(plan)
-            except CallError as error:
-                return Say(text=f"The data set {plan.wish.dataset} could not be read: {error}")
-            found = propose(plan.wish, facts)
-            if found.against:
-                return Say(text=found.against)
-            return Calls(calls=(Call(tool="plan_sweep", arguments={"spec": found.spec}),), before=_grounds(found))
-        return Calls(calls=_steps(spec, done, only_plan=plan.only_plan, behind=plan.behind))
+        if (spec := _planned(done)) is not None:
+            return _shown(spec)
+        try:
+            wish = await self._with_dataset(plan)
+            if not wish.dataset:
+                return await self._which()
+            facts = await self._facts(wish)
+        except CallError as error:
+            return await self._which(f"The data set {plan.wish.dataset} could not be read: {error}")
+        found = propose(wish, facts)
+        return Say(text=found.against) if found.against else _shown(found.spec, before=_grounds(found))
 
-    async def _facts(self, plan: Propose) -> Facts:
+    async def _with_dataset(self, plan: Propose) -> Wish:
+        """Return the wish over the one data set of the workspace whose name is among its words, if it names none."""
+        if plan.wish.dataset or self.looking is None:
+            return plan.wish
+        words = re.findall(r"[\w.-]+", plan.said.lower())
+        named = [name for name in await self.looking.datasets() if name in words]
+        return replace(plan.wish, dataset=named[0]) if len(named) == 1 else plan.wish
+
+    async def _which(self, why: str = "") -> Say:
+        """Ask for the data set, with those that there are."""
+        try:
+            names = [] if self.looking is None else await self.looking.datasets()
+        except CallError as error:
+            return Say(text=why or f"The data sets could not be read: {error}")
+        there_are = f"There is: {names[0]}." if len(names) == 1 else f"There are: {', '.join(names)}."
+        return Say(text=" ".join(filter(None, (why, there_are if names else "", WHICH))))
+
+    async def _facts(self, wish: Wish) -> Facts:
         if self.looking is None:
             return Facts(models=[KnownModel(name=name) for name in self.panel])
-        return await self.looking.facts(plan.wish.dataset, plan.wish.version)
+        return await self.looking.facts(wish.dataset, wish.version)
 
     def followed(self, plan: Follow, done: Sequence[Entry]) -> Calls:
-        """Return the steps of a sweep that follows another one."""
-        spec = _planned(done) or {"chain": {"parent_run_id": plan.run_id, "step": plan.step}}
-        return Calls(calls=_steps(spec, done, only_plan=False, behind=False))
+        """Return the plan of a sweep that follows another one."""
+        new: JsonObject = {"chain": {"parent_run_id": plan.run_id, "step": plan.step}}
+        return _shown(_planned(done) or new | ({"budget": dict(plan.budget)} if plan.budget else {}))
+
+    def started(self, plan: Start, done: Sequence[Entry]) -> Calls:
+        """Return the steps that start what was shown. What has not begun has no name yet to follow it by."""
+        steps = [Call(tool="sweep", arguments={"spec": plan.spec})]
+        begun = [each["run"] for each in done if each.get("tool") == "sweep" and each.get("ok") and each.get("run")]
+        if begun and not plan.behind:
+            steps.append(Call(tool="watch_sweep", arguments={"run_id": begun[0]}))
+        return Calls(calls=tuple(steps))
 
     async def given_more(self, plan: GiveMore, done: Sequence[Entry]) -> Calls | Say:
         """Return the call that raises a sweep's budget: the contract wants the whole sum."""
@@ -81,15 +108,8 @@ def _arguments(call: OpenCall) -> JsonObject:
     return dict(arguments_of(call.arguments))
 
 
-def _steps(spec: JsonObject, done: Sequence[Entry], *, only_plan: bool, behind: bool) -> tuple[Call, ...]:
-    """Return the steps, as far as they can be named: a sweep that has not begun has no name to follow it by."""
-    steps = [Call(tool="plan_sweep", arguments={"spec": spec})]
-    if not only_plan:
-        steps.append(Call(tool="sweep", arguments={"spec": spec}))
-    begun = [entry["run"] for entry in done if entry.get("tool") == "sweep" and entry.get("ok") and entry.get("run")]
-    if begun and not behind:
-        steps.append(Call(tool="watch_sweep", arguments={"run_id": begun[0]}))
-    return tuple(steps)
+def _shown(spec: JsonObject, *, before: str = "") -> Calls:
+    return Calls(calls=(Call(tool="plan_sweep", arguments={"spec": spec}),), before=before, after=START)
 
 
 def _grounds(proposal: Proposal) -> str:

@@ -476,7 +476,7 @@ class SweepRun:
             best_value=self.best.value if self.best else None,
             totals=totals,
             money_left=None if money is None else Nanos(max(0, money - paid - totals.reserved)),
-            time_left_ns=round(seconds / fresh * left * NANOSECONDS) if fresh else None,
+            time_left_ns=round(seconds / fresh * left * NANOSECONDS) if fresh and ended else None,
             expected_left=Nanos(round(share * left)),
         )
 

@@ -199,6 +199,10 @@ def verdict_text(sweep: Sweep, ink: Ink) -> Text:
 def _sureness(result: Result, goal: Objective) -> list[str]:
     if result.best is None:
         return ["No trial has a score."]
+    if result.best == 0:
+        return ["No trial was better than the baseline, so there is no difference to tell."]
+    if not result.pairs:
+        return ["The difference to the baseline is not known: no case has a score of both."]
     lift = _estimate(result.lift, goal.kind, signed=True)
     better = "above" if goal.kind is Goal.QUALITY else "below"
     pairs = f"paired over {result.pairs:,} cases; {better} 0 is better"
