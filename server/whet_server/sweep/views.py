@@ -46,7 +46,8 @@ def best_number(fold: SweepFold) -> int | None:
 def _came_to(run: Run, fold: SweepFold) -> SweepProgress:
     """Return how far a sweep came that is not under way."""
     ends = [trial for trial in fold.trials.values() if trial.came_to_its_end]
-    best = best_so_far(fold.record.plan, fold)
+    rank = best_so_far(fold.record.plan, fold)
+    best = (rank.number, rank.value) if rank else (None, None)
     if (result := fold.result) is not None and not fold.trials and result.history:  # a list reads no trials
         best = result.history[-1].number, result.history[-1].value
     money = fold.budget.money
@@ -57,8 +58,8 @@ def _came_to(run: Run, fold: SweepFold) -> SweepProgress:
         pruned=result.pruned if result is not None else sum(trial.state is TrialState.PRUNED for trial in ends),
         running=sum(trial.end is None for trial in fold.trials.values()),
         answers=sum(len(trial.answers) + len(trial.holdout) for trial in fold.trials.values()),
-        best=best.number if best else None,
-        best_value=best.value if best else None,
+        best=best[0],
+        best_value=best[1],
         totals=run.totals,
         money_left=None if money is None else Nanos(max(0, money - paid)),
     )
