@@ -47,6 +47,7 @@ from whet_server.sweeping import (
     SweepPhase,
     SweepPlan,
     SweepResult,
+    Trial,
     TrialCase,
     TrialState,
     configuration_of,
@@ -240,21 +241,28 @@ class SweepRun:
     async def _decision(self, trial: TrialFold, rung: int) -> str | None:
         """Return why racing stops a trial, from the trials that it may know and the cases up to the rung."""
         prefix = frozenset(self._order[:rung])
-        mine = await asyncio.to_thread(known, self.plan, trial, self.fold.trials[BASELINE])
-        values = {case_id: value for case_id, value in mine.values.items() if case_id in prefix}
-        mine = dataclasses.replace(mine, values=values)
         last = trial.number - self.plan.trials_at_once
         others = [self._known[number] for number in range(max(last, 0) + 1)]
-        return await asyncio.to_thread(decision, self.plan, mine, others, self._order)
+
+        def decided() -> str | None:
+            mine = known(self.plan, trial, self.fold.trials[BASELINE])
+            values = {case_id: value for case_id, value in mine.values.items() if case_id in prefix}
+            return decision(self.plan, dataclasses.replace(mine, values=values), others, self._order)
+
+        return await asyncio.to_thread(decided)
 
     async def _end_trial(self, trial: TrialFold, state: TrialState, reason: str) -> None:
         if trial.number != BASELINE:
             await self._until(lambda: self._has_ended(BASELINE))
         baseline = self.fold.trials[BASELINE]
         failure, now = self._failure_of(trial), self._tools.clock()
-        # In a thread: there may be twenty thousand cases to go through.
-        ended = await asyncio.to_thread(trials.ended, self.plan, trial, baseline, state, reason, now, failure)
-        found = await asyncio.to_thread(known, self.plan, trial, baseline)
+
+        def stands() -> tuple[Trial, Known]:
+            ended = trials.ended(self.plan, trial, baseline, state, reason, now, failure)
+            return ended, known(self.plan, trial, baseline)
+
+        # In a thread, and once: there may be twenty thousand cases to go through.
+        ended, found = await asyncio.to_thread(stands)
         self._post(TrialFinished(trial=ended))
         self._note(trial, dataclasses.replace(found, state=ended.state))
         blind = [self.fold.trials[number] for number in range(min(self._prefix, BLIND_TRIALS))]
