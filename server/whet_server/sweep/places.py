@@ -55,6 +55,7 @@ def number_of(setting: Setting) -> float | None:
 
 
 def text_of(choice: Choice) -> str:
+    """Return the text that a choice stands for."""
     return choice.text or choice.label
 
 

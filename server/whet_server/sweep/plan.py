@@ -37,7 +37,6 @@ from whet_server.sweeping import (
     Racing,
     RacingMethod,
     SamplerKind,
-    SearchDimension,
     SweepPlan,
     configuration_of,
     written,
@@ -303,8 +302,3 @@ def _title(plan: SweepPlan) -> str:
     names = ", ".join(dimension.name for dimension in plan.space) or "texts"
     line = f"{names} on {plan.origin or plan.target}"
     return line if len(line) <= _TITLE_CHARACTERS else line[: _TITLE_CHARACTERS - 1].rstrip() + "…"
-
-
-def narrowed(space: Sequence[SearchDimension], by: Sequence[SearchDimension]) -> tuple[SearchDimension, ...]:
-    """Return the space after a retune. Raises `InvalidField` for what lies outside of what it was."""
-    return Space(space).narrowed(by).dimensions

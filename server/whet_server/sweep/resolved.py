@@ -10,6 +10,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from whet_server.fanout.spec import BranchSpec, FanoutSpec, SynthesisMode
+from whet_server.sweep.places import text_of
 from whet_server.sweep.spec import Stage, SweepSpec
 from whet_server.sweeping import Choice, Configuration, SearchDimension, Setting
 from whet_server.values import ModelName
@@ -28,11 +29,6 @@ def stands_for(name: str, label: Setting, space: Sequence[SearchDimension], text
     said = (each for dimension in space if dimension.name == name for each in _choices(dimension))
     found = (choice for choice in (*texts, *said) if choice.label == label)
     return next(found, Choice(label=str(label)))
-
-
-def text_of(choice: Choice) -> str:
-    """Return the text that a choice stands for."""
-    return choice.text or choice.label
 
 
 def has_place(spec: SweepSpec, name: str) -> bool:

@@ -26,7 +26,7 @@ from whet_server.sweep.fold import SweepFold, folded
 from whet_server.sweep.follow_ups import check_chain, followed
 from whet_server.sweep.measure import higher_is_better
 from whet_server.sweep.outside import OutsideRun, closed_trials
-from whet_server.sweep.plan import Chained, Planned, Planner, detectable, narrowed, plan_hash, warnings
+from whet_server.sweep.plan import Chained, Planned, Planner, detectable, plan_hash, warnings
 from whet_server.sweep.racing import objectives
 from whet_server.sweep.recovery import fold_of, taken_up
 from whet_server.sweep.reflecting import ReflectingRun
@@ -352,7 +352,7 @@ def retuned(live: SweepRun, event: SweepControlled, retune: Retune) -> SweepCont
         wrong.append(("retune.budget.trials", f"{len(live.fold.trials)} trials have begun already"))
     if wrong:
         raise InvalidField(*wrong)
-    space = narrowed(live.fold.space, retune.space) if retune.space else ()
+    space = Space(live.fold.space).narrowed(retune.space).dimensions if retune.space else ()
     return replace(event, budget=None if budget == Budget() else budget, concurrency=retune.concurrency, space=space)
 
 

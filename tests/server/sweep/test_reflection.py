@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from whet_server.judging import Item, Outcome
-from whet_server.sweep.fold import TrialFold
 from whet_server.sweep.reflection import reflect
-from whet_server.sweep.rewrites import Rewrites
 from whet_server.sweep.rewriting import messages, taken
 from whet_server.sweep.spec import Pipeline, Stage
 from whet_server.sweeping import StageOutput, TrialCase
@@ -40,22 +38,23 @@ class World:
     """Rewrite and case that come back without a score."""
     crash_after: int = 10**9
     answers: dict[tuple[int, str], TrialCase] = field(default_factory=dict)
-    folds: dict[int, TrialFold] = field(default_factory=dict)
+    begun: dict[int, dict[str, str]] = field(default_factory=dict)
+    """The texts of each rewrite that led to a trial."""
     paid: list[tuple[int, str]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     wrongs: list[str] = field(default_factory=list)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def __post_init__(self) -> None:
-        self.rewrites = Rewrites(PIPELINE, self.folds.values())
+    @property
+    def known(self) -> dict[int, dict[str, str]]:
+        return {number: texts for number, texts in self.begun.items() if number}
 
     async def evaluate(self, number: int, texts: Mapping[str, str], case_ids: Sequence[str]) -> list[TrialCase]:
-        if number not in self.folds:
-            if len(self.folds) == self.trials:
+        if number not in self.begun:
+            if len(self.begun) == self.trials:
                 self.stop.set()
                 await asyncio.sleep(3600)
-            parameters, made = self.rewrites.written(number, texts)
-            self.folds[number] = TrialFold(len(self.folds), parameters, made)
+            self.begun[number] = dict(texts)
         for case_id in case_ids:
             if (number, case_id) not in self.answers:
                 if len(self.paid) == self.crash_after:
@@ -92,7 +91,7 @@ class World:
                 evaluate=self.evaluate,
                 ask_model=self.ask_model,
                 fault=self.fault,
-                known=self.rewrites.known,
+                known=self.known,
                 stop=self.stop,
             ),
             30,
@@ -102,8 +101,8 @@ class World:
         del stage
         return "" if "{{" in template else "the place for the input is missing"
 
-    def path(self) -> list[tuple[int, object, object]]:
-        return [(number, fold.parameters, fold.texts) for number, fold in self.folds.items()]
+    def path(self) -> list[tuple[int, dict[str, str]]]:
+        return list(self.begun.items())
 
 
 async def finished(world: World, seed: int = 3) -> World:
@@ -123,11 +122,11 @@ async def test_texts_get_better_and_only_those_that_are_better_on_a_few_cases_se
 
     means = {
         number: sum(case.score or 0 for (of, _), case in world.answers.items() if of == number) / len(CASES)
-        for number in world.folds
+        for number in world.begun
         if sum(of == number for of, _ in world.answers) == len(CASES)
     }
     assert max(means.values()) > means[0] + 0.3
-    assert len(means) < len(world.folds)
+    assert len(means) < len(world.begun)
     assert len(world.paid) == len(set(world.paid))
 
 
@@ -137,13 +136,13 @@ async def test_a_sweep_that_was_killed_takes_the_same_way_and_pays_nothing_twice
     killed = World(trials=14, crash_after=crash)
     with pytest.raises(RuntimeError, match="killed"):
         await killed.run()
-    again = await finished(World(trials=14, answers=dict(killed.answers), folds=dict(killed.folds)))
+    again = await finished(World(trials=14, answers=dict(killed.answers), begun=dict(killed.begun)))
 
     assert again.path() == whole.path()
     assert again.answers == whole.answers
     assert sorted(killed.paid + again.paid) == sorted(whole.paid)
     numbers = {int(call.split("-")[1]) for call in again.asked}
-    assert not numbers & killed.rewrites.known.keys() & killed.folds.keys()
+    assert not numbers & killed.known.keys()
 
 
 async def test_another_seed_takes_another_way() -> None:
@@ -156,9 +155,9 @@ async def test_a_case_without_a_score_counts_on_neither_side() -> None:
     """Each text loses every other case: the others of it decide, and it is neither the worse nor the better for it."""
     lost = frozenset((number, f"c{at}") for number in range(20) for at in range(0, 8, 2 + number % 3))
     world = await finished(World(trials=14, lost=lost))
-    parents = {number: _parent(world, number) for number in world.folds if number}
+    parents = {number: _parent(world, number) for number in world.begun if number}
 
-    assert len(world.folds) > 8
+    assert len(world.begun) > 8
     for number, parent in parents.items():
         tried = [of for of in world.answers if of[0] == number]
         pairs = [
@@ -171,10 +170,10 @@ async def test_a_case_without_a_score_counts_on_neither_side() -> None:
 
 def _parent(world: World, number: int) -> int:
     """Return the rewrite that this one was made from: all its lines but the last one of one stage."""
-    texts = {of: {**FIRST, **world.rewrites.known.get(of, {})} for of in world.folds}
+    texts = {of: {**FIRST, **world.known.get(of, {})} for of in world.begun}
     return next(
         of
-        for of in world.folds
+        for of in world.begun
         if of < number
         and any({**texts[number], stage: texts[number][stage].rpartition("\n")[0]} == texts[of] for stage in FIRST)
     )
@@ -185,7 +184,7 @@ async def test_a_pipeline_of_which_nothing_can_be_scored_is_not_rewritten() -> N
     await world.run()
 
     assert not world.asked
-    assert list(world.folds) == [0]
+    assert list(world.begun) == [0]
 
 
 class Stubborn(World):
@@ -200,7 +199,7 @@ async def test_it_ends_when_nothing_new_comes() -> None:
     world = Stubborn(trials=9)
     await world.run()
 
-    assert len(world.folds) <= 2
+    assert len(world.begun) <= 2
     assert 12 <= len(world.asked) < 40
 
 
@@ -217,7 +216,7 @@ async def test_a_template_that_cannot_be_used_is_asked_for_once_more_and_never_t
     world = Unusable(trials=9)
     await world.run()
 
-    assert list(world.folds) == [0]
+    assert list(world.begun) == [0]
     assert world.asked[:2] == ["rewrite-1-read", "rewrite-1-read-again"]
     assert "the place for the input is missing" in world.wrongs[0]
 

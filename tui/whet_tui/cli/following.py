@@ -133,9 +133,10 @@ class _SweepTelling(Telling):
         answer.sweep.progress.ended, answer.sweep.progress.pruned = fold.ended, fold.pruned
         answer.sweep.progress.running = 0
         answer.sweep.progress.totals.CopyFrom(fold.totals)
-        if fold.result is not None and fold.result.history:
-            answer.sweep.progress.best = fold.result.history[-1].number
-            answer.sweep.progress.best_value = fold.result.history[-1].value
+        best = fold.result.best if fold.result is not None and fold.result.HasField("best") else None
+        for point in fold.result.history if fold.result is not None else ():
+            if point.number == best:
+                answer.sweep.progress.best, answer.sweep.progress.best_value = best, point.value
         yield from shown(answer)
 
     @property
