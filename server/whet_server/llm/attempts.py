@@ -15,7 +15,7 @@ from msgspec import structs
 from whet_server.errors import CapExceeded, PriceUnknown, Reason, StorageUnavailable, WhetError, failure_of
 from whet_server.ledger.ledger import Ledger
 from whet_server.llm.attempt import Try
-from whet_server.llm.base import CallResult, CallSpec, EndpointKind, Listener, Transport
+from whet_server.llm.base import CallResult, CallSpec, EndpointKind, Listener, Transport, answer_ns
 from whet_server.llm.cache import Question, ResponseCache
 from whet_server.llm.endpoint import Route
 from whet_server.llm.registry import Endpoints
@@ -134,7 +134,7 @@ class Work:
             usage=self._attempts[-1].usage,
             finish_reason=self._result.finish_reason,
             simulated=self._result.simulated,
-            latency_ns=self._took_ns(),
+            latency_ns=answer_ns(self._attempts),
             ttl=self._spec.cache_ttl,
         )
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Protocol
 
+from whet_server.errors import Reason
 from whet_server.ledger.prices import Price
 from whet_server.llm.keys import BoundKey
 from whet_server.log.lifecycle import BranchState
@@ -88,6 +89,22 @@ class CallResult(Value):
     @property
     def usage(self) -> Usage:
         return self.totals.usage
+
+    @property
+    def answer_ns(self) -> int:
+        """How long the answer took from its first attempt on: without waiting for a place or for a rate limit, neither
+        this server's nor the provider's.
+        """
+        return answer_ns(self.attempts)
+
+
+def answer_ns(attempts: Sequence[Attempt]) -> int:
+    """Return how long attempts took, in nanoseconds, with the waits between them, but for those for a rate limit."""
+    return sum(each.latency_ns + (0 if _limited(each) else each.wait_ns or 0) for each in attempts)
+
+
+def _limited(attempt: Attempt) -> bool:
+    return attempt.failure is not None and attempt.failure.reason == Reason.RATE_LIMITED
 
 
 class Listener(Protocol):

@@ -151,8 +151,8 @@ class Tally:
 
 
 def took(result: CallResult) -> int | None:
-    """Return how long making an answer took, in nanoseconds."""
-    return result.made_ns if result.cached else result.latency_ns
+    """Return how long making an answer took, in nanoseconds, without what it waited for its turn."""
+    return result.made_ns if result.cached else result.answer_ns
 
 
 def paid(result: CallResult) -> int | None:

@@ -410,13 +410,16 @@ class _Inside:
 
     @property
     def latency_ns(self) -> int | None:
-        """From the first call to the last token; of what the cache had as it was: the slowest branch, then drafts."""
-        if not any(result.cached for result in self.results):
-            return self._last_ns - self._first_ns
+        """The slowest branch, then drafts, each without what it waited for its turn; no more than from the first call
+        to the last token, for a draft may begin before all branches are in. Of what the cache had, as it was.
+        """
         known = [each for each in (*self._branches, *self._drafts) if each is not None]
         if len(known) < len(self.results):
             return None
-        return max((each for each in self._branches if each), default=0) + sum(each for each in self._drafts if each)
+        made = max((each for each in self._branches if each), default=0) + sum(each for each in self._drafts if each)
+        if any(result.cached for result in self.results):
+            return made
+        return min(made, self._last_ns - self._first_ns)
 
     @property
     def cost(self) -> Nanos | None:

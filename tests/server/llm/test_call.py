@@ -7,13 +7,22 @@ from tests.server.llm.house import HOME, PRICE, RUN, Clock, Diary, House, open_h
 
 from whet_server.errors import EndpointNotFound, ModelNotFound, Reason
 from whet_server.ledger.prices import Price
-from whet_server.llm.base import Answer, EndpointSettings, ModelSettings, ProviderFault, RateLimits, Request, Sink
+from whet_server.llm.base import (
+    Answer,
+    EndpointSettings,
+    ModelSettings,
+    ProviderFault,
+    RateLimits,
+    Request,
+    Sink,
+    answer_ns,
+)
 from whet_server.llm.breaker import FAULTS_TO_OPEN, OPEN_SECONDS, TROUBLE_SECONDS, CircuitState
 from whet_server.llm.local import settings
 from whet_server.llm.retry import RESERVE
 from whet_server.llm.taxonomy import failure
 from whet_server.log.lifecycle import NEXT, BranchState
-from whet_server.values import Billing, CallLimits, ModelName, Nanos, Usage
+from whet_server.values import Attempt, Billing, CallLimits, ModelName, Nanos, Usage
 
 PATIENT = CallLimits(connect=5.0, first_token=10.0, idle=10.0, total=20.0)
 
@@ -289,6 +298,28 @@ async def test_retries_stop_when_the_endpoints_budget_is_used_up() -> None:
     assert _reason(last) == Reason.RETRY_BUDGET_EXHAUSTED
     assert last is not None
     assert last.metadata["cause"] == Reason.RATE_LIMITED
+
+
+async def test_the_time_of_an_answer_leaves_out_what_it_waited_for_a_place() -> None:
+    slow = "plain?chunks=8&gap_ms=20"
+    async with open_house(limits=RateLimits(max_concurrency=1)) as house:
+        calls = [spec(slow, prompt=f"case {at}", call=f"b{at}", bypass=False) for at in range(4)]
+        made = await asyncio.gather(*(house.call(call) for call in calls))
+        again = [await house.call(call) for call in calls]
+    waited = max(made, key=lambda each: each.latency_ns)
+    assert waited.answer_ns < waited.latency_ns / 2
+    assert all(each.answer_ns == each.attempts[0].latency_ns for each in made)
+    assert [each.made_ns for each in again] == [each.answer_ns for each in made]
+
+
+def test_the_time_of_an_answer_has_the_waits_after_failures_but_not_those_for_a_rate_limit() -> None:
+    def attempt(number: int, reason: Reason | None = None, wait_ns: int | None = None) -> Attempt:
+        told = failure(reason, "so it was") if reason else None
+        return Attempt(number=number, model=ModelName("m/m"), start_ns=0, latency_ns=100, failure=told, wait_ns=wait_ns)
+
+    last = attempt(3)
+    assert answer_ns([last]) == 100
+    assert answer_ns([attempt(1, Reason.PROVIDER_ERROR, 7), attempt(2, Reason.RATE_LIMITED, 5_000), last]) == 307
 
 
 async def test_an_answer_is_found_again_and_costs_nothing() -> None:
