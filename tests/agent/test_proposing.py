@@ -7,9 +7,22 @@ from typing import Any
 import pytest
 
 from whet_agent.catalogue import request_from, tools
+from whet_agent.conversation import ToolRequest, from_mind, from_user
 from whet_agent.planner import answering
 from whet_agent.planner.match import Matcher
-from whet_agent.planner.plan import START, WHICH, Call, Follow, GiveMore, Plan, Propose, Say, Situation, Start
+from whet_agent.planner.plan import (
+    START,
+    WHICH,
+    Call,
+    Follow,
+    GiveMore,
+    Plan,
+    Propose,
+    Say,
+    Situation,
+    Start,
+    situation_of,
+)
 from whet_agent.planner.sentences import Reader
 from whet_agent.proposing import Facts, KnownModel, Wish, propose
 
@@ -202,6 +215,14 @@ def test_a_change_that_is_not_understood_starts_nothing_and_keeps_the_question_o
 @pytest.mark.parametrize("text", ["what is a monad?", "how do sweeps work", "don't", "yes?", "should I start it?"])
 def test_another_sentence_starts_nothing(text: str) -> None:
     assert not isinstance(answering.read(text, OPEN), Start | Propose)
+
+
+def test_once_it_has_been_started_the_question_is_closed() -> None:
+    start = (ToolRequest(call_id="c", name="sweep", arguments='{"spec": {}}'),)
+    talk = [from_user(1, "find a better prompt for support"), from_mind(1, 1, START, (), author="mind")]
+    assert situation_of([*talk, from_user(2, "yes")], panel=()).talk
+    begun = [*talk, from_user(2, "yes"), from_mind(2, 1, "", start, author="mind"), from_user(2, "cancel it")]
+    assert answering.read("cancel it", situation_of(begun, panel=())) is None
 
 
 def test_without_an_open_question_a_yes_means_nothing() -> None:

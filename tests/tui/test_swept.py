@@ -142,3 +142,9 @@ def test_json_lines_tell_how_far_it_is() -> None:
     assert any(change.get("trials") == 12 for change in changes)
     assert any(change.get("verdict") == "better" for change in changes)
     assert sweep(OPENED, FINISHED).state is FanoutState.SUCCEEDED
+
+
+def test_a_cancelled_sweep_has_as_many_trials_as_ended() -> None:
+    result = sweeping_pb2.SweepResult(comparisons=29, end=sweeping_pb2.SWEEP_END_CANCELLED)
+    concluded = Event(sequence=8, sweep_concluded=event_pb2.SweepConcluded(result=result))
+    assert sweep(OPENED, progress(4), concluded).trials == 4

@@ -138,6 +138,7 @@ def situation_of(entries: Sequence[Entry], *, panel: tuple[str, ...]) -> Situati
         for call in calls_of(entry) if role == "assistant" else ():
             calls.append(_arguments(call.arguments))
             proposed = calls[-1].get("spec", {}) if call.name == "plan_sweep" else proposed
+            last_said = ""  # whatever was asked has been answered
         if role == "user":
             said = content
             talk = [*(talk if question_of(last_said) else ()), (last_said, said)]

@@ -68,7 +68,10 @@ class OfflinePlanner:
         left_sweep = _left_sweep(moment.entries[:last])
         steps = await self._calls(moment.entries[: last + 1], moment, done=moment.entries[last + 1 :])
         calls, after = (steps.calls, steps.after) if isinstance(steps, Calls) else (steps, "")
-        if left_sweep and not isinstance(calls, Say) and not after and calls[-1].tool != "watch_sweep":
+        over = (
+            isinstance(calls, Say) or calls[-1].tool == "watch_sweep" or calls[-1].arguments.get("action") == "cancel"
+        )
+        if left_sweep and not over and not after and not isinstance(calls, Say):
             calls = (*calls, Call(tool="watch_sweep", arguments={"run_id": left_sweep}))
         made = roles[last:].count("assistant")
         left = () if isinstance(calls, Say) else calls[made:]

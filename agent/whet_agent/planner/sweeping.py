@@ -57,7 +57,7 @@ _CONCEPTS: Final[Mapping[str, str]] = {
     "WRITE": "write",
 }
 _MORE_FILLERS: Final = (
-    "enough so yet until how's far at once other what's many better happen still actually side cases? when"
+    "enough so yet until how's far at once other what's many better happen still actually side cases? when before"
 )
 _WEAK: Final = frozenset({"SHOW", "FILLER", "MARK"})
 
@@ -71,7 +71,7 @@ _FORMS: Final[Mapping[str, str]] = {
     "export_sweep": "EXPORT WINNER? SWEEP? TRIALS? | WINNER | GIVE WINNER SWEEP?",
     "report_sweep": "REPORT SWEEP? WRITE?",
     "list_trials": "TRIALS SWEEP? WINNER? | FRONT SWEEP? TRIALS?",
-    "list_cases": "WINNER DIFFER SWEEP? CASES? | COMPARE TRIALS SWEEP? CASES? | CASES TRIALS? DIFFER SWEEP? "
+    "list_cases": "WINNER? DIFFER SWEEP? CASES? | COMPARE TRIALS SWEEP? CASES? | CASES TRIALS? DIFFER SWEEP? "
     "| CASES SWEEP?",
     "put_hook": "ADD HOOK SWEEP? ENDS? SWEEPS? | CALL HOOK? SWEEP? ENDS",
     "list_hooks": "HOOKS",
@@ -114,6 +114,10 @@ _OF_THE_WORLD: Final = re.compile(
     r"|(?:why|who|explain|define)\b",
     re.IGNORECASE,
 )
+_WHY: Final = re.compile(
+    r"(?:and |but )?why(?: (?:is|was) (?:that|this|it)(?: so| the best| best| better)?)?\W*", re.IGNORECASE
+)
+"""After a sweep: what its verdict stands on."""
 _WONDERED: Final = re.compile(r"(?:when|should|may|might|if|why|how|would|do)\b", re.IGNORECASE)
 _RUN: Final = r"(?:\bsweep )?\b(?P<it>swp_[0-9a-z]*\d[0-9a-z]*)\b"
 _NAME: Final = r"(?P<it>[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?)"
@@ -140,12 +144,14 @@ def read(text: str, situation: Situation, tools: Mapping[str, Tool]) -> Plan | N
     wished = wishing.read(bare, situation)
     if wished is not None:
         return wished
+    pointed = situation.last_run.startswith("swp_")
+    if pointed and _WHY.fullmatch(bare):
+        return Call(tool="get_sweep", arguments={"run_id": situation.last_run})
     named = _names_in(bare)
     said = [_concept(word) for word in _WORD.findall(named.rest)]
     said += ["SWEEP"] if "run" in named.found else []
     concepts = frozenset(concept for concept in said if concept) - _WEAK
     ours = bool(concepts & _OURS) or "run" in named.found
-    pointed = situation.last_run.startswith("swp_")
     if not (ours or pointed) or _OF_THE_WORLD.match(bare):
         return None
     if said.count(""):
