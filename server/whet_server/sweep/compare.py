@@ -6,8 +6,7 @@ from typing import Final
 
 from whet_server.judging import Item
 from whet_server.sweep.fold import SweepFold
-from whet_server.sweep.measure import by_case
-from whet_server.sweep.trials import quality_of
+from whet_server.sweep.measure import by_case, quality_of
 from whet_server.sweep.views import best_number
 from whet_server.sweeping import BASELINE, TrialCase
 from whet_server.values import Value

@@ -8,7 +8,7 @@ from whet_server.errors import Reason
 from whet_server.judging import Estimate
 from whet_server.sweep.findings import convergence, finding
 from whet_server.sweep.fold import SweepFold, TrialFold
-from whet_server.sweep.measure import NANOSECONDS, by_case, paired
+from whet_server.sweep.measure import by_case, mean_of, paired, quality_of
 from whet_server.sweep.racing import conditions, objectives, turned
 from whet_server.sweep.spec import SweepRecord
 from whet_server.sweep.versus import Field, Versus, enough
@@ -93,29 +93,12 @@ def best_so_far(plan: SweepPlan, fold: SweepFold) -> tuple[int, float] | None:
     ranked = [
         (_samples(each), _ahead(each, first, value), -each.number, value)
         for each in ends
-        if (value := figure(each, first)) is not None and enough(each.scored_cases, plan) and _keeps(plan, each, base)
+        if (value := mean_of(each, first)) is not None and enough(each.scored_cases, plan) and _keeps(plan, each, base)
     ]
     if not ranked:
         return None
     _, _, number, value = max(ranked)
     return -number, value
-
-
-def figure(trial: Trial, objective: Objective) -> float | None:
-    """Return a trial's mean of an objective from its own figures, in the objective's unit; None: it has none."""
-    match objective.kind:
-        case ObjectiveKind.COST:
-            return trial.cost
-        case ObjectiveKind.LATENCY:
-            return None if trial.latency_ns is None else trial.latency_ns / NANOSECONDS
-        case _:
-            return trial.quality.value
-
-
-def quality_of(plan: SweepPlan) -> Objective:
-    """Return the objective or condition that scores are read by; the weighted score where there is none."""
-    of_quality = (each for each in plan.objectives if each.kind in {None, ObjectiveKind.QUALITY})
-    return next(of_quality, Objective(kind=ObjectiveKind.QUALITY))
 
 
 def _samples(trial: Trial) -> int:
@@ -134,7 +117,7 @@ def _ahead(trial: Trial, first: Objective, value: float) -> float:
 def _keeps(plan: SweepPlan, trial: Trial, base: Trial | None) -> bool:
     """Whether a trial's means keep the conditions, as far as they are known."""
     for condition in conditions(plan):
-        mine, theirs = figure(trial, condition), figure(base, condition) if base else None
+        mine, theirs = mean_of(trial, condition), mean_of(base, condition) if base else None
         if mine is None or theirs is None:
             continue
         margin = condition.margin or 0.0

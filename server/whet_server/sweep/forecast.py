@@ -21,6 +21,7 @@ from whet_server.llm.base import ModelInfo
 from whet_server.score.scorers import Scorers, costs_money
 from whet_server.sweep.guess import Guess, guess
 from whet_server.sweep.means import Means
+from whet_server.sweep.measure import NANOSECONDS
 from whet_server.sweep.space import Space
 from whet_server.sweep.spec import SweepRecord
 from whet_server.sweep.target import Target
@@ -34,7 +35,6 @@ _CASES: Final = 4
 _BOUNDED: Final = 400
 """Cases whose worst cost is bounded one by one; of more, the longest ones stand for all."""
 _LONGEST: Final = 20
-_NS: Final = 1_000_000_000
 
 
 class Costs(Value):
@@ -94,7 +94,7 @@ async def costs(
         low=Nanos(round(answers.least * (likely.low / looked))),
         expected=Nanos(round(answers.likely * (likely.expected / looked + scoring / 2))),
         worst=Nanos(answers.most * (worst + scoring)),
-        duration_ns=round(_seconds(likely, looked, answers.likely, record.plan, models) * _NS),
+        duration_ns=round(_seconds(likely, looked, answers.likely, record.plan, models) * NANOSECONDS),
     )
 
 

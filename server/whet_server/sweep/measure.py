@@ -6,14 +6,19 @@ A case's score is the mean over its answers that have one. What has no score has
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from math import fsum
+from typing import Final
 
 from whet_server.calibration.statistics import mean_estimate
 from whet_server.judging import Outcome, OutcomeCount
 from whet_server.sweep.fold import TrialFold
-from whet_server.sweeping import Objective, ObjectiveKind, Trial, TrialCase, TrialState
+from whet_server.sweeping import Objective, ObjectiveKind, SweepPlan, Trial, TrialCase, TrialState
 from whet_server.values import NANOS_PER_USD, Failure, Totals
 
-NANOSECONDS = 1_000_000_000
+NANOSECONDS: Final = 1_000_000_000
+ENOUGH_SCORED: Final = 0.9
+"""The share of its cases that a trial needs a score on: those that fail may be the hard ones, and with fewer it is
+another test than the others took.
+"""
 
 
 def value_of(case: TrialCase, objective: Objective) -> float | None:
@@ -34,6 +39,12 @@ def value_of(case: TrialCase, objective: Objective) -> float | None:
 def higher_is_better(objective: Objective) -> bool:
     """Whether more of it is better."""
     return objective.kind in {None, ObjectiveKind.QUALITY}
+
+
+def quality_of(plan: SweepPlan) -> Objective:
+    """Return the objective or condition of quality, by which every trial is shown; the weighted score without one."""
+    of_quality = (each for each in plan.objectives if higher_is_better(each))
+    return next(of_quality, Objective(kind=ObjectiveKind.QUALITY))
 
 
 def mean_of(trial: Trial, objective: Objective) -> float | None:

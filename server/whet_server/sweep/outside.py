@@ -19,6 +19,7 @@ from whet_server.sweep.crew import Question
 from whet_server.sweep.fold import SweepFold, TrialFold
 from whet_server.sweep.leaderboard import trial_of
 from whet_server.sweep.means import Answered
+from whet_server.sweep.measure import NANOSECONDS
 from whet_server.sweep.resolved import stands_for
 from whet_server.sweep.run import SweepRun, Tools
 from whet_server.sweep.views import under_way
@@ -28,7 +29,6 @@ from whet_server.values import Failure, Nanos, Run, RunId, RunState, Value, Work
 RETRY_SECONDS: Final = 1.0
 """When to ask again: others tell their results meanwhile, or a lease runs out."""
 _CLOSED: Final = "outside_closed_trials"
-_NANOSECONDS: Final = 1_000_000_000
 
 Record = Callable[[Sequence[int]], Sequence[Write]]
 """Makes what keeps the answer to a request id: the numbers of the trials that were given."""
@@ -86,7 +86,7 @@ class OutsideRun(SweepRun):
         """`closed` are trials of which nothing more is told, as `closed_trials` finds them after a crash."""
         super().__init__(tools, writer, fold, items)
         outside = self.record.spec.outside
-        self._lease_ns = round((outside.lease if outside is not None else 0.0) * _NANOSECONDS)
+        self._lease_ns = round((outside.lease if outside is not None else 0.0) * NANOSECONDS)
         self._leases: dict[int, int] = {}
         """When another client may get a trial; of one that was given before a crash: a lease after it began."""
         self._closed = dict(closed or {})

@@ -1,26 +1,15 @@
 """How a trial stands when it ends: complete, stopped by racing, failed, or cut off."""
 
-from typing import Final
-
 from whet_server.errors import Reason
 from whet_server.sweep.fold import TrialFold
-from whet_server.sweep.measure import by_case, standing
-from whet_server.sweeping import Objective, ObjectiveKind, SweepPlan, Trial, TrialState
+from whet_server.sweep.measure import ENOUGH_SCORED, by_case, quality_of, standing
+from whet_server.sweeping import SweepPlan, Trial, TrialState
 from whet_server.values import Failure
-
-MIN_SCORED: Final = 0.9
-"""The share of its cases that a trial must have scored: with fewer it is another test than the others took."""
-
-
-def quality_of(plan: SweepPlan) -> Objective:
-    """Return the objective of quality, which every trial is shown by, whatever is optimised."""
-    qualities = [each for each in plan.objectives if each.kind in {None, ObjectiveKind.QUALITY}]
-    return qualities[0] if qualities else Objective(kind=ObjectiveKind.QUALITY)
 
 
 def hopeless(trial: TrialFold, cases: int) -> bool:
     """Whether so many cases have no score that the trial will have too few, whatever the others bring."""
-    return sum(case.score is None for case in trial.answers.values()) > (1 - MIN_SCORED) * cases
+    return sum(case.score is None for case in trial.answers.values()) > (1 - ENOUGH_SCORED) * cases
 
 
 def ended(
@@ -60,7 +49,7 @@ def stands(
 def _too_few(trial: TrialFold) -> Failure | None:
     answers = trial.answers.values()
     scored = sum(case.score is not None for case in answers)
-    if answers and scored >= MIN_SCORED * len(answers):
+    if answers and scored >= ENOUGH_SCORED * len(answers):
         return None
     first = next((case.failure for case in answers if case.failure is not None), None)
     said = f" The first without one said: {first.message}" if first is not None else ""

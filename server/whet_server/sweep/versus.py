@@ -21,7 +21,7 @@ from whet_server.calibration.statistics import mean_estimate
 from whet_server.judging import Estimate
 from whet_server.sweep.evidence import corrected, flip_p
 from whet_server.sweep.fold import SweepFold, TrialFold
-from whet_server.sweep.measure import higher_is_better, paired
+from whet_server.sweep.measure import ENOUGH_SCORED, higher_is_better, paired
 from whet_server.sweep.racing import (
     DEFAULT_ALPHA,
     conditions,
@@ -41,8 +41,6 @@ from whet_server.sweeping import (
 )
 from whet_server.values import Value
 
-ENOUGH_SCORED: Final = 0.8
-"""Share of the cases that a trial needs a score on to be the best: those that fail may be the hard ones."""
 WORTH_HAVING: Final = 0.02
 """Of the score: two cases of a hundred. Less is nothing that anybody would change a configuration for."""
 WORTH_SAVING: Final = 0.05
