@@ -241,6 +241,12 @@ def new_id(prefix: str) -> str:
     return prefix + "_" + "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
 
 
+def usd(nanos: int) -> str:
+    """Return an amount to the last nano, with two digits after the point at least: `$0.00012`."""
+    whole, rest = divmod(nanos, NANOS_PER_USD)
+    return f"${whole}." + f"{rest:09d}".rstrip("0").ljust(2, "0")
+
+
 def cost(tokens: int, nanos_per_million: int) -> Nanos:
     """Return the price of `tokens` at `nanos_per_million`, rounded up to a whole nano."""
     return Nanos(-(-tokens * nanos_per_million // 1_000_000))

@@ -8,15 +8,15 @@ is ours and is not that clear is asked about. Everything else is left to the res
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from typing import Any, Final
 
 from whet_agent.catalogue import Tool
 from whet_agent.json_object import JsonObject
 from whet_agent.planner.commands import usage_of
+from whet_agent.planner.lexicon import Lexicon, ask_back
 from whet_agent.planner.named import Named, names_in
 from whet_agent.planner.plan import RUNS_OF, Call, Plan, Say, Situation
-from whet_agent.planner.words import FILLERS, NEGATIONS, distance, meant_by
+from whet_agent.planner.words import NEGATIONS
 
 _CONCEPTS: Final[Mapping[str, str]] = {
     "AGREE": "agree agrees agreement",
@@ -66,7 +66,7 @@ _CONCEPTS: Final[Mapping[str, str]] = {
 }
 _WEAK: Final = frozenset({"SHOW", "FILLER", "MARK"})
 _MORE_FILLERS: Final = (
-    "well well? against between where whose say says there? new version parts part both very then together all my "
+    "well against between where whose say says there? new version parts part both very then together all my "
     "newest latest same using called into against but until done far finished because also again against me"
 )
 _STRONG: Final = frozenset(_CONCEPTS.keys()) - frozenset(
@@ -110,6 +110,7 @@ _FORMS: Final[Mapping[str, str]] = {
 rubric that is named is a concept only where nothing else is.
 """
 
+_WORDS: Final = Lexicon(_CONCEPTS, _MORE_FILLERS, _FORMS)
 TOOLS: Final = frozenset(_FORMS)
 
 _REF: Final = frozenset({"dataset", "version", "split", "limit"})
@@ -154,15 +155,13 @@ _OF_THE_WORLD: Final = re.compile(
     r"what (?:is|are|does|do) an? |how (?:do|does|should|would) (?:i|you|we|one|people)\b|(?:why|who|explain|define)\b",
     re.IGNORECASE,
 )
-_SHORTEST_SLIP: Final = 5
-"""Letters below which a word that is not ours is foreign: `just` is no slip of `judge`."""
 
 
 def read(text: str, situation: Situation, tools: Mapping[str, Tool]) -> Plan | None:
     """Return what a sentence about judging asks for; None for one that is not about it, or not surely."""
     bare = _POLITE.sub("", text.strip())
     named = names_in(bare, known=situation.names)
-    said = [_concept(word) for word in _WORD.findall(named.rest)]
+    said = [_WORDS.concept(word) for word in _WORD.findall(named.rest)]
     concepts, sure_of = frozenset(concept for concept in said if concept) - _WEAK, frozenset[str]()
     for thing in ("DATASET", "RUBRIC"):
         if thing.lower() in named.found and concepts - {thing} and (thing, "PUT" in concepts) != ("RUBRIC", True):
@@ -177,58 +176,24 @@ def read(text: str, situation: Situation, tools: Mapping[str, Tool]) -> Plan | N
     if foreign := said.count(""):
         sealed = "dataset" in named.found and bool(concepts & {"SEAL", "UNSEAL"})
         sure = len(named.found.keys() & {"judgement", "audit", "model"}) + ("DATASET" in concepts | sure_of or sealed)
-        return _ask_back(_nearest(concepts), tools) if foreign <= sure and (sure_of or concepts & _STRONG) else None
-    fitting = [name for name in TOOLS if _fits(name, concepts, named)]
+        return (
+            ask_back(_WORDS.nearest(concepts), tools) if foreign <= sure and (sure_of or concepts & _STRONG) else None
+        )
+    fitting = [name for name in _FORMS if _fits(name, concepts, named)]
     chosen = _chosen(fitting, said, named)
     if chosen is None:
-        return _ask_back(fitting or _nearest(concepts), tools) if sure_of or concepts & _STRONG else None
+        return ask_back(fitting or _WORDS.nearest(concepts), tools) if sure_of or concepts & _STRONG else None
     effect = tools[chosen].effect
     if effect != "reads" and not _is_ordered(chosen, said, bare):
         arguments, lacking = _FILLED[chosen](named.found, situation, bare, tools[chosen])
-        return _ask_back([chosen], tools, "" if lacking else f" {json.dumps(arguments, ensure_ascii=False)}")
+        return ask_back([chosen], tools, "" if lacking else f" {json.dumps(arguments, ensure_ascii=False)}")
     return _call(tools[chosen], named, situation, bare)
-
-
-@cache
-def _concept(word: str) -> str:
-    """Return what a word stands for: a concept, FILLER or MARK; empty for a word that is not ours."""
-    low = word.lower().replace("’", "'")
-    if not re.match(r"\w", low):
-        return "MARK"
-    lexicon = _lexicon()
-    if low in lexicon:
-        return lexicon[low]
-    if low in FILLERS or low in _MORE_FILLERS.split():
-        return "FILLER"
-    meant = meant_by(low)
-    if meant in FILLERS or meant in lexicon:
-        return lexicon.get(meant, "FILLER")
-    near = {concept for known, concept in lexicon.items() if known[0] == low[0] and distance(low, known) == 1}
-    return near.pop() if len(low) >= _SHORTEST_SLIP and len(near) == 1 else ""
-
-
-@cache
-def _lexicon() -> Mapping[str, str]:
-    return {word: concept for concept, words in _CONCEPTS.items() for word in words.split()}
-
-
-@cache
-def _forms(name: str) -> tuple[tuple[frozenset[str], frozenset[str]], ...]:
-    """Return each form as what must be there and what may."""
-    parts = [form.split() for form in _FORMS[name].split("|")]
-    return tuple(
-        (
-            frozenset(word for word in words if not word.endswith("?")),
-            frozenset(word.rstrip("?") for word in words),
-        )
-        for words in parts
-    )
 
 
 def _fits(name: str, concepts: frozenset[str], named: Named) -> bool:
     if not named.found.keys() <= _TAKES.get(name, frozenset()):
         return False
-    return any(needed <= concepts <= allowed for needed, allowed in _forms(name))
+    return _WORDS.fits(name, concepts)
 
 
 def _chosen(fitting: Sequence[str], said: Sequence[str], named: Named) -> str | None:
@@ -248,15 +213,6 @@ def _chosen(fitting: Sequence[str], said: Sequence[str], named: Named) -> str | 
     return left[0] if len(left) == 1 else None
 
 
-def _nearest(concepts: frozenset[str]) -> list[str]:
-    """Return the tools whose forms share most with the concepts."""
-    shared = {
-        name: max(2 * len(needed & concepts) - len(needed - concepts) for needed, _ in _forms(name)) for name in _FORMS
-    }
-    best = max(shared.values())
-    return [name for name, share in shared.items() if share == best and share > 0]
-
-
 def _is_ordered(tool: str, said: Sequence[str], bare: str) -> bool:
     """Whether a call that spends or changes something is plainly asked for: not denied, not wondered about."""
     if NEGATIONS.search(re.sub(r"\b(?:do not|don'?t) wait\b|\bwithout waiting\b", "", bare, flags=re.IGNORECASE)):
@@ -264,15 +220,8 @@ def _is_ordered(tool: str, said: Sequence[str], bare: str) -> bool:
     if tool == "calibrate" and "AGREE" in said:
         return True  # how well a judge agrees is asked, and calibrating is the answer
     first = next((concept for concept in said if concept not in {"FILLER", "MARK"}), "")
-    begins = _concept(next(iter(_WORD.findall(bare)), ""))
+    begins = _WORDS.concept(next(iter(_WORD.findall(bare)), ""))
     return first in _ORDERS | {"BEHIND"} and begins in _ORDERS | {"BEHIND"}
-
-
-def _ask_back(names: Sequence[str], tools: Mapping[str, Tool], given: str = "") -> Say:
-    """Name what may be meant, numbered, so that the answer can be a number. `given` are the arguments of the first."""
-    lines = [f"{number}. `/{name}{given}` – {tools[name].summary}" for number, name in enumerate(names[:3], start=1)]
-    which = "One of these? Answer with its number." if len(lines) > 1 else "This? Answer yes, or say it otherwise."
-    return Say(text="\n".join([f"What do you mean? {which}", "", *lines]))
 
 
 def _call(tool: Tool, named: Named, situation: Situation, bare: str) -> Plan:

@@ -7,7 +7,6 @@ is ours and not that clear is asked about.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from typing import Any, Final
 
 from whet_agent.catalogue import Tool
@@ -15,9 +14,10 @@ from whet_agent.json_object import JsonObject
 from whet_agent.planner import wishing
 from whet_agent.planner.commands import usage_of
 from whet_agent.planner.extract import NUMBERS, amounts, number_of
+from whet_agent.planner.lexicon import Lexicon, ask_back
 from whet_agent.planner.named import Named
 from whet_agent.planner.plan import Call, Follow, GiveMore, Plan, Say, Situation
-from whet_agent.planner.words import FILLERS, NEGATIONS, distance
+from whet_agent.planner.words import NEGATIONS
 
 _CONCEPTS: Final[Mapping[str, str]] = {
     "ADD": "add create register make put",
@@ -81,6 +81,7 @@ _FORMS: Final[Mapping[str, str]] = {
 }
 """Which concepts together mean which tool; those with a question mark may be there."""
 
+_WORDS: Final = Lexicon(_CONCEPTS, _MORE_FILLERS, _FORMS)
 TOOLS: Final = frozenset(_FORMS.keys() - {"follow_up"}) | {"plan_sweep", "sweep"}
 _OURS: Final = frozenset({"SWEEP", "SWEEPS", "HOOK", "HOOKS", "TRIALS", "FRONT", "LATELY"})
 """Concepts of which one makes a sentence ours; without them only a sweep that was just spoken of does."""
@@ -148,7 +149,7 @@ def read(text: str, situation: Situation, tools: Mapping[str, Tool]) -> Plan | N
     if pointed and _WHY.fullmatch(bare):
         return Call(tool="get_sweep", arguments={"run_id": situation.last_run})
     named = _names_in(bare)
-    said = [_concept(word) for word in _WORD.findall(named.rest)]
+    said = [_WORDS.concept(word) for word in _WORD.findall(named.rest)]
     said += ["SWEEP"] if "run" in named.found else []
     concepts = frozenset(concept for concept in said if concept) - _WEAK
     ours = bool(concepts & _OURS) or "run" in named.found
@@ -156,7 +157,7 @@ def read(text: str, situation: Situation, tools: Mapping[str, Tool]) -> Plan | N
         return None
     if said.count(""):
         sure = "run" in named.found or bool(concepts & {"HOOK", "HOOKS", "SWEEPS"})
-        return _ask_back(_nearest(concepts), tools) if sure and said.count("") <= 2 else None
+        return _ask_back(_WORDS.nearest(concepts), tools) if sure and said.count("") <= 2 else None
     return _meant(named, said, concepts, situation, bare, tools) if ours or concepts else None
 
 
@@ -169,11 +170,11 @@ def _meant(
     tools: Mapping[str, Tool],
 ) -> Plan | None:
     """Return the call of a sentence in which no word is foreign, or ask which is meant."""
-    fitting = [name for name in _FORMS if any(need <= concepts <= may for need, may in _forms(name))]
+    fitting = [name for name in _FORMS if _WORDS.fits(name, concepts)]
     fitting = _chosen(fitting, named, concepts)
     if len(fitting) != 1:
         ours = bool(concepts & _OURS) or "run" in named.found
-        return _ask_back(fitting or _nearest(concepts), tools) if ours else None
+        return _ask_back(fitting or _WORDS.nearest(concepts), tools) if ours else None
     if fitting[0] in _CHANGES and not _is_ordered(said, bare):
         return _ask_back([fitting[0]], tools)
     return _planned(fitting[0], named, concepts, situation, bare, tools)
@@ -217,39 +218,6 @@ def _numbers(match: "re.Match[str]") -> list[int]:
     return [int(number) for number in re.findall(r"\d+", match["it"])]
 
 
-@cache
-def _concept(word: str) -> str:
-    """Return what a word stands for: a concept, FILLER or MARK; empty for a word that is not ours."""
-    low = word.lower().replace("’", "'")
-    if not re.match(r"\w", low):
-        return "MARK"
-    lexicon = _lexicon()
-    if low in lexicon:
-        return lexicon[low]
-    if low in FILLERS or low in _MORE_FILLERS.split():
-        return "FILLER"
-    near = {concept for known, concept in lexicon.items() if known[0] == low[0] and distance(low, known) == 1}
-    return near.pop() if len(low) >= _SHORTEST_SLIP and len(near) == 1 else ""
-
-
-_SHORTEST_SLIP: Final = 5
-"""Letters below which a word that is not ours is foreign."""
-
-
-@cache
-def _lexicon() -> Mapping[str, str]:
-    return {word: concept for concept, words in _CONCEPTS.items() for word in words.split()}
-
-
-@cache
-def _forms(name: str) -> tuple[tuple[frozenset[str], frozenset[str]], ...]:
-    """Return each form as what must be there and what may."""
-    parts = [form.split() for form in _FORMS[name].split("|")]
-    return tuple(
-        (frozenset(w for w in words if not w.endswith("?")), frozenset(w.rstrip("?") for w in words)) for words in parts
-    )
-
-
 def _chosen(fitting: Sequence[str], named: Named, concepts: frozenset[str]) -> list[str]:
     """Return the tools that are left when the names have decided."""
     left, found = list(fitting), named.found.keys()
@@ -264,13 +232,6 @@ def _chosen(fitting: Sequence[str], named: Named, concepts: frozenset[str]) -> l
         if one in left and other in left:
             left.remove(other if first else one)
     return left
-
-
-def _nearest(concepts: frozenset[str]) -> list[str]:
-    """Return the tools whose forms share most with the concepts."""
-    shared = {name: max(2 * len(need & concepts) - len(need - concepts) for need, _ in _forms(name)) for name in _FORMS}
-    best = max(shared.values())
-    return [name for name, share in shared.items() if share == best and share > 0]
 
 
 def _is_ordered(said: Sequence[str], bare: str) -> bool:
@@ -323,11 +284,7 @@ def _lacking(tool: str, what: str, tools: Mapping[str, Tool]) -> Say:
 
 
 def _ask_back(names: Sequence[str], tools: Mapping[str, Tool]) -> Say:
-    """Name what may be meant, numbered, so that the answer can be a number."""
-    known = [name for name in names if name in tools][:3] or ["list_sweeps"]
-    lines = [f"{number}. `/{name}` – {tools[name].summary}" for number, name in enumerate(known, start=1)]
-    which = "One of these? Answer with its number." if len(lines) > 1 else "This? Answer yes, or say it otherwise."
-    return Say(text="\n".join([f"What do you mean? {which}", "", *lines]))
+    return ask_back([name for name in names if name in tools] or ["list_sweeps"], tools)
 
 
 _Found = Mapping[str, Any]

@@ -27,7 +27,6 @@ from whet_server.ledger.expiry import Expiry
 from whet_server.ledger.prices import Price
 from whet_server.store.base import CapRecord, RemoveCap, ReservationRecord, Store, Write
 from whet_server.values import (
-    NANOS_PER_USD,
     Billing,
     ModelName,
     Nanos,
@@ -39,6 +38,7 @@ from whet_server.values import (
     Workspace,
     cost,
     new_id,
+    usd,
 )
 
 _logger = logging.getLogger(__name__)
@@ -440,8 +440,8 @@ class Ledger:
 def _check_cap(name: str, limit: Nanos, balance: Balance, money: int) -> None:
     if balance.total + money > limit:
         raise CapExceeded(
-            f"the {name}'s cap of {_usd(limit)} would be crossed: {_usd(balance.total)} is spent or held, "
-            f"and this call may cost {_usd(money)}. Raise the cap, ask for a shorter answer or take a cheaper model",
+            f"the {name}'s cap of {usd(limit)} would be crossed: {usd(balance.total)} is spent or held, "
+            f"and this call may cost {usd(money)}. Raise the cap, ask for a shorter answer or take a cheaper model",
             metadata={
                 "cap": name,
                 "limit_nanos": str(limit),
@@ -449,11 +449,6 @@ def _check_cap(name: str, limit: Nanos, balance: Balance, money: int) -> None:
                 "requested_nanos": str(money),
             },
         )
-
-
-def _usd(nanos: int) -> str:
-    whole, rest = divmod(nanos, NANOS_PER_USD)
-    return f"${whole}." + f"{rest:09d}".rstrip("0").ljust(2, "0")
 
 
 def _period(name: str) -> Period:

@@ -11,7 +11,7 @@ from whet_server.errors import InvalidField
 from whet_server.rpc import calls
 from whet_server.rpc.convert.enums import EnumTable
 from whet_server.rpc.convert.mirror import fill, message_of, value_of
-from whet_server.rpc.convert.values import duration, timestamp
+from whet_server.rpc.convert.values import SECOND, duration, timestamp
 from whet_server.rpc.layers import Context
 from whet_server.rpc.life import Life
 from whet_server.rpc.pages import page_of
@@ -25,7 +25,6 @@ from whet_server.sweeping import Trial, TrialState
 from whet_server.values import RunId
 
 _ASK: Final = "whet.v1.TrialService/AskTrials"
-_SECOND: Final = 1_000_000_000
 _ORDER: Final = {
     trial_pb2.TRIAL_ORDER_UNSPECIFIED: TrialOrder.BEST,
     trial_pb2.TRIAL_ORDER_BEST: TrialOrder.BEST,
@@ -52,7 +51,7 @@ class TrialServicer(trial_pb2_grpc.TrialServiceServicer):
         return trial_pb2.AskTrialsResponse(
             trials=[_given_message(each) for each in asked.trials],
             ended=asked.ended,
-            retry_after=None if asked.retry_after is None else duration(round(asked.retry_after * _SECOND)),
+            retry_after=None if asked.retry_after is None else duration(round(asked.retry_after * SECOND)),
         )
 
     async def TellTrial(self, request: trial_pb2.TellTrialRequest, context: Context) -> trial_pb2.TellTrialResponse:

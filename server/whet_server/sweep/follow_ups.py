@@ -31,7 +31,7 @@ from whet_server.sweeping import (
     TrialState,
     written,
 )
-from whet_server.values import NANOS_PER_USD, ModelName, Nanos
+from whet_server.values import ModelName, Nanos, usd
 
 NARROW: Final = "narrow"
 WIDEN: Final = "widen"
@@ -117,7 +117,7 @@ def check_chain(root: SweepRecord, place: int, spent: Nanos, path: str = "spec.c
         return None
     if spent >= chain.money:
         raise CapExceeded(
-            f"The sweeps of this chain have spent {_dollars(spent)} of {_dollars(chain.money)}; begin a chain anew.",
+            f"The sweeps of this chain have spent {usd(spent)} of {usd(chain.money)}; begin a chain anew.",
             metadata={"cap": "chain"},
         )
     return Nanos(chain.money - spent)
@@ -146,10 +146,6 @@ def _budget(old: SweepSpec, spec: SweepSpec, proposed: FollowUp) -> dict[str, An
     """What the budget leaves unset: the trials of the proposal, and the parent's other caps."""
     kept = {name: getattr(spec.budget, name) or getattr(old.budget, name) for name in ("money", "tokens", "time_ns")}
     return kept | {"trials": spec.budget.trials or proposed.trials}
-
-
-def _dollars(nanos: int) -> str:
-    return f"${nanos / NANOS_PER_USD:.4f}"
 
 
 def _few(record: SweepRecord) -> int:

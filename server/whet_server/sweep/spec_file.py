@@ -4,11 +4,11 @@ from typing import Any, Final
 
 import msgspec
 
+from whet_server.sweep.measure import NANOSECONDS
 from whet_server.sweep.spec import SweepSpec
 from whet_server.sweep.visible import visible
 from whet_server.values import NANOS_PER_USD
 
-_SECOND: Final = 1_000_000_000
 _MOST_ITEMS: Final = 200
 """Cases that stand in the file; more would bury the rest."""
 
@@ -73,13 +73,13 @@ def _scorer(criterion: dict[str, Any]) -> None:
         if kind == "cost":
             _money(scorer, "target")
         if "target_ns" in scorer:
-            scorer["target"] = scorer.pop("target_ns") / _SECOND
+            scorer["target"] = scorer.pop("target_ns") / NANOSECONDS
         criterion["scorer"] = {kind: scorer}
 
 
 def _seconds(part: dict[str, Any] | None) -> None:
     if part and "time_ns" in part:
-        part["time"] = part.pop("time_ns") / _SECOND
+        part["time"] = part.pop("time_ns") / NANOSECONDS
 
 
 def _cache(part: dict[str, Any]) -> None:

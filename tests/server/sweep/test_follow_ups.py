@@ -132,7 +132,7 @@ def test_a_chain_ends_where_its_first_sweep_says() -> None:
     assert check_chain(RECORD, 2, Nanos(1_000_000_000)) == 4_000_000_000
     with pytest.raises(InvalidField, match="2 may follow the first sweep"):
         check_chain(RECORD, 3, Nanos(0))
-    with pytest.raises(CapExceeded, match=r"have spent \$5.0000 of \$5.0000"):
+    with pytest.raises(CapExceeded, match=r"have spent \$5.00 of \$5.00"):
         check_chain(RECORD, 1, Nanos(5_000_000_000))
 
 
