@@ -6,12 +6,13 @@ one filling can use is bounded by what the language leaves (`grammar.py`) and by
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Any, Final
-
-from minijinja import Environment, TemplateError
+from typing import TYPE_CHECKING, Any, Final
 
 from whet_server.errors import InvalidField, TemplateFailed
 from whet_server.sweep import grammar
+
+if TYPE_CHECKING:
+    from minijinja import TemplateError
 
 MOST_SOURCE: Final = 200_000
 """Characters of a template, as in the contract."""
@@ -35,6 +36,8 @@ class Template:
     """A compiled template. Raises `TemplateFailed` for one that cannot be read."""
 
     def __init__(self, source: str) -> None:
+        from minijinja import Environment, TemplateError  # on first use: a server at rest does without
+
         self.source = source
         self._environment = Environment(undefined_behavior="strict", debug=False, pycompat=False, fuel=FUEL)
         for name in grammar.WITHOUT:
@@ -56,6 +59,8 @@ class Template:
         """Return the template filled in. Raises `TemplateFailed`, which says the line, what is undefined and what there
         is.
         """
+        from minijinja import TemplateError
+
         try:
             filled = self._environment.render_template(_NAME, **values)
         except TemplateError as error:
@@ -64,7 +69,7 @@ class Template:
             raise _failed(None, f"filled in it has {len(filled)} characters; there may be {MOST_OUTPUT}")
         return filled
 
-    def _said(self, error: TemplateError, values: Mapping[str, Any]) -> str:
+    def _said(self, error: "TemplateError", values: Mapping[str, Any]) -> str:
         if error.kind == _OUT_OF_FUEL:
             return "filling it in takes too many steps, or makes too long a text"
         if error.kind != _UNDEFINED:
