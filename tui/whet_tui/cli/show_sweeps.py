@@ -11,6 +11,7 @@ from whet_agent.results import estimate
 from whet_agent.sweep_words import (
     PHASES,
     VERDICTS,
+    controlled_words,
     left_words,
     plan_words,
     result_lines,
@@ -107,8 +108,7 @@ def _sweep(answer: Any) -> Iterator[str]:
     yield ""
     yield from _estimates(sweep)
     for each in sweep.controls:
-        words = [enum_word(each, "action"), f"by the {each.role}", each.reason]
-        yield safe_line(f"Control: {' '.join(filter(None, words))}", _LINE)
+        yield safe_line(f"Control: {controlled_words(each)}", _LINE)
     if sweep.child_run_ids:
         yield f"Followed by: {', '.join(sweep.child_run_ids)}"
 
