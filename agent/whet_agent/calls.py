@@ -8,7 +8,7 @@ for the run's id, because a run that nobody can name cannot be cancelled.
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol, cast
 
 from google.protobuf.message import Message
@@ -162,10 +162,19 @@ def _name(message: Message, listener: Listener) -> None:
         listener.run_named(run_id)
 
 
+_ENDED_AS_ASKED: Final = (
+    fanout_pb2.CancelFanoutResponse,
+    judge_pb2.CancelJudgementResponse,
+    sweep_pb2.ControlSweepResponse,
+)
+"""Answers to calls that end a run: the run is cancelled then, and the call did what it should."""
+
+
 def _told(message: Message) -> Outcome:
     fold = fold_of(message)
     if fold is not None:
-        return _outcome(fold, message)
+        outcome = _outcome(fold, message)
+        return replace(outcome, ok=True) if isinstance(message, _ENDED_AS_ASKED) else outcome
     match message:
         case fanout_pb2.StartFanoutResponse() | judge_pb2.StartJudgementResponse() | sweep_pb2.StartSweepResponse():
             run_id = named_by(message)

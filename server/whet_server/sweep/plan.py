@@ -19,6 +19,8 @@ from whet_server.judge.plan import Planner as Criteria
 from whet_server.judge.spec import Asked, JudgementSpec
 from whet_server.judging import Item
 from whet_server.llm.base import ModelInfo
+from whet_server.score.kinds import info_of
+from whet_server.score.spec import RemoteScorer
 from whet_server.sweep.racing import DEFAULT_ALPHA, DEFAULT_MIN_CASES, DEFAULT_REDUCTION
 from whet_server.sweep.samplers import check_sampler, filled
 from whet_server.sweep.space import Space
@@ -161,9 +163,11 @@ class Planner:
                 scorers = ("exact",)
             elif spec.outside is not None:
                 return [], {}
-        return await self._criteria.criteria(
+        asked, models = await self._criteria.criteria(
             workspace, JudgementSpec(scorers=scorers, criteria=spec.criteria, judge=spec.judge)
         )
+        _check_references(asked, items)
+        return asked, models
 
     async def _holdout_rows(self, workspace: Workspace, spec: SweepSpec, ref: DatasetRef | None) -> int:
         """Return how many rows the final figure will have. Raises `HoldoutSpent` when they were shown before."""
@@ -192,6 +196,21 @@ def in_order(items: Sequence[Item], seed: int) -> tuple[Item, ...]:
     shuffled = list(items)
     random.Random(f"{seed}/cases").shuffle(shuffled)  # noqa: S311 -- drawn again from the record, so it must not be secret
     return tuple(shuffled)
+
+
+def _check_references(asked: Sequence[Asked], items: Sequence[Item]) -> None:
+    """Raise `InvalidField` where nothing could ever be scored."""
+    blind = [
+        each.name
+        for each in asked
+        if each.scorer is not None
+        and not isinstance(each.scorer, RemoteScorer)
+        and info_of(each.scorer).needs_reference
+    ]
+    if blind and items and not any(item.reference for item in items):
+        names = ", ".join(blind)
+        advice = "name the column with dataset.reference, or take a scorer that needs none, or a judge"
+        raise InvalidField(("spec.scorers", f"no case has a reference, which {names} compares with; {advice}"))
 
 
 def plan_hash(workspace: Workspace, planned: Planned) -> str:

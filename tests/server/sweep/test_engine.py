@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from tests.server.fanout.panel import HOME, PATIENCE
-from tests.server.sweep.lab import Room, course, room, space, spec
+import pytest
+from msgspec.structs import replace
+from tests.server.fanout.panel import HOME, ME, PATIENCE
+from tests.server.sweep.lab import Room, course, items, room, space, spec
 
-from whet_server.errors import Reason
+from whet_server.errors import InvalidField, Reason
 from whet_server.log.events import CasesFinished, RunFinished, SweepConcluded, SweepProgress
 from whet_server.log.log import Batch
 from whet_server.sweeping import (
@@ -34,6 +36,13 @@ async def test_a_sweep_runs_its_trials_and_concludes() -> None:
     assert events[-1].payload.state is RunState.SUCCEEDED
     assert view.baseline is not None
     assert view.baseline.state is TrialState.COMPLETE
+
+
+async def test_a_sweep_in_which_nothing_could_be_scored_is_refused() -> None:
+    bare = tuple(replace(item, reference="") for item in items(3))
+    async with room() as made:
+        with pytest.raises(InvalidField, match="no case has a reference, which exact compares with"):
+            await made.sweeps.plan(ME, spec(items=bare, scorers=("exact",)))
 
 
 async def test_the_same_seed_gives_the_same_trials_whatever_the_latencies() -> None:
