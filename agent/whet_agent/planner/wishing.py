@@ -68,7 +68,6 @@ _PARTS: Final[tuple[tuple[Part, str], ...]] = (
     ("temperature", r"\btemperatures?\b"),
     ("model", r"\bmodels?\b"),
 )
-_NAMES_PARTS: Final = re.compile(r"\b(?:sweep|vary|tune|try|explore|over|of)\b", re.IGNORECASE)
 _SAMPLERS: Final = {
     "grid": r"\bgrid\b|\bevery combination\b|\ball combinations\b",
     "random": r"\brandom(?:ly)?\b|\bat random\b",
