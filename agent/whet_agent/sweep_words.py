@@ -166,7 +166,7 @@ def importance_words(importance: Iterable[sweeping_pb2.Importance]) -> str:
 def plan_words(answer: sweep_pb2.PlanSweepResponse) -> str:
     """Return what a sweep would do and cost, and what a person should know before."""
     plan = answer.plan
-    size = f"{plan.size:,} combinations" if plan.size else "a space without number"
+    size = f"{plan.size:,} combinations" if plan.size else "a continuous space"
     kind = short_enum_name(sweeping_pb2.SamplerKind.DESCRIPTOR, plan.sampler.kind).replace("_", "-")
     on = f" of {plan.origin}" if plan.origin else ""
     lines = [f"- size: up to {plan.trials} trials by {kind} out of {size}, {plan.cases} cases each{on}"]

@@ -253,7 +253,7 @@ def _racing(racing: Racing) -> Racing:
 
 
 def _budget(budget: Budget, most: int, *, grid: bool) -> Budget:
-    """Fill the number of trials in: at most `most`, the combinations and the baseline; 0: without number."""
+    """Fill the number of trials in: at most `most`, the combinations and the baseline; 0: the space is continuous."""
     wanted = budget.trials or (most if grid else 0) or DEFAULT_TRIALS
     return replace(budget, trials=min(wanted, most) if most else wanted)
 

@@ -403,7 +403,7 @@ class _Teller:
             ("Run", self._run.run_id),
             ("Began", day_of(self._run.create_ns)),
             ("Cases", f"{plan.cases} from {visible(plan.origin)}"),
-            ("Combinations", str(plan.size) if plan.size else "without number"),
+            ("Combinations", f"{plan.size:,}" if plan.size else "a continuous space"),
             ("Sampler", sampler),
             ("Racing", f"{method}, level {plan.racing.alpha:g}, {plan.racing.replicates} replicates"),
             ("Seed", str(plan.seed)),

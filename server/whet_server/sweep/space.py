@@ -44,7 +44,7 @@ class Space:
 
     @cached_property
     def size(self) -> int:
-        """How many combinations there are; 0: without number. Conditions are taken into account."""
+        """How many combinations there are; 0: the space is continuous. Conditions are taken into account."""
         sizes = [self._size(dimension) for dimension in self._below.get(None, ())]
         return 0 if 0 in sizes else min(math.prod(sizes), MOST_COMBINATIONS)
 
@@ -276,7 +276,7 @@ def _scale(dimension: SearchDimension) -> tuple[float, float, bool]:
 
 
 def _count(dimension: SearchDimension) -> int:
-    """How many values it has; 0: without number."""
+    """How many values it has; 0: any in a range."""
     if dimension.choices is not None:
         return len(dimension.choices.choices)
     if (integers := dimension.int_range) is not None:

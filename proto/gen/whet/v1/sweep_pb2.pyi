@@ -797,7 +797,9 @@ class ListSweepsResponse(_message.Message):
     """The token of the next page; empty on the last."""
     @_builtins.property
     def sweeps(self) -> _containers.RepeatedCompositeFieldContainer[Global___Sweep]:
-        """The sweeps, without their controls."""
+        """The sweeps, without their controls. Of one that has ended its trials are not read either: best, baseline, progress and the sweeps that follow are
+        left out, and the budget is the one it began with, or the latest near its end.
+        """
 
     def __init__(
         self,

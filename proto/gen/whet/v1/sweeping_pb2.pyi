@@ -146,7 +146,7 @@ class _TrialStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TrialState
     TRIAL_STATE_PRUNED: _TrialState.ValueType  # 3
     """Racing stopped it."""
     TRIAL_STATE_FAILED: _TrialState.ValueType  # 4
-    """It has no score, or too few: its failure says why."""
+    """Fewer than nine tenths of its cases have a score, or its program said that it failed: its failure says why."""
     TRIAL_STATE_CANCELLED: _TrialState.ValueType  # 5
     """The budget's end or a person cut it off."""
 
@@ -162,7 +162,7 @@ TRIAL_STATE_COMPLETE: TrialState.ValueType  # 2
 TRIAL_STATE_PRUNED: TrialState.ValueType  # 3
 """Racing stopped it."""
 TRIAL_STATE_FAILED: TrialState.ValueType  # 4
-"""It has no score, or too few: its failure says why."""
+"""Fewer than nine tenths of its cases have a score, or its program said that it failed: its failure says why."""
 TRIAL_STATE_CANCELLED: TrialState.ValueType  # 5
 """The budget's end or a person cut it off."""
 Global___TrialState: _TypeAlias = TrialState  # noqa: Y015
@@ -545,7 +545,9 @@ class Racing(_message.Message):
     alpha: _builtins.float
     """The chance of a false winner that the whole sweep allows; 0 means 0.05."""
     replicates: _builtins.int
-    """After the search, how often a case may be asked again of the trials that are still in question; 0: never."""
+    """After the search, how often a case may be asked again of the trials that are still in question; 0: never. Not with several
+    objectives.
+    """
     def __init__(
         self,
         *,
@@ -666,7 +668,7 @@ class SweepPlan(_message.Message):
     target: _builtins.str
     """`pipeline`, `fanout` or `outside`."""
     size: _builtins.int
-    """How many combinations there are; 0: without number."""
+    """How many combinations there are; 0: the space is continuous."""
     trials: _builtins.int
     """Trials at most, the baseline included."""
     cases: _builtins.int

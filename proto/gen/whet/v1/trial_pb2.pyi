@@ -31,7 +31,7 @@ class _TrialOrder:
 class _TrialOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TrialOrder.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     TRIAL_ORDER_UNSPECIFIED: _TrialOrder.ValueType  # 0
-    """Not said: QUALITY."""
+    """Not said: BEST."""
     TRIAL_ORDER_BEST: _TrialOrder.ValueType  # 1
     """The best by the first objective first; those that were stopped early behind those that were not."""
     TRIAL_ORDER_NUMBER: _TrialOrder.ValueType  # 2
@@ -45,7 +45,7 @@ class TrialOrder(_TrialOrder, metaclass=_TrialOrderEnumTypeWrapper):
     """In which order trials come."""
 
 TRIAL_ORDER_UNSPECIFIED: TrialOrder.ValueType  # 0
-"""Not said: QUALITY."""
+"""Not said: BEST."""
 TRIAL_ORDER_BEST: TrialOrder.ValueType  # 1
 """The best by the first objective first; those that were stopped early behind those that were not."""
 TRIAL_ORDER_NUMBER: TrialOrder.ValueType  # 2
