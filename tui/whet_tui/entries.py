@@ -271,7 +271,6 @@ class Sweeping:
     """What it may spend at most; 0: no cap of its own."""
     left_nanos: int | None = None
     """What of it is left; None where it has no cap."""
-    to_come_nanos: int = 0
     """What the rest is likely to cost."""
     left_ns: int = 0
     """How long the rest is likely to take; 0 while nobody knows."""

@@ -71,7 +71,7 @@ def _progressed(sweep: Sweeping, progress: event_pb2.SweepProgress) -> None:
     sweep.answers, sweep.phase = progress.answers, PHASES.get(progress.phase, "")
     if progress.HasField("best"):
         sweep.best, sweep.best_value = progress.best, progress.best_value
-    sweep.money, sweep.to_come_nanos = money_of(progress.totals), progress.expected_left.nanos
+    sweep.money = money_of(progress.totals)
     sweep.left_nanos = progress.money_left.nanos if progress.HasField("money_left") else None
     sweep.left_ns = nanos_of(progress.time_left)
 
@@ -97,7 +97,7 @@ def _concluded(sweep: Sweeping, result: sweeping_pb2.SweepResult) -> None:
 def _finished(sweep: Sweeping, finished: event_pb2.RunFinished) -> None:
     sweep.state = RUN_STATES.get(finished.state, FanoutState.FAILED)
     sweep.failure, sweep.money = finished.failure.message, money_of(finished.totals)
-    sweep.latency_ns, sweep.left_ns, sweep.to_come_nanos, sweep.running = nanos_of(finished.latency), 0, 0, 0
+    sweep.latency_ns, sweep.left_ns, sweep.running = nanos_of(finished.latency), 0, 0
     sweep.phase = ""
 
 

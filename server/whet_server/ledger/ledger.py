@@ -201,11 +201,6 @@ class Ledger:
         """The run has ended and asks for no money any more: its balance need not be kept in memory."""
         self._runs.pop(run_id, None)
 
-    def has_cap(self, workspace: Workspace) -> bool:
-        """Whether any money cap of the workspace applies."""
-        book = self._books.get(workspace)
-        return book is not None and bool(book.limits)
-
     async def put_cap(
         self, workspace: Workspace, period: str, limit: Nanos, *, also: Sequence[Write] = ()
     ) -> CapStatus:

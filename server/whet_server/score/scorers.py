@@ -1,7 +1,6 @@
 """Scores items: the one door to scorers of ours, to embeddings, and to users' own."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,8 +25,6 @@ SHORT: Final = 10_000
 """Characters of candidate and reference that the loop itself compares: a tenth of a millisecond or so."""
 THREADS: Final = 2
 """For long texts and for what needs a library. More would only wait for each other: Python runs one at a time."""
-
-_log = logging.getLogger(__name__)
 
 
 class Criterion(Value):

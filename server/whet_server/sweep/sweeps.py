@@ -240,7 +240,7 @@ class Sweeps:
         for end in ends:
             if isinstance(end.payload, SweepConcluded | RunFinished | SweepControlled):
                 fold.take(end.payload, end.time_ns)
-        return view_of(run, fold, None, ())
+        return replace(view_of(run, fold, None, ()), controls=())
 
     async def _planned(self, workspace: Workspace, given: SweepSpec) -> tuple[Planned, SweepForecast]:
         """Return a sweep with nothing left open, and what it would cost."""

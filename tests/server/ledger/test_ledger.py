@@ -206,9 +206,9 @@ async def test_a_model_without_a_price_is_refused_where_a_cap_applies(ledger: Le
         await unpriced(Nanos(10**12))
     with pytest.raises(PriceUnknown):
         await unpriced(None, Nanos(10**12))
-    assert not ledger.has_cap(HOME)
+    assert not ledger.caps(HOME)
     await ledger.put_cap(HOME, "month", Nanos(10**12))
-    assert ledger.has_cap(HOME)
+    assert ledger.caps(HOME)
     with pytest.raises(PriceUnknown):
         await unpriced(None)
 
@@ -305,7 +305,7 @@ async def test_what_the_disk_refuses_is_not_counted(ledger: Ledger, store: Stubb
     with pytest.raises(StorageUnavailable):
         await ledger.put_cap(HOME, "day", Nanos(1))
     assert ledger.run_totals(RUN) == Totals(reserved=Nanos(4))
-    assert not ledger.has_cap(HOME)
+    assert not ledger.caps(HOME)
     store.full = False
     await ledger.settle(HOME, entry.reservation_id, Usage(input_tokens=1))
     assert ledger.run_totals(RUN) == Totals(settled=Nanos(1))

@@ -36,7 +36,7 @@ class _DeliveryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Deliver
     DELIVERY_STATE_DELIVERED: _DeliveryState.ValueType  # 2
     """The address answered with a success."""
     DELIVERY_STATE_FAILED: _DeliveryState.ValueType  # 3
-    """Three attempts failed."""
+    """Three attempts failed, or the one of a test, or the webhook was removed."""
 
 class DeliveryState(_DeliveryState, metaclass=_DeliveryStateEnumTypeWrapper):
     """Where a delivery stands."""
@@ -48,7 +48,7 @@ DELIVERY_STATE_WAITING: DeliveryState.ValueType  # 1
 DELIVERY_STATE_DELIVERED: DeliveryState.ValueType  # 2
 """The address answered with a success."""
 DELIVERY_STATE_FAILED: DeliveryState.ValueType  # 3
-"""Three attempts failed."""
+"""Three attempts failed, or the one of a test, or the webhook was removed."""
 Global___DeliveryState: _TypeAlias = DeliveryState  # noqa: Y015
 
 @_typing.final

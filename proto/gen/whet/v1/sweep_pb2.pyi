@@ -197,7 +197,7 @@ class Outside(_message.Message):
     """What it does, for people."""
     @_builtins.property
     def lease(self) -> _duration_pb2.Duration:
-        """How long a trial that was asked for is waited for before another client gets it. Not set: ten minutes."""
+        """How long a trial of which nothing is told is waited for before another client gets it. Not set: ten minutes."""
 
     def __init__(
         self,
@@ -286,7 +286,9 @@ class SweepSpec(_message.Message):
     seed: _builtins.int
     """The seed of suggestions, of the order of cases and of resampling."""
     holdout: _builtins.bool
-    """Open the data set's hold-out at the end, once and for good, and report the best and the baseline on it. An agent's call needs approval for it."""
+    """Open the data set's hold-out at the end, once and for good, and report the best and the baseline on it. It stays
+    under seal when the sweep is cancelled or its time is used up. An agent's call needs approval for it.
+    """
     title: _builtins.str
     """A line for lists. Not set: made from target and space."""
     @_builtins.property

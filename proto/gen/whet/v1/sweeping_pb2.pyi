@@ -176,7 +176,7 @@ class _SweepVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SweepVer
     SWEEP_VERDICT_UNSPECIFIED: _SweepVerdict.ValueType  # 0
     """Not said. Never sent."""
     SWEEP_VERDICT_BETTER: _SweepVerdict.ValueType  # 1
-    """A trial is better than the baseline, beyond chance and corrected for the number of trials."""
+    """A trial is better than the baseline, beyond chance and corrected for the number of trials. Never one that was stopped early."""
     SWEEP_VERDICT_NO_DIFFERENCE: _SweepVerdict.ValueType  # 2
     """Even the upper end of the best's interval is not worth having: less than 0.02 of the score, or 5 % of the baseline's money or time."""
     SWEEP_VERDICT_UNDECIDED: _SweepVerdict.ValueType  # 3
@@ -188,7 +188,7 @@ class SweepVerdict(_SweepVerdict, metaclass=_SweepVerdictEnumTypeWrapper):
 SWEEP_VERDICT_UNSPECIFIED: SweepVerdict.ValueType  # 0
 """Not said. Never sent."""
 SWEEP_VERDICT_BETTER: SweepVerdict.ValueType  # 1
-"""A trial is better than the baseline, beyond chance and corrected for the number of trials."""
+"""A trial is better than the baseline, beyond chance and corrected for the number of trials. Never one that was stopped early."""
 SWEEP_VERDICT_NO_DIFFERENCE: SweepVerdict.ValueType  # 2
 """Even the upper end of the best's interval is not worth having: less than 0.02 of the score, or 5 % of the baseline's money or time."""
 SWEEP_VERDICT_UNDECIDED: SweepVerdict.ValueType  # 3
@@ -545,7 +545,9 @@ class Racing(_message.Message):
     alpha: _builtins.float
     """The chance of a false winner that the whole sweep allows; 0 means 0.05."""
     replicates: _builtins.int
-    """After the search, how often a case may be asked again of the trials that are still in question; 0: never."""
+    """After the search, how often a case may be asked again of the trials that are still in question; 0: never. Not with several
+    objectives.
+    """
     def __init__(
         self,
         *,
@@ -796,7 +798,7 @@ class Trial(_message.Message):
     answers: _builtins.int
     """Answers to cases, replicates included."""
     cost: _builtins.float
-    """Mean money of a case, in US dollars. Not set when some price is unknown."""
+    """Mean money of an answer that has a score, in US dollars. Not set when some price is unknown."""
     reason: _builtins.str
     """Why it was stopped, in words."""
     simulated: _builtins.bool
@@ -823,7 +825,7 @@ class Trial(_message.Message):
 
     @_builtins.property
     def latency(self) -> _duration_pb2.Duration:
-        """Mean time of a case."""
+        """Mean time of an answer that has a score."""
 
     @_builtins.property
     def lift(self) -> _judging_pb2.Estimate:
@@ -1199,11 +1201,13 @@ class SweepResult(_message.Message):
     end: Global___SweepEnd.ValueType
     """Why it ended."""
     best: _builtins.int
-    """The best trial: the winner if BETTER, else the one that came nearest. Not set when nothing has a score."""
+    """The best trial: the winner if BETTER, else the one that came nearest, or the baseline where none can be compared. Not set when nothing has a score."""
     p_value: _builtins.float
     """The chance, corrected for the number of comparisons, of so much difference without a true one."""
     comparisons: _builtins.int
-    """With how many trials the baseline was compared."""
+    """For how many comparisons it is corrected: the trials that have a score on some case of the baseline's; after a stop by hand no fewer than were
+    planned.
+    """
     alpha: _builtins.float
     """The level that the verdict keeps."""
     pairs: _builtins.int
