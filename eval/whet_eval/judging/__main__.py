@@ -7,9 +7,6 @@ own that is removed at the end.
 
 import argparse
 import asyncio
-import json
-import os
-import shlex
 import sys
 import tempfile
 from importlib import resources
@@ -17,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import whet_prompts
+from whet_eval.story import Failed, Story
 
 HERE: Final = Path(str(resources.files(__package__)))
 SIMULATED: Final = "sim/judge?noise=0.05"
@@ -34,46 +32,9 @@ _STORY: Final = frozenset({0, 1, REFUSED})
 """Done, a no, and a refusal: what a judge's way may lead to."""
 
 
-class Failed(Exception):
-    """A command did what it should not do. `str()` says which and how it ended."""
-
-
-class Story:
-    """Runs commands one after the other, as they would be typed, and shows them."""
-
-    def __init__(self, data: Path) -> None:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "WHET_"))}
-        self._environment = kept | {"WHET_DATA": str(data)}
-        self._program = str(Path(sys.executable).with_name("whet"))
-
-    def says(self, text: str) -> None:
-        """Say what comes next."""
-        print(f"\n# {text}\n", flush=True)
-
-    async def whet(self, *words: str, ends: int | None = None) -> None:
-        """Run a command. Raises `Failed` when it ends otherwise than the story has it: by `ends`, or by any end that a
-        judge's way may lead to.
-        """
-        print(f"$ whet {shlex.join(_short(word) for word in words)}", flush=True)
-        process = await asyncio.create_subprocess_exec(self._program, *words, env=self._environment)
-        code = await process.wait()
-        if code not in ({ends} if ends is not None else _STORY):
-            raise Failed(f"whet {' '.join(words[:2])} ended with code {code}")
-        print(flush=True)
-
-    async def newest(self) -> str:
-        """Return the id of the newest judgement."""
-        process = await asyncio.create_subprocess_exec(
-            self._program, "judge", "list", "--json", env=self._environment, stdout=asyncio.subprocess.PIPE
-        )
-        told, _ = await process.communicate()
-        return str(json.loads(told)["judgements"][0]["run_id"])
-
-
-def _short(word: str) -> str:
-    """Return a word of a command without the folder of the example, and a long text by its first line."""
-    first, _, more = word.replace(f"{HERE}/", "").partition("\n")
-    return f"{first} ..." if more else first
+async def newest(story: Story) -> str:
+    """Return the id of the newest judgement."""
+    return str((await story.told("judge", "list"))["judgements"][0]["run_id"])
 
 
 async def prepare(story: Story) -> None:
@@ -90,7 +51,7 @@ async def prepare(story: Story) -> None:
 async def trust(story: Story, model: str, *limits: str) -> None:
     """Judge, compare with people, and ask the gate."""
     await story.whet("judge", "run", "--dataset", DATASET, "--model", model, *limits)
-    judgement = await story.newest()
+    judgement = await newest(story)
     await story.whet("calibration", "calibrate", judgement)
     await story.whet("judge", "gate", judgement, "--min-mean", BAR)
 
@@ -106,18 +67,18 @@ async def simulated(story: Story) -> None:
     story.says("The hold-out is opened, once and on the record, and judged")
     await story.whet("dataset", "open-seal", "--name", DATASET, "--version", "1", "--reason", "the last check", ends=0)
     await story.whet("judge", "run", "--dataset", DATASET, "--dataset-split", "holdout", "--model", SIMULATED, ends=0)
-    await story.whet("judge", "gate", await story.newest(), "--min-mean", BAR)
+    await story.whet("judge", "gate", await newest(story), "--min-mean", BAR)
     story.says("One word of the rubric changes, and nobody may decide by this judge until people have checked it again")
     changed = whet_prompts.load_rubric(RUBRIC).text.replace("without harm", "without damage")
     await story.whet("rubric", "put", "--name", RUBRIC, "--text", changed, ends=0)
     await story.whet("judge", "run", "--dataset", DATASET, "--dataset-split", "dev", "--model", SIMULATED, ends=0)
-    await story.whet("judge", "gate", await story.newest(), "--min-mean", BAR, ends=REFUSED)
+    await story.whet("judge", "gate", await newest(story), "--min-mean", BAR, ends=REFUSED)
 
 
 async def tell(*, local_items: int) -> None:
     """Tell the story, in a data directory that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="whet-judging-") as data:
-        story = Story(Path(data))
+        story = Story(Path(data), HERE, ends=_STORY)
         await prepare(story)
         if local_items:
             story.says(f"The local model judges {local_items} answers; it is small, and the gate should not trust it")

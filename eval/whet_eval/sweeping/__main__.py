@@ -9,14 +9,14 @@ end unless one is named.
 import argparse
 import asyncio
 import json
-import os
-import shlex
 import sys
 import tempfile
 from contextlib import nullcontext
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
+
+from whet_eval.story import Failed, Story
 
 HERE: Final = Path(str(resources.files(__package__)))
 REVIEWS: Final = HERE / "reviews.jsonl"
@@ -28,43 +28,6 @@ PLANTED_TEMPLATE: Final = "cue"
 PLANTED_CUE: Final = "cue=only+the+label"
 PLANTED_COOL: Final = 0.4
 """The optimum that `simulated.yaml` describes."""
-
-
-class Failed(Exception):
-    """A command did what it should not do. `str()` says which and how it ended."""
-
-
-class Story:
-    """Runs commands one after the other, as they would be typed, and shows them."""
-
-    def __init__(self, data: Path) -> None:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "WHET_"))}
-        self._environment = kept | {"WHET_DATA": str(data)}
-        self._program = str(Path(sys.executable).with_name("whet"))
-
-    def says(self, text: str) -> None:
-        """Say what comes next."""
-        print(f"\n# {text}\n", flush=True)
-
-    async def whet(self, *words: str) -> None:
-        """Run a command. Raises `Failed` when it does not end well."""
-        shown = shlex.join(word.replace(f"{HERE}/", "") for word in words)
-        print(f"$ whet {shown}", flush=True)
-        process = await asyncio.create_subprocess_exec(self._program, *words, env=self._environment)
-        if code := await process.wait():
-            raise Failed(f"whet {' '.join(words[:2])} ended with code {code}")
-        print(flush=True)
-
-    async def told(self, *words: str) -> dict[str, Any]:
-        """Run a command without showing it and return its answer. Raises `Failed`."""
-        process = await asyncio.create_subprocess_exec(
-            self._program, *words, "--json", env=self._environment, stdout=asyncio.subprocess.PIPE
-        )
-        out, _ = await process.communicate()
-        if process.returncode:
-            raise Failed(f"whet {' '.join(words[:2])} ended with code {process.returncode}")
-        answer: dict[str, Any] = json.loads(out)
-        return answer
 
 
 async def sweep(story: Story, spec: Path, reports: Path) -> dict[str, Any]:
@@ -120,7 +83,7 @@ def marked(folder: Path) -> Path:
 
 async def tell(data: Path, *, only_simulated: bool) -> None:
     """Tell the story. Raises `Failed` when a command fails or the planted optimum is not found."""
-    story, said = Story(data), []
+    story, said = Story(data, HERE), []
     if not only_simulated:
         story.says("168 reviews, 40 of 100 under seal, and a search for a better prompt on the local model")
         await story.whet("dataset", "put", "reviews", "--path", str(REVIEWS), "--key", "id", *SHARES)

@@ -58,7 +58,7 @@ def flip_p(differences: Sequence[float]) -> float:
 
     given = np.asarray(differences, dtype=np.float64)
     largest = float(np.abs(given).max(initial=0.0))
-    whole = np.rint(given * (STEPS / largest if largest else 0.0)).astype(np.int64)
+    whole = np.rint(given / (largest or 1.0) * STEPS).astype(np.int64)
     whole = whole[whole != 0]
     if not len(whole):
         return 1.0
