@@ -33,9 +33,15 @@ from whet_server.rpc.convert.values import (
     usage_message,
     usage_of,
 )
+from whet_server.sweeping import ParameterValue, SearchDimension, TrialCase
 from whet_server.values import CallLimits, Failure, Parameters, RunState, Usage
 
-RENAMED = {"first_token_ns": "first_token_latency", "start_ns": "start_time"}
+RENAMED = {"first_token_ns": "first_token_latency", "start_ns": "start_time", "end_ns": "end_time"}
+ONE_OF: dict[type[msgspec.Struct], tuple[str, ...]] = {
+    ParameterValue: ("number", "integer", "text"),
+    SearchDimension: ("float_range", "int_range", "choices"),
+}
+"""Values of which the wire carries one field, and so does the record."""
 INT32 = st.integers(0, 2**31 - 1)
 REASONS = st.sampled_from([reason.value for reason in Reason])
 
@@ -66,11 +72,19 @@ def structs(kind: type[msgspec.Struct]) -> st.SearchStrategy[Any]:
     hints = {name: strategy(hint) for name, hint in get_type_hints(kind).items() if name in kind.__struct_fields__}
     if kind is Failure:
         hints["reason"] = REASONS
-    if kind is Verdict:
+    if kind in ONE_OF:
+        chosen = [{other: st.none() for other in ONE_OF[kind] if other != name} for name in ONE_OF[kind]]
+        return st.one_of(*(st.builds(kind, **(hints | rest | _set(hints, rest, kind))) for rest in chosen))
+    if kind in {Verdict, TrialCase}:
         unscored = st.sampled_from(sorted(set(Outcome) - {Outcome.SCORED}))
         scored = hints | {"outcome": st.just(Outcome.SCORED), "score": st.floats(0, 1)}
         return st.builds(kind, **scored) | st.builds(kind, **(hints | {"outcome": unscored, "score": st.none()}))
     return st.builds(kind, **hints)
+
+
+def _set(hints: dict[str, Any], rest: dict[str, Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """The one field of a choice that is set is never None."""
+    return {name: hints[name].filter(lambda each: each is not None) for name in ONE_OF[kind] if name not in rest}
 
 
 def same(value: Any, wire: Any) -> bool:
