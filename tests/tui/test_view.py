@@ -379,9 +379,17 @@ def test_every_payload_and_every_happening_is_folded() -> None:
         "audit_reported",
         "verdicts_reached",
     }  # see tests/tui/test_judged.py
+    swept = {
+        "trial_started",
+        "trial_finished",
+        "sweep_controlled",
+        "sweep_progress",
+        "sweep_concluded",
+        "cases_finished",  # left out of what is followed
+    }  # see tests/tui/test_swept.py
     kept = {"dataset_stored", "seal_opened"}  # runs that nobody follows: the call's own answer tells them
     payloads = {field.name for field in event_pb2.Event.DESCRIPTOR.oneofs_by_name["payload"].fields}
-    assert set(_HEARD) | judged | kept == payloads
+    assert set(_HEARD) | judged | swept | kept == payloads
     assert set(_APPLIED) == set(get_args(Happening))
 
 
