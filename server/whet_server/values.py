@@ -25,6 +25,8 @@ Nanos = NewType("Nanos", int)
 """Billionths of a US dollar."""
 
 NANOS_PER_USD: Final = 1_000_000_000
+NANOSECONDS: Final = 1_000_000_000
+"""Of a second."""
 _CROCKFORD: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS: Final = [one + other for one in _CROCKFORD for other in _CROCKFORD]
 

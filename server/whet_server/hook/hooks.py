@@ -17,14 +17,13 @@ from whet_server.llm.address import checked_target
 from whet_server.llm.keys import KeyNotOpened, Sealer, origin_of
 from whet_server.log.log import EventLog
 from whet_server.store.base import Document, RemoveDocument, Store, Write, every_document
-from whet_server.values import Run, RunId, RunKind, Workspace, new_id
+from whet_server.values import NANOSECONDS, Run, RunId, RunKind, Workspace, new_id
 
 ATTEMPT_SECONDS: Final = 10.0
 """For a whole attempt: a receiver that needs longer should answer first and work then."""
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 -- the beginning of every secret, not one
 _SECRET_BYTES: Final = 32
 _COLLECTION: Final = "hooks"
-_NANOSECONDS: Final = 1_000_000_000
 
 
 class Post(Protocol):
@@ -213,7 +212,7 @@ class Hooks:
         if hook is None:
             return None
         start_ns, began = self._clock(), monotonic_ns()
-        status, error = await self._posted(hook, delivery, start_ns // _NANOSECONDS)
+        status, error = await self._posted(hook, delivery, start_ns // NANOSECONDS)
         return DeliveryAttempt(start_ns=start_ns, latency_ns=monotonic_ns() - began, status=status, error=error)
 
     async def _posted(self, hook: Hook, delivery: Delivery, timestamp: int) -> tuple[int, str]:

@@ -9,13 +9,12 @@ from whet_server.hook.spec import Delivery
 from whet_server.log.events import RunFinished, SweepConcluded, TrialStarted
 from whet_server.log.log import EventLog
 from whet_server.sweeping import SweepResult, configuration_of
-from whet_server.values import NANOS_PER_USD, Run, RunId, Workspace
+from whet_server.values import NANOS_PER_USD, NANOSECONDS, Run, RunId, Workspace
 
 _LAST_EVENTS: Final = 3
 """A sweep concludes right before it ends."""
 _PAGE: Final = 100
 """Events read at once: a batch of cases can be large."""
-_NANOSECONDS: Final = 1_000_000_000
 
 
 async def notice(log: EventLog, delivery: Delivery) -> bytes:
@@ -80,4 +79,4 @@ async def _parameters(log: EventLog, workspace: Workspace, run_id: RunId, number
 
 
 def _moment(time_ns: int) -> str:
-    return datetime.fromtimestamp(time_ns / _NANOSECONDS, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return datetime.fromtimestamp(time_ns / NANOSECONDS, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

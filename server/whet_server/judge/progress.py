@@ -7,6 +7,7 @@ from typing import Final
 
 from whet_server.judging import Outcome, OutcomeCount, Verdict
 from whet_server.log.events import JudgementProgress
+from whet_server.log.telling import Telling
 from whet_server.values import Nanos, Totals
 
 EVERY: Final = 0.2
@@ -19,13 +20,11 @@ class Progress:
     def __init__(self, planned: int, *, likely: Nanos, tell: Callable[[JudgementProgress], None]) -> None:
         self._planned = planned
         self._likely = likely
-        self._tell = tell
         self._now = asyncio.get_running_loop().time
         self._begin = self._now()
         self._before = 0
         self._outcomes: Counter[Outcome] = Counter()
-        self._timer: asyncio.TimerHandle | None = None
-        self._news = False
+        self._telling = Telling(lambda: tell(self.now()), EVERY)
         self.in_flight = 0
         """Calls to judges under way."""
         self.count = 0
@@ -39,14 +38,11 @@ class Progress:
     def take(self, verdict: Verdict) -> None:
         """Count a verdict, and tell of it at once or soon."""
         self._add(verdict)
-        self._news = True
-        if self._timer is None:
-            self._tick()
+        self._telling.news()
 
     def close(self) -> None:
         """Tell nothing more."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._telling.close()
 
     def now(self) -> JudgementProgress:
         """Return how far it is. The rest is taken to cost and to last as long as what is in."""
@@ -70,12 +66,3 @@ class Progress:
         self.count += 1
         self.totals += verdict.totals
         self._outcomes[verdict.outcome] += 1
-
-    def _tick(self) -> None:
-        """Tell if there is something to tell, and come back; stop when there was nothing."""
-        if not self._news:
-            self._timer = None
-            return
-        self._news = False
-        self._tell(self.now())
-        self._timer = asyncio.get_running_loop().call_later(EVERY, self._tick)

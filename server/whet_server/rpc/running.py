@@ -12,7 +12,7 @@ from whet_server.rpc.gate import Gate
 from whet_server.rpc.life import Life
 from whet_server.rpc.requests import Requests
 from whet_server.store.base import Write
-from whet_server.values import Forecast, Role, Run, RunId, Workspace, new_id
+from whet_server.values import Forecast, Principal, Role, Run, RunId, Workspace, new_id
 
 Watch: TypeAlias = Callable[[Workspace, RunId, str], AsyncIterator[Batch]]
 
@@ -57,10 +57,7 @@ class Running:
         self, method: str, request: Any, run: Callable[[Workspace, RunId], Awaitable[Run]]
     ) -> tuple[Workspace, RunId]:
         """Pass a call that cancels the run which it names: return that, or raise what the gate and `run` raise."""
-        principal, run_id = calls.principal(), RunId(request.run_id)
-        calls.enter_run(run_id)
-        await self._life.taken_up()
-        begun_by = (await run(principal.workspace, run_id)).role
+        principal, run_id, begun_by = await self._named(request, run)
         await self._gate.cancels(principal, method, request, request_id=new_id("req"), begun_by=begun_by)
         return principal.workspace, run_id
 
@@ -79,6 +76,15 @@ class Running:
         await self._requests.whole(self._steered(method, request, run, alone=alone, steer=steer))
         return RunId(request.run_id)
 
+    async def _named(
+        self, request: Any, run: Callable[[Workspace, RunId], Awaitable[Run]]
+    ) -> tuple[Principal, RunId, Role]:
+        """Return who calls, the run that the call names, and whose token began it. Raises what `run` raises."""
+        principal, run_id = calls.principal(), RunId(request.run_id)
+        calls.enter_run(run_id)
+        await self._life.taken_up()
+        return principal, run_id, (await run(principal.workspace, run_id)).role
+
     async def _steered(
         self,
         method: str,
@@ -88,10 +94,7 @@ class Running:
         alone: bool,
         steer: Callable[[Sequence[Write]], Awaitable[object]],
     ) -> None:
-        principal, run_id = calls.principal(), RunId(request.run_id)
-        calls.enter_run(run_id)
-        await self._life.taken_up()
-        begun_by = (await run(principal.workspace, run_id)).role
+        principal, run_id, begun_by = await self._named(request, run)
         async with self._requests.turn(principal.workspace, method, request.request_id, request) as turn:
             if turn.answer is not None:
                 return

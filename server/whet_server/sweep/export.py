@@ -16,13 +16,12 @@ import msgspec
 from whet_server.errors import TrialNotFound
 from whet_server.judging import Estimate
 from whet_server.sweep.fold import SweepFold, TrialFold
-from whet_server.sweep.measure import NANOSECONDS
 from whet_server.sweep.places import NO
 from whet_server.sweep.resolved import resolved, stands_for
 from whet_server.sweep.spec import SweepRecord, SweepSpec
 from whet_server.sweep.spec_file import yaml_text
 from whet_server.sweeping import Configuration, Objective, ObjectiveKind, SweepResult, Trial
-from whet_server.values import Run, Value
+from whet_server.values import NANOSECONDS, Run, Value
 
 _UNITS: Final = {
     ObjectiveKind.QUALITY: "share of 1",

@@ -21,12 +21,11 @@ from whet_server.llm.base import ModelInfo
 from whet_server.score.scorers import Scorers, costs_money
 from whet_server.sweep.guess import Guess, guess
 from whet_server.sweep.means import Means
-from whet_server.sweep.measure import NANOSECONDS
 from whet_server.sweep.space import Space
 from whet_server.sweep.spec import SweepRecord
 from whet_server.sweep.target import Target
 from whet_server.sweeping import RacingMethod, SweepPlan, configuration_of
-from whet_server.values import ModelName, Nanos, Value
+from whet_server.values import NANOSECONDS, ModelName, Nanos, Value
 
 _CONFIGURATIONS: Final = 16
 """Configurations that are looked up beside the baseline: the cost of a mixed space is then known to a quarter or so."""

@@ -12,9 +12,8 @@ from whet_server.calibration.statistics import mean_estimate
 from whet_server.judging import Outcome, OutcomeCount
 from whet_server.sweep.fold import TrialFold
 from whet_server.sweeping import Objective, ObjectiveKind, SweepPlan, Trial, TrialCase, TrialState
-from whet_server.values import NANOS_PER_USD, Failure, Totals
+from whet_server.values import NANOS_PER_USD, NANOSECONDS, Failure, Totals
 
-NANOSECONDS: Final = 1_000_000_000
 ENOUGH_SCORED: Final = 0.9
 """The share of its cases that a trial must have scored: with fewer it is another test than the others took, and those
 that fail may be the hard ones.

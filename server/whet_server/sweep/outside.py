@@ -19,12 +19,11 @@ from whet_server.sweep.crew import Question
 from whet_server.sweep.fold import SweepFold, TrialFold
 from whet_server.sweep.leaderboard import trial_of
 from whet_server.sweep.means import Answered
-from whet_server.sweep.measure import NANOSECONDS
 from whet_server.sweep.resolved import stands_for
 from whet_server.sweep.run import SweepRun, Tools
 from whet_server.sweep.views import under_way
 from whet_server.sweeping import BASELINE, Choice, SweepEnd, SweepPhase, Trial, TrialCase, TrialState
-from whet_server.values import Failure, Nanos, Run, RunId, RunState, Value, Workspace
+from whet_server.values import NANOSECONDS, Failure, Nanos, Run, RunId, RunState, Value, Workspace
 
 RETRY_SECONDS: Final = 1.0
 """When to ask again: others tell their results meanwhile, or a lease runs out."""
@@ -237,7 +236,7 @@ class OutsideRun(SweepRun):
         """Raise `InvalidField` for cases that are none of the sweep, and for what cannot be scored."""
         wrong = []
         for at, each in enumerate(told):
-            if self.items and each.case_id not in self._item_of:
+            if self.items and each.case_id not in self._place_of:
                 wrong.append((f"cases[{at}].case_id", f"the sweep has no case {each.case_id[:100]!r}"))
             if each.failure and each.score is not None:
                 wrong.append((f"cases[{at}].failure", "a case that failed has no score: tell one of both"))
@@ -261,7 +260,7 @@ class OutsideRun(SweepRun):
                 await self._journal.land(trial.number, _case(each))
         if unscored:
             await self._score(unscored)
-        self._progress.news()
+        self._telling.news()
 
     async def _score(self, unscored: Mapping[tuple[int, str, int], ToldCase]) -> None:
         """Have answers scored, those that another call has brought along included."""
@@ -280,8 +279,8 @@ class OutsideRun(SweepRun):
             raise _paused(self._writer.run.run_id)
 
     def _question(self, number: int, case_id: str, sample: int) -> Question:
-        place = self._order.index(case_id) if self.items else 0
-        item = self._item_of.get(case_id) or Item(item_id=case_id)
+        place = self._place_of[case_id] if self.items else 0
+        item = self.items[place] if self.items else Item(item_id=case_id)
         return Question(number, place, item, sample)
 
     async def _ask(self, question: Question, stop: asyncio.Event) -> TrialCase:

@@ -78,9 +78,8 @@ class ReflectingRun(SweepRun):
     async def _evaluate(self, number: int, texts: Texts, case_ids: Sequence[str]) -> Sequence[TrialCase]:
         """Have cases answered with texts, or look them up. Raises `_Through` when there is no room for a trial."""
         trial = self.fold.trials[self._of[number]] if number in self._of else await self._begin_trial(number, texts)
-        places = {case_id: place for place, case_id in enumerate(self._order)}
-        missing = [case_id for case_id in case_ids if (case_id, 1) not in trial.answers]
-        await self._ask_all([Question(trial.number, places[case_id], self._item_of[case_id]) for case_id in missing])
+        missing = [self._place_of[case_id] for case_id in case_ids if (case_id, 1) not in trial.answers]
+        await self._ask_all([Question(trial.number, place, self.items[place]) for place in missing])
         if any((case_id, 1) not in trial.answers for case_id in case_ids):
             raise _Through
         if trial.end is None and all((case_id, 1) in trial.answers for case_id in self._order):

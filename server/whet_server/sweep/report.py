@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from whet_server.judging import Estimate, Item
 from whet_server.sweep.export import day_of, digest_of, objective_of, unit_of
 from whet_server.sweep.fold import SweepFold, TrialFold
-from whet_server.sweep.measure import NANOSECONDS, higher_is_better, mean_of
+from whet_server.sweep.measure import higher_is_better, mean_of
 from whet_server.sweep.plots import Bars, Plot
 from whet_server.sweep.report_plots import best_so_far_plot, front_plot, importance_bars, parameter_plots
 from whet_server.sweep.resolved import stands_for
@@ -30,7 +30,7 @@ from whet_server.sweeping import (
     Trial,
     TrialState,
 )
-from whet_server.values import NANOS_PER_USD, Run, RunState, Totals, Value
+from whet_server.values import NANOS_PER_USD, NANOSECONDS, Run, RunState, Totals, Value
 
 _LEAST_CHANCE: Final = 0.0001
 """Below, a chance is said to be less than this."""

@@ -23,6 +23,7 @@ from whet_server.log.events import (
     TrialStarted,
 )
 from whet_server.log.log import RunWriter
+from whet_server.log.telling import Telling
 from whet_server.store.base import Write
 from whet_server.sweep import trials
 from whet_server.sweep.best import Rank, best_so_far, rank_of
@@ -31,8 +32,6 @@ from whet_server.sweep.crew import Crew, Hears, Question
 from whet_server.sweep.fold import SweepFold, TrialFold
 from whet_server.sweep.follow_ups import follow_ups
 from whet_server.sweep.journal import Journal
-from whet_server.sweep.measure import NANOSECONDS
-from whet_server.sweep.progress import Progress
 from whet_server.sweep.racing import Known, decision, known, rungs
 from whet_server.sweep.replicates import next_round
 from whet_server.sweep.spec import SweepRecord
@@ -53,10 +52,12 @@ from whet_server.sweeping import (
     configuration_of,
     written,
 )
-from whet_server.values import Failure, Nanos, Run, RunId, RunState, Totals
+from whet_server.values import NANOSECONDS, Failure, Nanos, Run, RunId, RunState, Totals
 
 BLIND_TRIALS: Final = 5
 """So many trials at the beginning without a single score end a sweep: what all of them lack, the next ones lack too."""
+TOLD_EVERY: Final = 0.25
+"""Seconds between two tellings: quick enough for an eye, slow enough for a thousand cases a second."""
 CANCELLED: Final = Failure(reason=Reason.CANCELLED, message="Cancelled as asked.")
 ENDS: Final[Mapping[str, SweepEnd]] = {"run": SweepEnd.MONEY, "tokens": SweepEnd.TOKENS}
 _EARLY: Final = frozenset({SweepEnd.MONEY, SweepEnd.TOKENS, SweepEnd.TIME})
@@ -97,7 +98,7 @@ class SweepRun:
         self.phase = SweepPhase.SEARCH
         self.best: Rank | None = None
         self._order = [item.item_id for item in items]
-        self._item_of = {item.item_id: item for item in items}
+        self._place_of = {case_id: place for place, case_id in enumerate(self._order)}
         self._rungs = rungs(self.plan.racing, len(items))
         self._tools = tools
         self._writer = writer
@@ -124,7 +125,7 @@ class SweepRun:
         )
         self._journal.answers = self._before = len(answers) + len(self._extra)
         self._suggesting = Suggesting(lambda: tools.study(self.plan), fold)
-        self._progress = Progress(self.progress, writer.emit)
+        self._telling = Telling(lambda: writer.emit(self.progress()), TOLD_EVERY)
         writer.snapshot = lambda: (self.progress(),)
 
     # -- the way through -------------------------------------------------------------------------------------------
@@ -148,7 +149,7 @@ class SweepRun:
             self._over = True
             if self._timer is not None:
                 self._timer.cancel()
-            self._progress.close()
+            self._telling.close()
             self._journal.close()
             self._suggesting.close()
 
@@ -295,7 +296,7 @@ class SweepRun:
             if not wanted:
                 break
             asked = [
-                Question(number, self._order.index(case_id), self._item_of[case_id], sample)
+                Question(number, place := self._place_of[case_id], self.items[place], sample)
                 for number, case_id, sample in wanted
                 if (number, case_id, sample) not in self._extra
             ]
@@ -515,7 +516,7 @@ class SweepRun:
 
     def _tell(self) -> None:
         self._news.set()
-        self._progress.news()
+        self._telling.news()
 
     def _post(
         self,
@@ -544,7 +545,7 @@ class SweepRun:
 
     async def _landed(self, question: Question, case: TrialCase) -> None:
         await self._journal.land(question.number, case, holdout=question.holdout)
-        self._progress.news()
+        self._telling.news()
 
 
 def _end_of(fold: SweepFold) -> SweepEnd | None:

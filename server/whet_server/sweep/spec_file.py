@@ -4,10 +4,9 @@ from typing import Any, Final
 
 import msgspec
 
-from whet_server.sweep.measure import NANOSECONDS
 from whet_server.sweep.spec import SweepSpec
 from whet_server.sweep.visible import visible
-from whet_server.values import NANOS_PER_USD
+from whet_server.values import NANOS_PER_USD, NANOSECONDS
 
 _MOST_ITEMS: Final = 200
 """Cases that stand in the file; more would bury the rest."""

@@ -1,25 +1,20 @@
-"""How far a sweep is, told to watchers a few times a second."""
+"""Telling watchers how far a run is: at once when nothing was told lately, else soon, and never more often."""
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
-
-from whet_server.log.events import SweepProgress
-
-EVERY: Final = 0.25
-"""Seconds between two tellings: quick enough for an eye, slow enough for a thousand cases a second."""
 
 
-class Progress:
-    """Tells `now()` whenever there is news, at once or soon."""
+class Telling:
+    """Calls `tell` after `news()`, at most once in `every` seconds."""
 
-    def __init__(self, now: Callable[[], SweepProgress], tell: Callable[[SweepProgress], None]) -> None:
-        self._now = now
+    def __init__(self, tell: Callable[[], None], every: float) -> None:
         self._tell = tell
+        self._every = every
         self._timer: asyncio.TimerHandle | None = None
         self._news = False
 
     def news(self) -> None:
+        """There is something to tell."""
         self._news = True
         if self._timer is None:
             self._tick()
@@ -35,5 +30,5 @@ class Progress:
             self._timer = None
             return
         self._news = False
-        self._tell(self._now())
-        self._timer = asyncio.get_running_loop().call_later(EVERY, self._tick)
+        self._tell()
+        self._timer = asyncio.get_running_loop().call_later(self._every, self._tick)
