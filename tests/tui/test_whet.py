@@ -54,7 +54,8 @@ def test_a_question_is_answered_killed_and_found_again(home: Home) -> None:
         chat.until_shown("decision 1 s")
         chat.send("\x19")
         chat.until_shown("fan_", timeout=30)
-        lines = chat.until(lambda shown: "working" not in shown[-1])  # who answered is told last
+        chat.until(lambda shown: "working" not in shown[-1])
+        lines = chat.until(lambda shown: any("planner" in line and "fan_" in line for line in shown))  # told last
         assert any("simulated" in line for line in lines)
         assert any("❯ is a tomato a fruit" in line for line in lines)
         chat.kill()
